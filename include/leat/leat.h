@@ -1,0 +1,279 @@
+/*
+ * leat.h - run language models larger than the machine's memory, inside a memory budget.
+ *
+ * The mental model:
+ *
+ *   model    a checkpoint on disk: its configuration and its table of tensors. Opening one reads headers only.
+ *   plan     how a budget would be spent on a model: solved before any weight is read.
+ *   engine   a model with a plan, its resident weights, caches and threads.
+ *   session  one timeline of tokens with its keys and values. The caller states the tokens it wants (leat_session_sync); the engine reuses
+ *            what it already has and computes the rest.
+ *   sampler  picks the next token from a session's logits.
+ *
+ * Promises: the memory of the process stays within the budget plus a small constant; the same tokens, seed and settings give the same output at every
+ * budget, thread count, chunk size, I/O mode and instruction set.
+ *
+ * Every fallible call returns a leat_status and fills `error` (which may be NULL). Outputs come last and are written on success only.
+ * close functions take a pointer to the handle, accept NULL handles and set it to NULL.
+ *
+ * Threads: different engines are independent. One engine and its sessions belong to one thread at a time; only the cancel flag may be
+ * set from elsewhere (also from a signal handler). A tokenizer may be shared.
+ */
+#ifndef LEAT_LEAT_H
+#define LEAT_LEAT_H
+
+#include <leat/status.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LEAT_API __attribute__((visibility("default")))
+#else
+#define LEAT_API
+#endif
+
+/* ---- version and messages ------------------------------------------------------------------------------------------------- */
+
+/* "0.1.0" */
+LEAT_API const char *leat_version(void);
+LEAT_API const char *leat_status_text(leat_status status);
+LEAT_API int leat_status_exit_code(leat_status status);
+
+typedef enum leat_log_level { LEAT_LOG_ERROR, LEAT_LOG_WARN, LEAT_LOG_INFO, LEAT_LOG_DEBUG, LEAT_LOG_TRACE } leat_log_level;
+typedef void leat_log_sink(void *user, leat_log_level level, const char *line);
+/* Process-wide; call it before other leat functions. NULL (the default) drops all messages. */
+LEAT_API void leat_log_set(leat_log_sink *sink, void *user, leat_log_level highest);
+
+/* ---- instruction sets ----------------------------------------------------------------------------------------------------- */
+
+typedef enum leat_isa { LEAT_ISA_AUTO, LEAT_ISA_SCALAR, LEAT_ISA_AVX2, LEAT_ISA_AVX512 } leat_isa;
+LEAT_API bool leat_isa_is_usable(leat_isa isa);
+LEAT_API const char *leat_isa_label(leat_isa isa);
+
+/* ---- model ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct leat_model leat_model;
+
+/* `path`: a folder, a *.safetensors file's folder, or ORG/REPO[@REV] in the Hugging Face cache. Reads headers and configuration only and
+ * checks that every tensor that the architecture needs is there with the right shape. LEAT_MODEL otherwise. */
+LEAT_API leat_status leat_model_open(const char *path, leat_model **out_model, leat_error *error);
+LEAT_API void leat_model_close(leat_model **model);
+
+typedef struct leat_model_info {
+    const char *path;               /* as resolved */
+    const char *architecture;       /* "gemma4", "llama", "qwen3", "qwen3_moe" */
+    const char *model_type;         /* config.json's */
+    uint64_t parameter_count;       /* elements of the text model's weights */
+    uint64_t weight_bytes;          /* of the text model, as stored */
+    uint64_t trunk_bytes;           /* of that: always resident */
+    uint64_t expert_bytes;          /* of that: routed experts, streamed */
+    uint64_t on_demand_bytes;       /* of that: embedding tables whose rows are read when needed */
+    uint64_t ignored_bytes;         /* tensors in the files that the text model does not use */
+    uint64_t active_parameter_count; /* parameters at work for one token */
+    uint32_t file_count, tensor_count;
+    uint32_t layer_count, hidden_size, vocab_size;
+    uint32_t head_count, kv_head_count, head_dim;
+    uint32_t context_max;           /* max_position_embeddings */
+    uint32_t window;                /* of the sliding layers; 0 when there are none */
+    uint32_t expert_count, expert_used_count, moe_layer_count; /* 0 for dense models */
+    uint64_t expert_record_bytes;   /* one expert of one layer (the largest) */
+    bool head_is_tied;
+    bool has_tokenizer;             /* a tokenizer.json lies beside the weights */
+    const char *chat_format;        /* "gemma4", "chatml", "llama3" or "none" */
+    const uint32_t *stop_ids;       /* config.json and generation_config.json */
+    uint32_t stop_id_count;
+    uint32_t bos_id;                /* UINT32_MAX when there is none */
+} leat_model_info;
+/* Lives as long as the model. */
+LEAT_API const leat_model_info *leat_model_get_info(const leat_model *model);
+
+/* One weight matrix (or stack of experts) as found. */
+typedef struct leat_weight_info {
+    const char *name;
+    const char *type;               /* "affine4", "bf16", ... */
+    uint32_t group;                 /* 0 without groups */
+    uint32_t stack_count;
+    uint64_t rows, cols, bytes;     /* bytes of the whole stack */
+    const char *place;              /* "resident", "streamed" or "on demand" */
+    bool differs_from_config;       /* config.json's quantisation says otherwise; the shapes won */
+} leat_weight_info;
+LEAT_API uint32_t leat_model_weight_count(const leat_model *model);
+LEAT_API leat_weight_info leat_model_weight(const leat_model *model, uint32_t idx);
+/* What was noticed while opening (a stale index, hints that differ); one line each. */
+LEAT_API uint32_t leat_model_warning_count(const leat_model *model);
+LEAT_API const char *leat_model_warning(const leat_model *model, uint32_t idx);
+
+typedef void leat_progress_fn(void *user, const char *phase, uint64_t done, uint64_t total);
+/* Reads every byte of every file; verifies the checksum that a Hugging Face cache's blob names carry, and that no scale or float tensor
+ * holds a NaN or an infinity. *out_checked_bytes may be NULL. cancel may be NULL. */
+LEAT_API leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user,
+                                      const volatile int *cancel, uint64_t *out_checked_bytes, leat_error *error);
+
+/* ---- plan ----------------------------------------------------------------------------------------------------------------- */
+
+typedef enum leat_io_mode { LEAT_IO_AUTO, LEAT_IO_DIRECT, LEAT_IO_BUFFERED } leat_io_mode;
+
+typedef struct leat_options {
+    uint64_t ram_bytes;             /* the budget; 0: auto (what the machine can spare, at most what the model can use) */
+    double ram_fraction;            /* > 0: this part of physical memory (or of the cgroup's limit) instead */
+    uint32_t ctx;                   /* positions that a session can hold; 0: auto (4096, or the model's maximum if less) */
+    uint32_t thread_count;          /* 0: all usable CPUs */
+    uint32_t prefill_chunk;         /* tokens a step; 0: auto (at most 512) */
+    leat_isa isa;
+    leat_io_mode io;
+    bool force;                     /* accept a budget above what the machine has */
+    const volatile int *cancel;     /* not NULL: polled between layers; non-zero ends the running call with LEAT_CANCELLED */
+    leat_progress_fn *progress;     /* phases "load" (bytes) and "prefill" (tokens); may be NULL */
+    void *progress_user;
+} leat_options;
+
+/* All zero but the enums' defaults. */
+LEAT_API leat_options leat_options_default(void);
+
+/* The components sum to budget_bytes (unspent included). */
+typedef struct leat_plan {
+    uint64_t budget_bytes;
+    uint64_t floor_bytes;           /* the least budget for this ctx, chunk and thread count */
+    uint64_t trunk_bytes, kv_bytes, scratch_bytes, io_bytes, tokenizer_bytes, process_bytes, expert_cache_bytes;
+    uint64_t unspent_bytes;         /* nothing left to spend it on */
+    uint64_t everything_bytes;      /* the budget from which on all weights are resident */
+    uint32_t ctx, thread_count, prefill_chunk;
+    uint32_t expert_slot_count, expert_slot_max; /* records that fit, and records that there are */
+    uint64_t expert_slot_bytes;
+    uint64_t physical_bytes, limit_bytes, available_bytes; /* of the machine; limit: the cgroup's or physical */
+} leat_plan;
+
+/* LEAT_BUDGET below the floor; error->text names floor and parts, the hint the largest ctx that fits. out_plan is written in that case too. */
+LEAT_API leat_status leat_plan_make(const leat_model *model, const leat_options *options, leat_plan *out_plan,
+                                    leat_error *error);
+
+/* ---- tokenizer ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct leat_tokenizer leat_tokenizer;
+typedef struct leat_text { char *bytes; size_t count; } leat_text;            /* terminated; free with leat_text_free */
+typedef struct leat_tokens { uint32_t *ids; size_t count; } leat_tokens;      /* free with leat_tokens_free */
+LEAT_API void leat_text_free(leat_text *text);
+LEAT_API void leat_tokens_free(leat_tokens *tokens);
+
+/* `path`: as leat_model_open, or any folder with a tokenizer.json. */
+LEAT_API leat_status leat_tokenizer_open(const char *path, leat_tokenizer **out_tokenizer, leat_error *error);
+LEAT_API void leat_tokenizer_close(leat_tokenizer **tokenizer);
+/* Encodes. special: control tokens in the text are recognised; otherwise they are plain text. post_process: as the tokenizer's post-processor says. */
+LEAT_API leat_status leat_tokenize(const leat_tokenizer *tokenizer, const char *text, size_t text_bytes, bool special,
+                                   bool post_process, leat_tokens *out_tokens, leat_error *error);
+LEAT_API leat_status leat_detokenize(const leat_tokenizer *tokenizer, const uint32_t *ids, size_t count,
+                                     bool skip_special, leat_text *out_text, leat_error *error);
+/* A raw prompt for a plain continuation: BOS exactly once where the model wants one. */
+LEAT_API leat_status leat_tokenize_prompt(const leat_tokenizer *tokenizer, const char *text, size_t text_bytes,
+                                          leat_tokens *out_tokens, leat_error *error);
+/* The token's own text, or NULL. */
+LEAT_API const char *leat_token_text(const leat_tokenizer *tokenizer, uint32_t id);
+/* Ledger-counted bytes: now and at the worst moment of loading. */
+LEAT_API void leat_tokenizer_memory(const leat_tokenizer *tokenizer, uint64_t *out_current, uint64_t *out_peak);
+
+typedef struct leat_message { const char *role, *content; } leat_message;     /* "system", "user", "assistant" */
+/* The conversation as ids, with the model's turn opened, and as text for people (may be NULL). LEAT_USAGE when the model has no chat format. */
+LEAT_API leat_status leat_chat_render(const leat_tokenizer *tokenizer, const leat_message *messages, size_t count,
+                                      leat_tokens *out_tokens, leat_text *out_text, leat_error *error);
+LEAT_API const char *leat_chat_format(const leat_tokenizer *tokenizer);
+
+/* Streaming decode: whole characters only. */
+typedef struct leat_stream leat_stream;
+LEAT_API leat_status leat_stream_open(const leat_tokenizer *tokenizer, bool skip_special, leat_stream **out_stream,
+                                      leat_error *error);
+LEAT_API void leat_stream_close(leat_stream **stream);
+/* *out_text is valid until the next call on this stream. */
+LEAT_API leat_status leat_stream_push(leat_stream *stream, uint32_t id, const char **out_text, size_t *out_bytes,
+                                      leat_error *error);
+LEAT_API leat_status leat_stream_flush(leat_stream *stream, const char **out_text, size_t *out_bytes, leat_error *error);
+
+/* ---- engine ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct leat_engine leat_engine;
+
+/* Plans, opens the tokenizer (where the folder has one), and reads the trunk. The model is borrowed and must outlive the engine. */
+LEAT_API leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine,
+                                      leat_error *error);
+LEAT_API void leat_engine_close(leat_engine **engine);
+LEAT_API const leat_plan *leat_engine_plan(const leat_engine *engine);
+/* NULL when the folder has none. Lives as long as the engine. */
+LEAT_API const leat_tokenizer *leat_engine_tokenizer(const leat_engine *engine);
+
+typedef struct leat_pool { const char *name; uint64_t current_bytes, peak_bytes; } leat_pool;
+typedef struct leat_stats {
+    uint64_t load_ns;               /* open to ready */
+    uint64_t read_count, read_bytes, payload_bytes, read_busy_ns; /* of weights; read_bytes is what the system was asked for */
+    uint64_t expert_hits, expert_misses, expert_evictions, expert_wait_ns;
+    uint64_t rss_peak_bytes;        /* VmHWM of the process */
+    leat_isa isa;                   /* in use */
+    bool io_is_direct;              /* every weight file is read past the page cache */
+    leat_pool pools[16];
+    uint32_t pool_count;
+} leat_stats;
+LEAT_API leat_stats leat_engine_get_stats(const leat_engine *engine);
+
+/* ---- session ---------------------------------------------------------------------------------------------------------------- */
+
+typedef struct leat_session leat_session;
+
+/* One session per engine at a time in this version: its memory is part of the plan. LEAT_USAGE when one is open. */
+LEAT_API leat_status leat_session_open(leat_engine *engine, leat_session **out_session, leat_error *error);
+LEAT_API void leat_session_close(leat_session **session);
+
+/* Makes the timeline equal to ids[0..count): keeps the longest usable common prefix, computes the rest in chunks. *out_reused (may be NULL): tokens
+ * that were kept. After success the logits of the last token are there. LEAT_CONTEXT when count exceeds the plan's ctx; LEAT_CANCELLED
+ * leaves a valid shorter timeline. count >= 1. */
+LEAT_API leat_status leat_session_sync(leat_session *session, const uint32_t *ids, size_t count, size_t *out_reused,
+                                       leat_error *error);
+/* Appends one token and computes the logits after it. */
+LEAT_API leat_status leat_session_append(leat_session *session, uint32_t id, leat_error *error);
+LEAT_API size_t leat_session_length(const leat_session *session);
+/* vocab_size floats after the last token, valid until the next call that computes. NULL before the first. */
+LEAT_API const float *leat_session_logits(const leat_session *session);
+
+/* Receives the logits of each position of leat_session_score in order; a status other than LEAT_OK ends the call with it. */
+typedef leat_status leat_score_fn(void *user, size_t position, const float *logits, leat_error *error);
+/* As sync from an empty timeline, but every position's logits are handed to `fn`. */
+LEAT_API leat_status leat_session_score(leat_session *session, const uint32_t *ids, size_t count, leat_score_fn *fn,
+                                        void *user, leat_error *error);
+
+/* Routed experts of every row computed while a sink is set: layer_idx counts layers with experts. For tests and traces. */
+typedef void leat_route_fn(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts,
+                           const float *weights, uint32_t count);
+LEAT_API void leat_session_set_route_sink(leat_session *session, leat_route_fn *fn, void *user);
+
+/* ---- sampler ----------------------------------------------------------------------------------------------------------------- */
+
+typedef struct leat_sampler_options {
+    float temperature;              /* 0: greedy (the lowest id among equals) */
+    uint32_t top_k;                 /* 0: off */
+    float top_p;                    /* 1: off */
+    float min_p;                    /* 0: off */
+    float repeat_penalty;           /* 1: off; divides positive and multiplies negative logits of recent tokens */
+    float presence_penalty, frequency_penalty; /* 0: off */
+    uint32_t repeat_last;           /* how many recent tokens the penalties see; default 64 */
+    uint64_t seed;
+} leat_sampler_options;
+LEAT_API leat_sampler_options leat_sampler_options_default(void); /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, seed 0 */
+/* What the model's generation_config.json asks for (temperature, top_k, top_p where given), over the defaults. */
+LEAT_API leat_sampler_options leat_model_sampler_options(const leat_model *model);
+
+typedef struct leat_sampler leat_sampler;
+LEAT_API leat_status leat_sampler_open(const leat_sampler_options *options, uint32_t vocab_size,
+                                       leat_sampler **out_sampler, leat_error *error);
+LEAT_API void leat_sampler_close(leat_sampler **sampler);
+/* Order: penalties, top_k, temperature, top_p, min_p, draw. recent[0..recent_count) is the timeline so far (its tail is used). LEAT_INTERNAL when the logits hold
+ * no finite number. */
+LEAT_API leat_status leat_sampler_pick(leat_sampler *sampler, const float *logits, const uint32_t *recent,
+                                       size_t recent_count, uint32_t *out_id, leat_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,93 @@
+/*
+ * expert_cache.h - keeps the expert records that are worth keeping in memory.
+ *
+ * The cache owns one block of memory, cut into equal slots at open. It knows keys (layer, expert), slots and records (lists of extents);
+ * it knows nothing of tensors or models.
+ *
+ *             acquire                read done
+ *     EMPTY ------------> LOADING ---------------> READY
+ *       ^                    |                       |
+ *       +---- read failed ---+---- evict, only when pins == 0
+ *
+ * Invariants, verified by expert_cache_check():
+ *   1. A key is in at most one slot.
+ *   2. A pinned slot is LOADING or READY; it is not evicted, and once READY its bytes do not change.
+ *   3. slot_count >= set_max, so that an acquire can always make progress when no other set is held.
+ *   4. No memory is allocated after open.
+ *
+ * Use: acquire pins a whole set, or nothing, and starts the missing reads; next hands out one record after the other, those
+ * already READY first and the others as they arrive; one release for every acquire.
+ *
+ * Policy: least recently used within a layer. A layer may hold slot_count / layer_count slots (at least set_max); beyond that it replaces
+ * its own. Free slots are taken first; then the oldest record of a layer that holds more than its share; then the oldest of all.
+ *
+ * Threads: acquire, next and release from one thread at a time (the step's); stats from any. The mutex is never held across a read.
+ */
+#ifndef CACHE_EXPERT_CACHE_H
+#define CACHE_EXPERT_CACHE_H
+
+#include "io/storage.h"
+
+enum { EXPERT_PARTS_MAX = 12, EXPERT_SET_MAX = 256 };
+
+typedef struct expert_cache expert_cache;
+
+/* The extents that must be in memory together to compute one expert. */
+typedef struct expert_record {
+    const extent *parts;       /* (part_count), borrowed until close */
+    uint32_t part_count;
+} expert_record;
+
+typedef struct expert_cache_config {
+    uint32_t layer_count;      /* layers with experts, counted from 0 */
+    uint32_t expert_count;     /* of every such layer */
+    const expert_record *records; /* (layer_count, expert_count), borrowed until close */
+    uint32_t slot_count;
+    uint32_t set_max;          /* most experts one acquire may name; at most EXPERT_SET_MAX */
+} expert_cache_config;
+
+/* One record of a held set. parts[i] points at the payload of part i; valid until release, and only after next handed it out. */
+typedef struct expert_ref {
+    uint32_t expert;
+    uint32_t slot_idx;
+    bool was_hit;              /* it was READY when acquired */
+    bool handed_out;
+    const uint8_t *parts[EXPERT_PARTS_MAX];
+} expert_ref;
+
+typedef struct expert_set {
+    uint32_t layer, count, handed_out_count;
+    expert_ref refs[EXPERT_SET_MAX]; /* in the order of the ids given */
+} expert_set;
+
+typedef struct expert_cache_stats {
+    uint64_t hits, misses, evictions; /* counted per acquired key */
+    uint64_t wait_ns;                 /* time next spent waiting for the disk */
+    uint32_t slot_count, ready_count;
+} expert_cache_stats;
+
+/* Bytes of one slot: the largest record's windows, each rounded up so that every part is aligned. 0 when there is no record. */
+uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_set *files);
+/* All memory that open takes, for the planner: slots, table and slack. */
+uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *files);
+
+/* Takes its memory from MEM_EXPERTS. `reads` is borrowed; the cache uses tags 0 .. slot_count * EXPERT_PARTS_MAX - 1. */
+MUST_CHECK leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, const file_set *files,
+                                         storage *reads, expert_cache **out_cache, leat_error *error);
+/* Waits for its reads in flight. Sets *cache to NULL; NULL is accepted. */
+void expert_cache_close(expert_cache **cache);
+
+/* Pins `experts[0..count)` (distinct ids) of `layer`. On failure nothing is pinned. */
+MUST_CHECK leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint32_t *experts,
+                                            uint32_t count, expert_set *out_set, leat_error *error);
+/* The index in set->refs of a record that is READY and has not been handed out; waits for the disk when there is none.
+ * LEAT_IO: a read failed (its key is EMPTY again); the set must still be released. Asserts that one is left. */
+MUST_CHECK leat_status expert_cache_next(expert_cache *cache, expert_set *set, uint32_t *out_ref_idx,
+                                         leat_error *error);
+void expert_cache_release(expert_cache *cache, expert_set *set);
+
+expert_cache_stats expert_cache_stats_get(const expert_cache *cache);
+/* Walks the whole table and aborts on a broken invariant. */
+void expert_cache_check(const expert_cache *cache);
+
+#endif

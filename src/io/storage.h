@@ -1,0 +1,69 @@
+/*
+ * storage.h - the seam to the disk: reads of extents are submitted and come back through reap, always, with a status.
+ *
+ * A submitted read is never lost: what fails, even at once, is reaped with its error. Unaligned extents are read as the enclosing
+ * aligned window straight into the caller's buffer, and the payload lies inside it at storage_payload_offset: there is no bounce copy.
+ *
+ * Implementers: `threads` (a pool of pread threads). Others (io_uring, a simulator) fill the same struct.
+ * Threads: submit and reap from any thread.
+ */
+#ifndef IO_STORAGE_H
+#define IO_STORAGE_H
+
+#include "base/mem.h"
+#include "os/file.h"
+
+/* The only thing the I/O layer knows about a model. */
+typedef struct extent {
+    uint32_t file_idx;
+    uint64_t offset, bytes; /* bytes may be 0: nothing is read */
+} extent;
+
+/* A set of open files that extents refer to. Borrowed by the storage; the owner closes them after it. */
+typedef struct file_set {
+    const file *files;
+    const char *const *names; /* for errors */
+    uint32_t count;
+} file_set;
+
+typedef struct read_request {
+    extent what;
+    uint8_t *buffer;      /* storage_window_bytes(..) long, aligned to the file's memory_align */
+    uint64_t tag;         /* comes back with the result */
+} read_request;
+
+typedef struct read_result {
+    uint64_t tag;
+    leat_status status;
+    leat_error error;     /* filled when status is not LEAT_OK */
+} read_result;
+
+typedef struct storage_stats {
+    uint64_t read_count, window_bytes, payload_bytes; /* completed reads; bytes asked of the system; bytes wanted */
+    uint64_t busy_ns;                                 /* time during which at least one read was in flight */
+    uint64_t read_ns;                                 /* sum over reads */
+} storage_stats;
+
+typedef struct storage storage;
+typedef struct storage_ops {
+    const char *name;
+    /* Blocks while the queue is full. */
+    void (*submit)(storage *s, const read_request *request);
+    /* Takes one result whose tag lies in [tag_begin, tag_end); waits for it. false when no such read is in flight. */
+    bool (*reap)(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
+    storage_stats (*stats)(const storage *s);
+    void (*close)(storage **s); /* waits for reads in flight; their results are dropped */
+} storage_ops;
+
+struct storage {
+    const storage_ops *ops;
+};
+
+/* How many bytes the window of `what` takes in a buffer, and where in it the payload starts. */
+uint64_t storage_window_bytes(const file_set *files, const extent *what);
+uint64_t storage_payload_offset(const file_set *files, const extent *what);
+
+MUST_CHECK leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t thread_count,
+                                            uint32_t queue_depth, storage **out_storage, leat_error *error);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * file.h - files as the engine needs them: open inside a root, whole small files, positioned reads that loop.
+ *
+ * Opening never blocks on a FIFO and never opens a device: anything but a regular file is refused with LEAT_MODEL.
+ * Threads: file_read may be called from any thread on the same descriptor.
+ */
+#ifndef OS_FILE_H
+#define OS_FILE_H
+
+#include "base/mem.h"
+
+#include <stdbool.h>
+
+typedef struct file {
+    int fd;               /* -1 when closed */
+    bool is_direct;       /* opened with O_DIRECT */
+    uint32_t offset_align; /* direct: file offsets and lengths are multiples of this (512..65536); buffered: 1 */
+    uint32_t memory_align; /* direct: addresses are multiples of this; buffered: 1 */
+    uint64_t bytes;       /* size at open */
+} file;
+
+typedef enum file_mode { FILE_BUFFERED, FILE_DIRECT_IF_POSSIBLE, FILE_DIRECT } file_mode;
+
+/* Opens `root`/`name` for reading. `root_fd` is a directory descriptor (or AT_FDCWD); when `beneath` is set the path, symbolic
+ * links included, must stay below root_fd (openat2, RESOLVE_BENEATH). LEAT_MODEL: absent or not a regular file. */
+MUST_CHECK leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mode, file *out_file,
+                                 leat_error *error);
+void file_close(file *f);
+
+/* Reads exactly `bytes` at `offset`: EINTR, EAGAIN and short reads are handled here and nowhere else. LEAT_IO with offset
+ * and errno; a file that ends early is LEAT_IO too. For direct files all three are aligned, except that the read may
+ * reach past the end of the file: *out_bytes (may be NULL) then says how much there was. */
+MUST_CHECK leat_status file_read(const file *f, const char *name, uint64_t offset, void *buffer, uint64_t bytes,
+                                 uint64_t *out_bytes, leat_error *error);
+
+/* The whole of a small file, terminated by a NUL that is not counted. LEAT_MODEL when larger than `bytes_max`. */
+MUST_CHECK leat_status file_load(mem *ledger, mem_pool pool, int root_fd, const char *name, bool beneath,
+                                 uint64_t bytes_max, char **out_text, uint64_t *out_bytes, leat_error *error);
+
+/* Writes tmp + fsync + rename: `path` holds the old or the new content, never half of it. */
+MUST_CHECK leat_status file_replace(const char *path, const void *bytes, uint64_t count, uint32_t mode,
+                                    leat_error *error);
+
+#endif

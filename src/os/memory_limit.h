@@ -1,0 +1,28 @@
+/*
+ * memory_limit.h - how much memory this process may use: /proc/meminfo and every enclosing cgroup, v1 and v2.
+ */
+#ifndef OS_MEMORY_LIMIT_H
+#define OS_MEMORY_LIMIT_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+typedef struct memory_limit {
+    uint64_t physical_bytes;     /* MemTotal */
+    uint64_t available_bytes;    /* MemAvailable */
+    uint64_t cgroup_limit_bytes; /* the least limit on the way to the root; UINT64_MAX when there is none */
+    uint64_t cgroup_free_bytes;  /* what is left below that limit; UINT64_MAX when there is none */
+} memory_limit;
+
+/* `root` is "" in production; tests give a folder that holds proc/ and sys/. */
+MUST_CHECK leat_status memory_limit_read(const char *root, memory_limit *out_limit, leat_error *error);
+
+/* The most that a budget may be: min(physical, cgroup limit). */
+uint64_t memory_limit_ceiling(const memory_limit *limit);
+
+/* VmHWM and VmRSS of this process in bytes (0 where /proc does not say). */
+uint64_t process_rss_peak_bytes(void);
+uint64_t process_rss_bytes(void);
+
+#endif

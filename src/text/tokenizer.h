@@ -1,0 +1,73 @@
+/*
+ * tokenizer.h - text to token ids and back, from the bytes of a tokenizer.json (the `tokenizers` library's format).
+ *
+ * Model: byte-pair encoding by a heap of merges, O(n log n) whatever the text. What a file may ask for and what is refused:
+ * docs/formats/tokenizer.md. Text that is not valid UTF-8 is refused with the byte offset.
+ *
+ * Threads: a tokenizer is constant after open; encode and decode may run on several threads with buffers of their own.
+ */
+#ifndef TEXT_TOKENIZER_H
+#define TEXT_TOKENIZER_H
+
+#include "base/mem.h"
+
+#include <stdbool.h>
+
+typedef struct tokenizer tokenizer;
+
+/* A growing list of ids from MEM_TOKENIZER. */
+typedef struct token_list {
+    mem *ledger;
+    uint32_t *ids;
+    uint64_t count, capacity;
+} token_list;
+
+void token_list_init(token_list *list, mem *ledger);
+void token_list_reset(token_list *list);
+MUST_CHECK leat_status token_list_push(token_list *list, uint32_t id, leat_error *error);
+
+/* A growing, terminated byte string from MEM_TOKENIZER. */
+typedef struct text_buffer {
+    mem *ledger;
+    char *bytes;
+    uint64_t count, capacity;
+} text_buffer;
+
+void text_buffer_init(text_buffer *buffer, mem *ledger);
+void text_buffer_reset(text_buffer *buffer);
+MUST_CHECK leat_status text_buffer_append(text_buffer *buffer, const char *bytes, uint64_t count, leat_error *error);
+
+/* `vocab_count` is the model's; ids at or above it are refused (0 = not known, nothing is checked). `name` is for errors. */
+MUST_CHECK leat_status tokenizer_open(mem *ledger, const char *name, const char *json_text, uint64_t json_bytes,
+                                      uint32_t vocab_count, tokenizer **out_tokenizer, leat_error *error);
+void tokenizer_close(tokenizer **t);
+
+typedef enum tokenizer_flags {
+    TOKENIZER_PLAIN = 1,        /* recognise no added token: for text that must not become control tokens */
+    TOKENIZER_POST_PROCESS = 2, /* add what the post-processor adds */
+} tokenizer_flags;
+
+/* Appends to out_ids. */
+MUST_CHECK leat_status tokenizer_encode(const tokenizer *t, const char *text, uint64_t text_bytes, unsigned flags,
+                                        token_list *out_ids, leat_error *error);
+/* Appends to out_text. Unknown ids decode to nothing. */
+MUST_CHECK leat_status tokenizer_decode(const tokenizer *t, const uint32_t *ids, uint64_t count, bool skip_special,
+                                        text_buffer *out_text, leat_error *error);
+
+/* The id of a token's exact text (vocabulary or added), false when there is none. */
+bool tokenizer_id_of(const tokenizer *t, const char *token, uint32_t *out_id);
+/* The token's own text (terminated), or NULL. `out_is_special` may be NULL. */
+const char *tokenizer_token_text(const tokenizer *t, uint32_t id, bool *out_is_special);
+/* One past the largest id. */
+uint32_t tokenizer_id_count(const tokenizer *t);
+
+/* Decodes id by id; what push appends is always whole characters. */
+typedef struct detokenizer detokenizer;
+MUST_CHECK leat_status detokenizer_open(const tokenizer *t, bool skip_special, detokenizer **out_detokenizer,
+                                        leat_error *error);
+void detokenizer_close(detokenizer **d);
+MUST_CHECK leat_status detokenizer_push(detokenizer *d, uint32_t id, text_buffer *out_text, leat_error *error);
+/* What is left at the end. */
+MUST_CHECK leat_status detokenizer_flush(detokenizer *d, text_buffer *out_text, leat_error *error);
+
+#endif
