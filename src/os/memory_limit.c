@@ -22,24 +22,26 @@ static uint64_t read_meminfo(const char *root, const char *key)
     return size_mul(kib, 1024, &bytes) ? bytes : 0;
 }
 
-static void lower_to(uint64_t *limit, bool is_read, uint64_t value)
+/* UINT64_MAX: none. */
+static uint64_t read_limit_file(const cgroup_dir *dir, const char *name)
 {
-    if (is_read && value < LIMIT_NONE_MIN) *limit = min_u64(*limit, value);
+    uint64_t value;
+    return cgroup_read_u64(dir, name, &value) && value < LIMIT_NONE_MIN ? value : UINT64_MAX;
 }
 
-/* UINT64_MAX: none. Above memory.high the group is not killed but slowed down until it is useless to us. */
+/* Groups above the mount's root cannot be walked to, but v1 reports the least of their limits in the statistics. */
+static uint64_t read_inherited_limit(const cgroup_dir *dir)
+{
+    uint64_t value;
+    bool found = cgroup_read_field(dir, "memory.stat", "hierarchical_memory_limit", &value);
+    return found && value < LIMIT_NONE_MIN ? value : UINT64_MAX;
+}
+
+/* Above memory.high a group is not killed, but slowed down until it is of no use. */
 static uint64_t read_group_limit(const cgroup_dir *dir)
 {
-    uint64_t limit = UINT64_MAX, value = 0;
-    if (dir->is_v2) {
-        lower_to(&limit, cgroup_read_u64(dir, "memory.max", &value), value);
-        lower_to(&limit, cgroup_read_u64(dir, "memory.high", &value), value);
-    } else {
-        lower_to(&limit, cgroup_read_u64(dir, "memory.limit_in_bytes", &value), value);
-        /* Groups above the mount's root cannot be walked to, but v1 reports the least of their limits here. */
-        lower_to(&limit, cgroup_read_field(dir, "memory.stat", "hierarchical_memory_limit", &value), value);
-    }
-    return limit;
+    if (dir->is_v2) return min_u64(read_limit_file(dir, "memory.max"), read_limit_file(dir, "memory.high"));
+    return min_u64(read_limit_file(dir, "memory.limit_in_bytes"), read_inherited_limit(dir));
 }
 
 static uint64_t read_group_usage(const cgroup_dir *dir)
