@@ -171,12 +171,15 @@ static const struct {
     {QUANT_MXFP8, QUANT_MODE_MXFP8, 8, 32},
 };
 
+/* Of a packed type. */
 static quant_mode mode_of(quant_type type)
 {
-    for (size_t i = 0; i < ARRAY_COUNT(packed_types); i++)
-        if (packed_types[i].type == type) return packed_types[i].mode;
-    assert(!"a float type has no mode");
-    return QUANT_MODE_AFFINE;
+    size_t row = 0;
+    while (packed_types[row].type != type) {
+        row++;
+        assert(row < ARRAY_COUNT(packed_types));
+    }
+    return packed_types[row].mode;
 }
 
 /* Float scales mean affine, byte scales one of the floating-point modes. */
