@@ -3,7 +3,7 @@
  *
  * The caller asks for one token after the other. Rejected: bad UTF-8, lone surrogates, \u0000 in keys, control bytes in
  * strings, leading zeros, trailing commas, trailing text, duplicate keys (when `unique_keys` is set), anything deeper than
- * the limit. `NaN`, `Infinity` and `-Infinity` are tokens only where `allow_nonfinite` is set.
+ * the limit, numbers of more than 1024 bytes. `NaN`, `Infinity` and `-Infinity` are tokens only where `allow_nonfinite` is set.
  *
  * Lifetimes: the text of a token is valid until the next call on the same parser.
  * Threads: one thread per parser.

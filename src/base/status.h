@@ -26,9 +26,11 @@ void status_prefix(leat_error *error, const char *format, ...) PRINTF_LIKE(2, 3)
 const char *status_text(leat_status status);
 int status_exit_code(leat_status status);
 
-#define FAIL(error, status, ...) status_fail((error), LEAT_##status, 0, __FILE__, __LINE__, __VA_ARGS__)
+/* The value is the constant, so that the compiler sees that a failure is one and that outputs stay unset with reason. */
+#define FAIL(error, status, ...) \
+    (status_fail((error), LEAT_##status, 0, __FILE__, __LINE__, __VA_ARGS__), LEAT_##status)
 #define FAIL_OS(error, status, os_errno, ...) \
-    status_fail((error), LEAT_##status, (os_errno), __FILE__, __LINE__, __VA_ARGS__)
+    (status_fail((error), LEAT_##status, (os_errno), __FILE__, __LINE__, __VA_ARGS__), LEAT_##status)
 
 /* Forwards a failure to the caller. */
 #define TRY(call)                                   \
