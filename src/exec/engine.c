@@ -1,0 +1,158 @@
+#include "exec/engine.h"
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+/* ---- files ---- */
+
+static void close_files(mem *ledger, file **files, uint32_t count)
+{
+    if (!*files) return;
+    for (uint32_t i = 0; i < count; i++) file_close(&(*files)[i]);
+    mem_free(ledger, *files);
+    *files = NULL;
+}
+
+static leat_status open_files(mem *ledger, const checkpoint *source, file_mode mode, file **out_files, leat_error *error)
+{
+    file *files;
+
+    TRY(mem_alloc(ledger, MEM_META, source->file_count, sizeof *files, 0, "file table", (void **)&files, error));
+    const leat_status status = checkpoint_reopen(source, mode, files, error);
+    if (status != LEAT_OK) mem_free(ledger, files);
+    else *out_files = files;
+    return status;
+}
+
+static bool all_are_direct(const file *files, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!files[i].is_direct) return false;
+    return true;
+}
+
+/* ---- plan ---- */
+
+static plan_request request_of(const checkpoint *source, const model_desc *model, const engine_options *o,
+                               const file_set *files, const expert_records *records)
+{
+    return (plan_request){.model = model, .files = files, .experts = records,
+                          .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes,
+                          .tokenizer_file_bytes = o->tokenizer_file_bytes, .budget_bytes = o->budget_bytes,
+                          .spare_bytes = o->spare_bytes, .ctx = o->ctx, .thread_count = o->thread_count,
+                          .prefill_chunk = o->prefill_chunk};
+}
+
+leat_status engine_plan(const checkpoint *source, const model_desc *model, const engine_options *options, plan *out_plan,
+                        leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    mem *ledger = NULL;
+    file *files = NULL;
+    expert_records records = {0};
+
+    TRY(mem_open(0, &ledger, error));
+    TRY_OR(done, open_files(ledger, source, options->io, &files, error));
+    TRY_OR(done, expert_records_open(ledger, model, &records, error));
+    const file_set set = {files, source->file_names, source->file_count};
+    const plan_request request = request_of(source, model, options, &set, &records);
+    TRY_OR(done, plan_make(&request, out_plan, error));
+done:
+    expert_records_close(&records);
+    close_files(ledger, &files, source->file_count);
+    mem_close(&ledger);
+    return status;
+}
+
+/* ---- opening ---- */
+
+static leat_status open_reading(engine *e, leat_error *error)
+{
+    const model_desc *m = e->model;
+
+    TRY(open_files(e->ledger, e->source, e->options.io, &e->files, error));
+    e->file_set = (file_set){e->files, e->source->file_names, e->source->file_count};
+    e->io_is_direct = all_are_direct(e->files, e->source->file_count);
+    TRY(storage_threads_open(e->ledger, &e->file_set, READ_THREADS, READ_QUEUE_DEPTH, &e->reads, error));
+    if (m->places[m->embedding] == WEIGHT_ROWS)
+        TRY(row_reader_open(e->ledger, &m->weights[m->embedding], &e->file_set, e->reads, &e->embedding_rows, error));
+    if (m->inputs.width)
+        TRY(row_reader_open(e->ledger, &m->weights[m->inputs.table], &e->file_set, e->reads, &e->input_rows, error));
+    return LEAT_OK;
+}
+
+static leat_status open_weights(engine *e, leat_error *error)
+{
+    const trunk_load load = {.model = e->model, .files = &e->file_set, .reads = e->reads, .cancel = e->options.cancel,
+                             .progress = e->options.progress, .progress_user = e->options.progress_user};
+
+    TRY(expert_records_open(e->ledger, e->model, &e->records, error));
+    TRY(trunk_open(e->ledger, &load, &e->trunk, error));
+    if (!e->records.layer_count) return LEAT_OK;
+    const plan_request request = request_of(e->source, e->model, &e->options, &e->file_set, &e->records);
+    const expert_cache_config config = plan_cache_config(&request, e->plan.expert_slot_count);
+    return expert_cache_open(e->ledger, &config, &e->file_set, e->reads, &e->experts, error);
+}
+
+static leat_status open_computing(engine *e, leat_error *error)
+{
+    kv_layer_shape shapes[LAYERS_MAX];
+
+    kernel_init(&e->kernels, e->options.level);
+    TRY(thread_pool_open(e->ledger, e->plan.thread_count, &e->threads, error));
+    for (uint32_t i = 0; i < e->model->rope_count; i++)
+        TRY(rope_table_open(e->ledger, &e->model->ropes[i], &e->ropes[i], error));
+    plan_kv_shapes(e->model, shapes);
+    TRY(kv_cache_open(e->ledger, shapes, e->model->layer_count, e->plan.ctx, e->plan.prefill_chunk, &e->kv, error));
+    return scratch_open(e->ledger, e->model, e->plan.prefill_chunk, e->plan.thread_count, &e->scratch, error);
+}
+
+leat_status engine_open(const checkpoint *source, const model_desc *model, const engine_options *options,
+                        const plan *solved, mem *ledger, engine **out_engine, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    engine *e;
+
+    TRY(mem_alloc(ledger, MEM_META, 1, sizeof *e, 0, "engine", (void **)&e, error));
+    e->source = source;
+    e->model = model;
+    e->options = *options;
+    e->plan = *solved;
+    e->ledger = ledger;
+    TRY_OR(fail, open_reading(e, error));
+    TRY_OR(fail, open_computing(e, error));
+    TRY_OR(fail, open_weights(e, error));
+    if (options->io != FILE_BUFFERED && !e->io_is_direct)
+        log_write(LOG_INFO, "the file system refuses O_DIRECT: weights are read through the page cache");
+    *out_engine = e;
+    return LEAT_OK;
+fail:
+    engine_close(&e);
+    return status;
+}
+
+void engine_close(engine **engine_ptr)
+{
+    engine *e = *engine_ptr;
+
+    if (!e) return;
+    scratch_close(&e->scratch);
+    kv_cache_close(&e->kv);
+    expert_cache_close(&e->experts);
+    trunk_close(&e->trunk);
+    row_reader_close(&e->input_rows);
+    row_reader_close(&e->embedding_rows);
+    if (e->reads) e->reads->ops->close(&e->reads);
+    for (uint32_t i = 0; i < ROPES_MAX; i++) rope_table_close(&e->ropes[i]);
+    thread_pool_close(&e->threads);
+    expert_records_close(&e->records);
+    close_files(e->ledger, &e->files, e->source->file_count);
+    mem_free(e->ledger, e);
+    *engine_ptr = NULL;
+}
+
+leat_status engine_check_cancel(const engine *e, leat_error *error)
+{
+    if (e->options.cancel && *e->options.cancel) return FAIL(error, CANCELLED, "the step was cancelled");
+    return LEAT_OK;
+}

@@ -1,0 +1,26 @@
+/*
+ * expert_records.h - the records of a model's experts: for every expert of every layer the extents of gate, up and down, in this order.
+ */
+#ifndef EXEC_EXPERT_RECORDS_H
+#define EXEC_EXPERT_RECORDS_H
+
+#include "cache/expert_cache.h"
+#include "model/model_desc.h"
+
+enum { EXPERT_MATRICES = 3 };
+
+typedef struct expert_records {
+    mem *ledger;
+    extent *extents;             /* (layer_count * expert_count, EXPERT_MATRICES * PART_COUNT) */
+    expert_record *records;      /* (layer_count, expert_count) */
+    uint32_t layer_count, expert_count, set_count; /* set_count: experts one token uses */
+} expert_records;
+
+/* Taken from MEM_META; all zero for a dense model. LEAT_MODEL when layers differ in their number of experts. */
+MUST_CHECK leat_status expert_records_open(mem *ledger, const model_desc *model, expert_records *out_records, leat_error *error);
+void expert_records_close(expert_records *r);
+
+/* The matrix `which` (0 gate, 1 up, 2 down) of a record that the cache handed out. */
+matrix expert_matrix(const moe_block *moe, uint32_t which, const expert_ref *ref, const float *global_scales);
+
+#endif

@@ -1,0 +1,130 @@
+/*
+ * forward.c - the one loop over layers. Each layer is a list of residual steps (model_desc.h); nothing here knows a family.
+ */
+#include "exec/step.h"
+
+
+/* ---- into the model ---- */
+
+static leat_status read_embedding(const step *s, float *out, leat_error *error)
+{
+    const model_desc *m = s->engine->model;
+    uint32_t tokens[ROW_READS_MAX];
+
+    if (m->places[m->embedding] == WEIGHT_RESIDENT) {
+        for (uint32_t i = 0; i < s->row_count; i++)
+            quant_decode(step_matrix(s, m->embedding), s->rows[i].token, 0, m->hidden_size, out + (size_t)i * m->hidden_size);
+        return LEAT_OK;
+    }
+    for (uint32_t begin = 0; begin < s->row_count; begin += ROW_READS_MAX) {
+        const uint32_t count = s->row_count - begin < ROW_READS_MAX ? s->row_count - begin : ROW_READS_MAX;
+        for (uint32_t i = 0; i < count; i++) tokens[i] = s->rows[begin + i].token;
+        TRY(row_reader_read(&s->engine->embedding_rows, tokens, count, out + (size_t)begin * m->hidden_size, error));
+    }
+    return LEAT_OK;
+}
+
+static leat_status embed(const step *s, leat_error *error)
+{
+    const model_desc *m = s->engine->model;
+    float *stream = s->engine->scratch.stream;
+
+    TRY(read_embedding(s, stream, error));
+    if (m->embedding_scale != 1)
+        s->engine->kernels.scale_f32(stream, m->embedding_scale, (size_t)s->row_count * m->hidden_size);
+    return m->inputs.width ? prepare_layer_inputs(s, stream, error) : LEAT_OK;
+}
+
+static void prepare_angles(const step *s)
+{
+    const scratch *m = &s->engine->scratch;
+
+    for (uint32_t r = 0; r < s->engine->model->rope_count; r++)
+        for (uint32_t i = 0; i < s->row_count; i++) {
+            const size_t at = ((size_t)r * s->row_count + i) * m->rope_stride;
+            rope_table_angles(&s->engine->ropes[r], s->rows[i].position, m->cosines + at, m->sines + at);
+        }
+}
+
+/* ---- layers ---- */
+
+static leat_status run_block(const step *s, uint32_t layer_idx, const block *b, const float *x, float *y, leat_error *error)
+{
+    switch (b->kind) {
+    case BLOCK_ATTENTION: run_attention(s, layer_idx, &b->attention, x, y); return LEAT_OK;
+    case BLOCK_FFN: run_ffn(s, &b->ffn, x, y); return LEAT_OK;
+    case BLOCK_LAYER_INPUT: run_layer_input(s, layer_idx, &b->layer_input, x, y); return LEAT_OK;
+    case BLOCK_MOE: return run_moe(s, &b->moe, s->engine->scratch.stream, x, y, error);
+    }
+    return FAIL(error, INTERNAL, "a block of unknown kind %d", (int)b->kind);
+}
+
+/* Runs one branch into `out`. */
+static leat_status run_branch(const step *s, uint32_t layer_idx, const branch *b, float *out, leat_error *error)
+{
+    const scratch *m = &s->engine->scratch;
+    const uint32_t hidden = s->engine->model->hidden_size;
+    const float *x = m->stream;
+
+    if (b->pre_norm != NO_ID) {
+        run_norm(s, b->pre_norm, m->stream, m->normed, s->row_count, hidden);
+        x = m->normed;
+    }
+    TRY(run_block(s, layer_idx, &b->block, x, out, error));
+    if (b->post_norm != NO_ID) run_norm(s, b->post_norm, out, out, s->row_count, hidden);
+    return LEAT_OK;
+}
+
+static leat_status run_residual(const step *s, uint32_t layer_idx, const residual *r, leat_error *error)
+{
+    const scratch *m = &s->engine->scratch;
+    const uint32_t hidden = s->engine->model->hidden_size;
+    const size_t count = (size_t)s->row_count * hidden;
+
+    TRY(run_branch(s, layer_idx, &r->branches[0], m->branch_sum, error));
+    for (uint32_t i = 1; i < r->branch_count; i++) {
+        TRY(run_branch(s, layer_idx, &r->branches[i], m->block_out, error));
+        s->engine->kernels.add_f32(m->branch_sum, m->block_out, count);
+    }
+    if (r->post_norm != NO_ID) run_norm(s, r->post_norm, m->branch_sum, m->branch_sum, s->row_count, hidden);
+    s->engine->kernels.add_f32(m->stream, m->branch_sum, count);
+    return LEAT_OK;
+}
+
+static leat_status run_layer(const step *s, uint32_t layer_idx, leat_error *error)
+{
+    const layer *l = &s->engine->model->layers[layer_idx];
+
+    for (uint32_t i = 0; i < l->residual_count; i++) TRY(run_residual(s, layer_idx, &l->residuals[i], error));
+    if (l->output_scale != NO_ID)
+        s->engine->kernels.scale_f32(s->engine->scratch.stream, step_vector(s, l->output_scale)[0],
+                                     (size_t)s->row_count * s->engine->model->hidden_size);
+    return LEAT_OK;
+}
+
+leat_status step_forward(const step *s, leat_error *error)
+{
+    TRY(embed(s, error));
+    prepare_angles(s);
+    for (uint32_t i = 0; i < s->engine->model->layer_count; i++) {
+        TRY(engine_check_cancel(s->engine, error));
+        TRY(run_layer(s, i, error));
+    }
+    return LEAT_OK;
+}
+
+/* ---- out of the model ---- */
+
+void step_logits(const step *s, uint32_t row_begin, uint32_t count)
+{
+    const model_desc *model = s->engine->model;
+    const scratch *m = &s->engine->scratch;
+    const uint32_t hidden = model->hidden_size;
+
+    run_norm(s, model->final_norm, m->stream + (size_t)row_begin * hidden, m->final_normed, count, hidden);
+    const product head = {.w = step_matrix(s, model->head), .x = m->final_normed, .x_stride = hidden, .token_count = count,
+                          .y = m->logits, .y_stride = model->vocab_size};
+    run_products(s, &head, 1);
+    if (model->logit_softcap > 0)
+        s->engine->kernels.softcap_f32(m->logits, model->logit_softcap, (size_t)count * model->vocab_size);
+}

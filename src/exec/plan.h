@@ -1,0 +1,56 @@
+/*
+ * plan.h - how a budget is spent on a model: solved before any weight is read, from sizes alone.
+ *
+ *   budget = process + tokenizer + trunk + kv(ctx) + scratch(chunk) + io + expert cache + unspent
+ *
+ * process: what the program takes outside the engine's ledger (code, C library, the checkpoint's tables). The expert cache gets what is left, at most
+ * every record; the floor gives it one set of experts. Everything else is taken whole, so a budget below the floor is refused.
+ */
+#ifndef EXEC_PLAN_H
+#define EXEC_PLAN_H
+
+#include "cache/expert_cache.h"
+#include "cache/kv_cache.h"
+#include "exec/expert_records.h"
+#include "model/model_desc.h"
+
+enum {
+    CTX_AUTO = 4096,
+    CHUNK_AUTO_MAX = 512,
+    CHUNK_AUTO_MIN = 16,
+    READ_THREADS = 4,
+    READ_QUEUE_DEPTH = 64,
+};
+
+/* Code, C library, allocator slack and the program's own tables: measured 5.5 MiB for the command line on Debian 12
+ * (docs/measurements/memory.md), rounded up. */
+#define PROCESS_BASE_BYTES (UINT64_C(8) << 20)
+
+typedef struct plan_request {
+    const model_desc *model;
+    const file_set *files;           /* opened in the mode that will be used: alignment costs memory */
+    const expert_records *experts;
+    uint64_t checkpoint_bytes;       /* what the open checkpoint holds */
+    uint64_t tokenizer_file_bytes;   /* 0: no tokenizer */
+    uint64_t budget_bytes;           /* 0: auto */
+    uint64_t spare_bytes;            /* what the machine can give; bounds an automatic budget */
+    uint32_t ctx, thread_count, prefill_chunk; /* 0: auto (thread_count is given) */
+} plan_request;
+
+typedef struct plan {
+    uint64_t budget_bytes, floor_bytes, everything_bytes;
+    uint64_t process_bytes, tokenizer_bytes, trunk_bytes, kv_bytes, scratch_bytes, io_bytes, expert_cache_bytes, unspent_bytes;
+    uint32_t ctx, thread_count, prefill_chunk;
+    uint32_t expert_slot_count, expert_slot_max, expert_set_max;
+    uint64_t expert_slot_bytes;
+} plan;
+
+/* LEAT_BUDGET below the floor: the text names budget, floor and its parts, the hint the largest ctx that fits. *out_plan is filled in that case too. */
+MUST_CHECK leat_status plan_make(const plan_request *request, plan *out_plan, leat_error *error);
+
+/* The shapes that plan and engine both open caches with. */
+expert_cache_config plan_cache_config(const plan_request *request, uint32_t slot_count);
+/* Fills (layer_count) shapes. */
+void plan_kv_shapes(const model_desc *model, kv_layer_shape *out_shapes);
+
+#endif

@@ -1,0 +1,147 @@
+#include "exec/session.h"
+
+#include "base/bytes.h"
+
+#include <string.h>
+
+uint64_t session_bytes(uint32_t ctx, uint32_t chunk)
+{
+    return sizeof(session) + ctx * sizeof(uint32_t) + chunk * sizeof(step_row) + 3 * 4096;
+}
+
+leat_status session_open(engine *e, session **out_session, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    session *s;
+
+    TRY(mem_alloc(e->ledger, MEM_KV, 1, sizeof *s, 0, "session", (void **)&s, error));
+    s->engine = e;
+    TRY_OR(fail, mem_alloc(e->ledger, MEM_KV, e->plan.ctx, sizeof *s->tokens, 0, "tokens of a session", (void **)&s->tokens, error));
+    TRY_OR(fail, mem_alloc(e->ledger, MEM_KV, e->plan.prefill_chunk, sizeof *s->rows, 0, "rows of a step", (void **)&s->rows, error));
+    kv_cache_rewind(e->kv, 0);
+    *out_session = s;
+    return LEAT_OK;
+fail:
+    session_close(&s);
+    return status;
+}
+
+void session_close(session **session_ptr)
+{
+    session *s = *session_ptr;
+
+    if (!s) return;
+    mem_free(s->engine->ledger, s->tokens);
+    mem_free(s->engine->ledger, s->rows);
+    mem_free(s->engine->ledger, s);
+    *session_ptr = NULL;
+}
+
+static leat_status check_request(const session *s, const uint32_t *ids, uint64_t count, uint64_t total, leat_error *error)
+{
+    const model_desc *m = s->engine->model;
+
+    if (!count) return FAIL(error, USAGE, "no tokens were given");
+    if (total > s->engine->plan.ctx)
+        return FAIL(error, CONTEXT, "%llu tokens do not fit the context of %u (--ctx)", (unsigned long long)total, s->engine->plan.ctx);
+    for (uint64_t i = 0; i < count; i++)
+        if (ids[i] >= m->vocab_size)
+            return FAIL(error, USAGE, "token %llu has the id %u, the vocabulary ends at %u", (unsigned long long)i, ids[i],
+                        m->vocab_size - 1);
+    return LEAT_OK;
+}
+
+/* Computes ids as the next positions, at most a chunk of them. On failure the timeline is as before. */
+static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, step *out_step, leat_error *error)
+{
+    for (uint32_t i = 0; i < count; i++) s->rows[i] = (step_row){s->length + i, ids[i]};
+    *out_step = (step){.engine = s->engine, .rows = s->rows, .row_count = count, .route_sink = s->route_sink, .route_user = s->route_user};
+    s->logits = NULL;
+    kv_cache_extend(s->engine->kv, count);
+    const leat_status status = step_forward(out_step, error);
+    if (status != LEAT_OK) {
+        kv_cache_rewind(s->engine->kv, s->length);
+        return status;
+    }
+    memcpy(s->tokens + s->length, ids, count * sizeof *ids);
+    s->length += count;
+    return LEAT_OK;
+}
+
+static void report_progress(const session *s, uint64_t done, uint64_t total)
+{
+    if (s->engine->options.progress) s->engine->options.progress(s->engine->options.progress_user, "prefill", done, total);
+}
+
+static void cut_to(session *s, uint32_t length)
+{
+    s->length = kv_cache_rewindable(s->engine->kv, length);
+    kv_cache_rewind(s->engine->kv, s->length);
+    s->logits = NULL;
+}
+
+leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64_t *out_reused, leat_error *error)
+{
+    uint32_t common = 0;
+    step last;
+
+    TRY(check_request(s, ids, count, count, error));
+    while (common < s->length && common < count && s->tokens[common] == ids[common]) common++;
+    if (common == count && common == s->length && s->logits) {
+        if (out_reused) *out_reused = count;
+        return LEAT_OK;
+    }
+    if (common == count) common--; /* the last token is computed again for its logits */
+    cut_to(s, common);
+    if (out_reused) *out_reused = s->length;
+
+    const uint64_t begin = s->length;
+    while (s->length < count) {
+        const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
+        TRY(run_chunk(s, ids + s->length, chunk, &last, error));
+        report_progress(s, s->length - begin, count - begin);
+    }
+    step_logits(&last, last.row_count - 1, 1);
+    s->logits = s->engine->scratch.logits;
+    return LEAT_OK;
+}
+
+leat_status session_append(session *s, uint32_t id, leat_error *error)
+{
+    step only;
+
+    TRY(check_request(s, &id, 1, (uint64_t)s->length + 1, error));
+    TRY(run_chunk(s, &id, 1, &only, error));
+    step_logits(&only, 0, 1);
+    s->logits = s->engine->scratch.logits;
+    return LEAT_OK;
+}
+
+static leat_status score_chunk(session *s, const step *done, session_score_fn *fn, void *user, leat_error *error)
+{
+    const uint32_t vocab = s->engine->model->vocab_size, first = s->length - done->row_count;
+
+    for (uint32_t row = 0; row < done->row_count; row += LOGIT_ROWS) {
+        const uint32_t count = (uint32_t)min_u64(LOGIT_ROWS, done->row_count - row);
+        TRY(engine_check_cancel(s->engine, error));
+        step_logits(done, row, count);
+        for (uint32_t i = 0; i < count; i++)
+            TRY(fn(user, first + row + i, s->engine->scratch.logits + (size_t)i * vocab, error));
+        s->logits = s->engine->scratch.logits + (size_t)(count - 1) * vocab;
+    }
+    return LEAT_OK;
+}
+
+leat_status session_score(session *s, const uint32_t *ids, uint64_t count, session_score_fn *fn, void *user, leat_error *error)
+{
+    TRY(check_request(s, ids, count, count, error));
+    cut_to(s, 0);
+    while (s->length < count) {
+        const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
+        step done;
+        TRY(run_chunk(s, ids + s->length, chunk, &done, error));
+        TRY(score_chunk(s, &done, fn, user, error));
+        report_progress(s, s->length, count);
+    }
+    return LEAT_OK;
+}
