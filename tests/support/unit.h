@@ -64,7 +64,8 @@ enum { UNIT_PATH_BYTES = 512 };
 static inline void make_folder(char out_path[UNIT_PATH_BYTES])
 {
     const char *base = getenv("TMPDIR");
-    snprintf(out_path, UNIT_PATH_BYTES, "%s/leat-test-XXXXXX", base != NULL ? base : "/tmp");
+    int length = snprintf(out_path, UNIT_PATH_BYTES, "%s/leat-test-XXXXXX", base != NULL ? base : "/tmp");
+    assert_in_range(length, 1, UNIT_PATH_BYTES - 1);
     assert_non_null(mkdtemp(out_path));
 }
 
@@ -80,7 +81,7 @@ static inline void remove_folder(const char *path) { assert_int_equal(nftw(path,
 static inline void write_file_bytes(const char *folder, const char *name, const void *bytes, size_t count)
 {
     char path[UNIT_PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_in_range(snprintf(path, sizeof path, "%s/%s", folder, name), 1, (int)sizeof path - 1);
     for (char *slash = path + strlen(folder) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
         (void)mkdir(path, 0700);
