@@ -96,7 +96,7 @@ static const struct {
     {"{\"a\\u0007b\":" T("F32", "[1]", 0, 4) "}", 4, "control|a\\x07b"},
     {"{\"a\\u007f\":" T("F32", "[1]", 0, 4) "}", 4, "control"},
     {"{\"a\\u009b\":" T("F32", "[1]", 0, 4) "}", 4, "control"},
-    {"{\"a\":3}", 0, "tensor a|a number"},
+    {"{\"a\":3}", 0, "tensor a|the entry is 3"},
     /* 6 */
     {"{\"a\":" T("F7", "[1]", 0, 4) "}", 4, "tensor a|F7"},
     {"{\"a\":" T("f32", "[1]", 0, 4) "}", 4, "tensor a|f32"},
@@ -283,7 +283,7 @@ static void judges_the_damaged_checkpoints(void **state)
     leat_error error = {0};
     tensor_index_init(&index, ledger);
     assert_int_equal(read_shard("good", &index, &error), LEAT_OK);
-    assert_int_equal(index.count, 47);
+    assert_int_equal(index.count, 46);
     tensor_index_reset(&index);
     for (size_t i = 0; i < ARRAY_COUNT(damaged); i++) {
         error = (leat_error){0};
