@@ -52,19 +52,14 @@ static const tensor *find_tensor(const weight_source *source, const char *module
     return join_name(name, module, suffix, "") ? tensor_index_find(source->index, name) : NULL;
 }
 
-static bool module_exists(const weight_source *source, const char *module)
+bool weights_exist(const weight_source *source, const char *path)
 {
-    char below[NAME_BYTES];
+    char module[NAME_BYTES], below[NAME_BYTES];
+    if (!join_name(module, source->prefix, path, "")) return false;
     if (tensor_index_find(source->index, module) != NULL) return true;
     if (!join_name(below, module, ".", "")) return false;
     uint64_t at = tensor_index_lower_bound(source->index, below);
     return at < source->index->count && strncmp(source->index->tensors[at].name, below, strlen(below)) == 0;
-}
-
-bool weights_exist(const weight_source *source, const char *path)
-{
-    char module[NAME_BYTES];
-    return join_name(module, source->prefix, path, "") && module_exists(source, module);
 }
 
 bool weights_vector_exists(const weight_source *source, const char *path)
@@ -457,7 +452,10 @@ leat_status weights_find_stack(const weight_source *source, const char *path, co
     const row_slice slice = {.begin = rows_begin, .count = rows};
     bool has_name = join_name(module, source->prefix, path, "");
     if (per_expert_format == NULL && !has_name) return fail_long_name(source->prefix, path, error);
-    if (per_expert_format == NULL || (has_name && module_exists(source, module)))
+    /* Not weights_exist: "experts" also lies above "experts.0". */
+    bool is_stacked = has_name && (find_tensor(source, module, ".weight") != NULL || find_tensor(source, module, "") != NULL ||
+                                   find_tensor(source, module, ".scales") != NULL);
+    if (per_expert_format == NULL || is_stacked)
         return find_stacked(source, module, count, &stacked, &slice, out_weight, error);
     return find_per_expert(source, per_expert_format, count, &single, &slice, out_weight, error);
 }
