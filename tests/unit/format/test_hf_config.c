@@ -1,4 +1,5 @@
-/* Questions to a configuration: where a key is looked for, what each kind of answer refuses and how it says so, quantisation, ids. */
+/* Questions to a configuration: where a key is looked for, what each kind of answer refuses and how it says so,
+ * quantisation, ids. */
 #include "format/hf_config.h"
 
 #include "base/bytes.h"
@@ -31,19 +32,22 @@ static hf_config *config_of(const char *text)
 {
     hf_config *config = NULL;
     leat_error error = {0};
-    if (hf_config_open(ledger, "config.json", text, strlen(text), &config, &error) != LEAT_OK) fail_msg("%s", error.text);
+    if (hf_config_open(ledger, "config.json", text, strlen(text), &config, &error) != LEAT_OK)
+        fail_msg("%s", error.text);
     return config;
 }
 
 static void looks_below_text_config_first(void **state)
 {
     (void)state;
-    hf_config *config = config_of("{\"a\": 1, \"b\": 2, \"c\": null, \"d\": {\"x\": 5}, \"text_config\": {\"a\": 11, \"b\": null, \"d\": {\"y\": 6}}}");
+    hf_config *config = config_of("{\"a\": 1, \"b\": 2, \"c\": null, \"d\": {\"x\": 5}, \"text_config\": {\"a\": 11, "
+                                  "\"b\": null, \"d\": {\"y\": 6}}}");
     uint32_t value = 0;
     assert_string_equal(hf_config_name(config), "config.json");
     assert_int_equal(hf_config_u32(config, "a", 0, 99, &value, NULL), LEAT_OK);
     assert_int_equal(value, 11);
-    assert_int_equal(hf_config_u32(config, "b", 0, 99, &value, NULL), LEAT_OK); /* null below text_config is no answer */
+    assert_int_equal(hf_config_u32(config, "b", 0, 99, &value, NULL),
+                     LEAT_OK); /* null below text_config is no answer */
     assert_int_equal(value, 2);
     assert_int_equal(hf_config_u32(config, "d/x", 0, 99, &value, NULL), LEAT_OK);
     assert_int_equal(value, 5);
@@ -78,7 +82,8 @@ static void refuses_bad_documents(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         hf_config *config = NULL;
         leat_error error = {0};
-        assert_int_equal(hf_config_open(ledger, "config.json", cases[i][0], strlen(cases[i][0]), &config, &error), LEAT_MODEL);
+        assert_int_equal(hf_config_open(ledger, "config.json", cases[i][0], strlen(cases[i][0]), &config, &error),
+                         LEAT_MODEL);
         assert_null(config);
         assert_true(mentions_all(error.text, "config.json"));
         assert_true(mentions_all(error.text, cases[i][1]));
@@ -153,7 +158,8 @@ static void judges_integers(void **state)
 static void falls_back_only_when_absent(void **state)
 {
     (void)state;
-    hf_config *config = config_of("{\"i\": 5, \"f\": 2.5, \"nan\": NaN, \"inf\": Infinity, \"b\": false, \"s\": \"text\", \"z\": null, \"nul\": \"a\\u0000b\"}");
+    hf_config *config = config_of("{\"i\": 5, \"f\": 2.5, \"nan\": NaN, \"inf\": Infinity, \"b\": false, \"s\": "
+                                  "\"text\", \"z\": null, \"nul\": \"a\\u0000b\"}");
     uint32_t i = 0;
     double f = 0;
     bool b = true;
@@ -216,7 +222,8 @@ static void refuses_paths_through_values(void **state)
 static void reads_arrays(void **state)
 {
     (void)state;
-    hf_config *config = config_of("{\"t\": [\"a\", [1, {\"x\": [2]}], \"bc\"], \"n\": [1, 2.5, {\"__float__\": \"-Infinity\"}], \"e\": [], \"x\": 3}");
+    hf_config *config = config_of("{\"t\": [\"a\", [1, {\"x\": [2]}], \"bc\"], \"n\": [1, 2.5, {\"__float__\": "
+                                  "\"-Infinity\"}], \"e\": [], \"x\": 3}");
     uint32_t count = 77, n;
     double f;
     char s[3];
@@ -252,14 +259,16 @@ static void reads_arrays(void **state)
 static void unites_token_ids(void **state)
 {
     (void)state;
-    hf_config *config = config_of("{\"eos\": [1, 106, 1], \"one\": 5, \"bad\": [1, 320], \"text_config\": {\"eos\": 2, \"bad\": null}}");
+    hf_config *config = config_of(
+        "{\"eos\": [1, 106, 1], \"one\": 5, \"bad\": [1, 320], \"text_config\": {\"eos\": 2, \"bad\": null}}");
     uint32_t ids[4] = {9}, count = 1;
     leat_error error = {0};
     assert_int_equal(hf_config_token_ids(config, "eos", 320, ids, 4, &count, NULL), LEAT_OK);
     assert_int_equal(count, 4);
     assert_memory_equal(ids, ((uint32_t[]){9, 1, 106, 2}), sizeof ids);
     assert_int_equal(hf_config_token_ids(config, "none", 320, ids, 4, &count, NULL), LEAT_OK);
-    assert_int_equal(hf_config_token_ids(config, "eos", 320, ids, 4, &count, NULL), LEAT_OK); /* all known: no room needed */
+    assert_int_equal(hf_config_token_ids(config, "eos", 320, ids, 4, &count, NULL),
+                     LEAT_OK); /* all known: no room needed */
     assert_int_equal(hf_config_token_ids(config, "one", 320, ids, 4, &count, &error), LEAT_MODEL);
     assert_true(mentions_all(error.text, "config.json: one|4 different"));
     assert_int_equal(count, 4);
@@ -281,27 +290,31 @@ static void reads_the_top_level(void **state)
     } cases[] = {
         {"{}", {0}},
         {"{\"quantization\": null, \"quantization_config\": null}", {0}},
-        {"{\"quantization\": {\"group_size\": 32, \"bits\": 6, \"mode\": \"affine\"}}", {.is_present = true, .has_group = true, .has_bits = true,
-         .has_mode = true, .group = 32, .bits = 6}},
+        {"{\"quantization\": {\"group_size\": 32, \"bits\": 6, \"mode\": \"affine\"}}",
+         {.is_present = true, .has_group = true, .has_bits = true, .has_mode = true, .group = 32, .bits = 6}},
         {"{\"quantization\": {}}", {.is_present = true, .group = 64, .bits = 4}},
-        {"{\"quantization\": {\"mode\": \"nvfp4\"}}", {.is_present = true, .has_mode = true, .group = 16, .bits = 4, .mode = QUANT_MODE_NVFP4}},
-        {"{\"quantization\": {\"mode\": \"mxfp8\"}}", {.is_present = true, .has_mode = true, .group = 32, .bits = 8, .mode = QUANT_MODE_MXFP8}},
+        {"{\"quantization\": {\"mode\": \"nvfp4\"}}",
+         {.is_present = true, .has_mode = true, .group = 16, .bits = 4, .mode = QUANT_MODE_NVFP4}},
+        {"{\"quantization\": {\"mode\": \"mxfp8\"}}",
+         {.is_present = true, .has_mode = true, .group = 32, .bits = 8, .mode = QUANT_MODE_MXFP8}},
         {"{\"quantization_config\": {\"bits\": 3}}", {.is_present = true, .has_bits = true, .group = 64, .bits = 3}},
-        {"{\"quantization_config\": {\"group_size\": 128}}", {.is_present = true, .has_group = true, .group = 128, .bits = 4}},
+        {"{\"quantization_config\": {\"group_size\": 128}}",
+         {.is_present = true, .has_group = true, .group = 128, .bits = 4}},
         {"{\"quantization_config\": {\"other\": 128}}", {0}},
-        {"{\"text_config\": {\"quantization\": {\"bits\": 2}}}", {.is_present = true, .has_bits = true, .group = 64, .bits = 2}},
+        {"{\"text_config\": {\"quantization\": {\"bits\": 2}}}",
+         {.is_present = true, .has_bits = true, .group = 64, .bits = 2}},
         /* `quantization` wins over what stands beside it. */
-        {"{\"quantization\": {\"bits\": 4}, \"quantization_config\": {\"quant_method\": \"mxfp4\"}}", {.is_present = true, .has_bits = true,
-         .group = 64, .bits = 4}},
+        {"{\"quantization\": {\"bits\": 4}, \"quantization_config\": {\"quant_method\": \"mxfp4\"}}",
+         {.is_present = true, .has_bits = true, .group = 64, .bits = 4}},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         hf_config *config = config_of(cases[i].text);
         quant_hint hint;
         const quant_hint *expected = &cases[i].hint;
         assert_int_equal(hf_config_quant(config, &hint, NULL), LEAT_OK);
-        if (hint.is_present != expected->is_present || hint.has_group != expected->has_group || hint.has_bits != expected->has_bits ||
-            hint.has_mode != expected->has_mode || hint.group != expected->group || hint.bits != expected->bits ||
-            hint.mode != expected->mode || hint.is_off)
+        if (hint.is_present != expected->is_present || hint.has_group != expected->has_group ||
+            hint.has_bits != expected->has_bits || hint.has_mode != expected->has_mode ||
+            hint.group != expected->group || hint.bits != expected->bits || hint.mode != expected->mode || hint.is_off)
             fail_msg("misread: %s", cases[i].text);
         hf_config_close(&config);
     }
@@ -346,12 +359,14 @@ static void refuses_impossible_quantisation(void **state)
 static void finds_overrides(void **state)
 {
     (void)state;
-    hf_config *config = config_of(
-        "{\"quantization\": {\"group_size\": 32, \"bits\": 4, \"mode\": \"mxfp4\", \"linear_class\": \"x\","
-        " \"language_model.model.layers.0.a\": {\"group_size\": 128, \"bits\": 8},"
-        " \"model.layers.1.b\": false, \"layers.2.c\": true, \"model.language_model.layers.3.d\": {},"
-        " \"lm_head\": {\"bits\": 6}, \"model.layers.4.e\": {\"mode\": \"nvfp4\", \"global_scale\": true}, \"model.layers.5.f\": 8}}");
-    static const char *const roots[] = {"language_model.model.", "model.language_model.", "model.", "language_model.", ""};
+    hf_config *config =
+        config_of("{\"quantization\": {\"group_size\": 32, \"bits\": 4, \"mode\": \"mxfp4\", \"linear_class\": \"x\","
+                  " \"language_model.model.layers.0.a\": {\"group_size\": 128, \"bits\": 8},"
+                  " \"model.layers.1.b\": false, \"layers.2.c\": true, \"model.language_model.layers.3.d\": {},"
+                  " \"lm_head\": {\"bits\": 6}, \"model.layers.4.e\": {\"mode\": \"nvfp4\", \"global_scale\": true}, "
+                  "\"model.layers.5.f\": 8}}");
+    static const char *const roots[] = {"language_model.model.", "model.language_model.", "model.", "language_model.",
+                                        ""};
     quant_hint hint;
     char path[128];
     for (size_t i = 0; i < ARRAY_COUNT(roots); i++) {
@@ -416,7 +431,10 @@ static leat_status ask(const char *folder, leat_error *error)
         const char *key;
         uint32_t high;
     } questions[] = {
-        {"hidden_size", 65536}, {"num_hidden_layers", 1024}, {"num_attention_heads", 1024}, {"vocab_size", 1 << 24},
+        {"hidden_size", 65536},
+        {"num_hidden_layers", 1024},
+        {"num_attention_heads", 1024},
+        {"vocab_size", 1 << 24},
     };
     char below[256];
     uint64_t bytes;
@@ -464,12 +482,18 @@ static void judges_the_damaged_configurations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(looks_below_text_config_first),   cmocka_unit_test(refuses_bad_documents),
-        cmocka_unit_test(refuses_large_documents),         cmocka_unit_test(judges_integers),
-        cmocka_unit_test(falls_back_only_when_absent),     cmocka_unit_test(refuses_paths_through_values),
-        cmocka_unit_test(reads_arrays),                    cmocka_unit_test(unites_token_ids),
-        cmocka_unit_test(reads_the_top_level),             cmocka_unit_test(refuses_impossible_quantisation),
-        cmocka_unit_test(finds_overrides),                 cmocka_unit_test(survives_the_end_of_memory),
+        cmocka_unit_test(looks_below_text_config_first),
+        cmocka_unit_test(refuses_bad_documents),
+        cmocka_unit_test(refuses_large_documents),
+        cmocka_unit_test(judges_integers),
+        cmocka_unit_test(falls_back_only_when_absent),
+        cmocka_unit_test(refuses_paths_through_values),
+        cmocka_unit_test(reads_arrays),
+        cmocka_unit_test(unites_token_ids),
+        cmocka_unit_test(reads_the_top_level),
+        cmocka_unit_test(refuses_impossible_quantisation),
+        cmocka_unit_test(finds_overrides),
+        cmocka_unit_test(survives_the_end_of_memory),
         cmocka_unit_test(judges_the_damaged_configurations),
     };
     return cmocka_run_group_tests(tests, open_ledger, close_ledger);

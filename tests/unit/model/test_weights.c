@@ -33,7 +33,7 @@ typedef struct fixture {
     arena memory;
     hf_config *config;
     weight_source source;
-    uint64_t end;       /* of the last tensor: tensors follow each other */
+    uint64_t end; /* of the last tensor: tensors follow each other */
 } fixture;
 
 static fixture *fx; /* one at a time */
@@ -47,7 +47,8 @@ static void begin(const char *config_text)
     arena_init(&fx->memory, ledger, MEM_META, 4096);
     fx->source = (weight_source){.index = &fx->index, .prefix = "model.", .memory = &fx->memory};
     if (config_text == NULL) return;
-    assert_int_equal(hf_config_open(ledger, "config.json", config_text, strlen(config_text), &fx->config, NULL), LEAT_OK);
+    assert_int_equal(hf_config_open(ledger, "config.json", config_text, strlen(config_text), &fx->config, NULL),
+                     LEAT_OK);
     fx->source.config = fx->config;
     assert_int_equal(hf_config_quant(fx->config, &fx->source.hint, NULL), LEAT_OK);
 }
@@ -75,7 +76,10 @@ static uint64_t add(const char *name, dtype type, const int64_t *dims)
     return t.offset;
 }
 
-static void added(void) { assert_int_equal(tensor_index_finish(&fx->index, (const char *const[]){"a", "b", "c"}, NULL), LEAT_OK); }
+static void added(void)
+{
+    assert_int_equal(tensor_index_finish(&fx->index, (const char *const[]){"a", "b", "c"}, NULL), LEAT_OK);
+}
 
 static weight must_find(const char *path, uint64_t rows, uint64_t cols)
 {
@@ -144,13 +148,15 @@ static void derives_bits_and_groups(void **state)
 {
     (void)state;
     static const uint32_t widths[] = {1, 2, 3, 4, 5, 6, 8}, groups[] = {32, 64, 128};
-    static const quant_type types[] = {QUANT_AFFINE1, QUANT_AFFINE2, QUANT_AFFINE3, QUANT_AFFINE4, QUANT_AFFINE5, QUANT_AFFINE6, QUANT_AFFINE8};
+    static const quant_type types[] = {QUANT_AFFINE1, QUANT_AFFINE2, QUANT_AFFINE3, QUANT_AFFINE4,
+                                       QUANT_AFFINE5, QUANT_AFFINE6, QUANT_AFFINE8};
     for (size_t b = 0; b < ARRAY_COUNT(widths); b++)
         for (size_t g = 0; g < ARRAY_COUNT(groups); g++)
             for (int64_t cols = 128; cols <= 640; cols += 128) {
                 begin(NULL);
                 uint64_t data = ADD("x.weight", U32, 3, cols * widths[b] / 32);
-                uint64_t scales = ADD("x.scales", F16, 3, cols / groups[g]), offsets = ADD("x.biases", F16, 3, cols / groups[g]);
+                uint64_t scales = ADD("x.scales", F16, 3, cols / groups[g]),
+                         offsets = ADD("x.biases", F16, 3, cols / groups[g]);
                 added();
                 weight w = must_find("x", 3, (uint64_t)cols);
                 assert_int_equal(w.shape.type, types[b]);
@@ -161,7 +167,8 @@ static void derives_bits_and_groups(void **state)
                 assert_part(&w.parts[0][PART_OFFSETS], offsets, 3 * (uint64_t)cols / groups[g] * 2);
                 end();
             }
-    /* The same tensors read with other columns are another quantisation: 4 bits in 64 are 8 bits in 32 or 2 bits in 128. */
+    /* The same tensors read with other columns are another quantisation: 4 bits in 64 are 8 bits in 32 or 2 bits in
+     * 128. */
     begin(NULL);
     ADD("x.weight", U32, 4, 32);
     ADD("x.scales", BF16, 4, 4);
@@ -183,7 +190,7 @@ static void derives_the_fp_modes(void **state)
         int64_t words, groups;
         quant_type type;
     } cases[] = {
-        {16, 4, QUANT_MXFP4}, {16, 8, QUANT_NVFP4}, {32, 4, QUANT_MXFP8}, /* known */
+        {16, 4, QUANT_MXFP4},      {16, 8, QUANT_NVFP4},      {32, 4, QUANT_MXFP8}, /* known */
         {32, 8, QUANT_TYPE_COUNT}, {16, 2, QUANT_TYPE_COUNT}, {24, 4, QUANT_TYPE_COUNT},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -207,7 +214,10 @@ static void derives_the_fp_modes(void **state)
 static void refuses_broken_triples(void **state)
 {
     (void)state;
-#define SHAPE(...) {__VA_ARGS__, 0}
+#define SHAPE(...)                                                                                                     \
+    {                                                                                                                  \
+        __VA_ARGS__, 0                                                                                                 \
+    }
     static const struct {
         dtype data_type;
         int64_t data[4];
@@ -291,9 +301,12 @@ static void refuses_false_overrides(void **state)
 {
     (void)state;
     begin("{\"quantization\": {\"group_size\": 64, \"bits\": 4, \"mode\": \"mxfp4\","
-          " \"language_model.model.b\": {\"group_size\": 64, \"bits\": 8}, \"model.g\": {\"group_size\": 32, \"bits\": 4},"
-          " \"model.off\": false, \"model.plain\": {\"bits\": 4}, \"model.offplain\": false, \"model.mode\": {\"bits\": 4, \"group_size\": 32},"
-          " \"model.on\": true, \"model.few\": {\"mode\": \"affine\"}, \"model.glob\": {\"mode\": \"nvfp4\", \"global_scale\": true}}}");
+          " \"language_model.model.b\": {\"group_size\": 64, \"bits\": 8}, \"model.g\": {\"group_size\": 32, \"bits\": "
+          "4},"
+          " \"model.off\": false, \"model.plain\": {\"bits\": 4}, \"model.offplain\": false, \"model.mode\": "
+          "{\"bits\": 4, \"group_size\": 32},"
+          " \"model.on\": true, \"model.few\": {\"mode\": \"affine\"}, \"model.glob\": {\"mode\": \"nvfp4\", "
+          "\"global_scale\": true}}}");
     add_triple("b", 4, 128, 4, 64);
     add_triple("g", 4, 128, 4, 64);
     add_triple("off", 4, 128, 4, 64);
@@ -320,8 +333,8 @@ static void refuses_false_overrides(void **state)
 
 /* ---- stacks ---- */
 
-static leat_status find_stack(const char *path, const char *format, uint32_t count, uint64_t begin_row, uint64_t rows, uint64_t total,
-                              uint64_t cols, weight *w, const char *words)
+static leat_status find_stack(const char *path, const char *format, uint32_t count, uint64_t begin_row, uint64_t rows,
+                              uint64_t total, uint64_t cols, weight *w, const char *words)
 {
     leat_error error = {0};
     leat_status status = weights_find_stack(&fx->source, path, format, count, begin_row, rows, total, cols, w, &error);
@@ -406,7 +419,8 @@ static void finds_one_tensor_per_expert(void **state)
     assert_int_equal(w.shape.type, QUANT_AFFINE4);
     (void)find_stack("q.w1", "q.%u.w1", 12, 0, 4, 4, 64, &w, "model.q.0.w1 is affine4|model.q.7.w1 is affine8");
     (void)find_stack("m.w1", "m.%u.w1", 12, 0, 4, 4, 64, &w, "model.m.5.w1.weight is missing");
-    (void)find_stack("mlp.switch_mlp.w1", "mlp.experts.%u.w1", 13, 0, 4, 4, 6, &w, "model.mlp.experts.12.w1.weight is missing");
+    (void)find_stack("mlp.switch_mlp.w1", "mlp.experts.%u.w1", 13, 0, 4, 4, 6, &w,
+                     "model.mlp.experts.12.w1.weight is missing");
     (void)find_stack("mlp.switch_mlp.w1", NULL, 12, 0, 4, 4, 6, &w, "model.mlp.switch_mlp.w1.weight is missing");
     end();
 }
@@ -541,8 +555,10 @@ static void begin_folder(const char *folder)
     snprintf(below, sizeof below, "%s/model.safetensors", folder);
     char *file = conformance_load(below, &bytes);
     assert_non_null(file);
-    assert_int_equal(safetensors_header_bytes("model.safetensors", bytes, (const uint8_t *)file, &header_bytes, NULL), LEAT_OK);
-    assert_int_equal(safetensors_parse(ledger, "model.safetensors", 0, bytes, file + 8, header_bytes, &fx->index, NULL), LEAT_OK);
+    assert_int_equal(safetensors_header_bytes("model.safetensors", bytes, (const uint8_t *)file, &header_bytes, NULL),
+                     LEAT_OK);
+    assert_int_equal(safetensors_parse(ledger, "model.safetensors", 0, bytes, file + 8, header_bytes, &fx->index, NULL),
+                     LEAT_OK);
     free(file);
     added();
 }
@@ -604,14 +620,19 @@ static void reads_what_mlx_writes(void **state)
     static const struct {
         const char *folder, *forms[MODULE_COUNT];
     } cases[] = {
-        {"gemma4-moe-4bit", {"affine4/64", "affine4/64", "affine4/64", "affine4/64", "affine8/64", "affine4/64", "affine4/64"}},
-        {"gemma4-moe-3bit-2bit", {"affine4/64", "affine4/64", "affine4/64", "affine4/64", "affine8/64", "affine3/64", "affine2/64"}},
-        {"gemma4-moe-g32-g128", {"affine4/128", "affine4/32", "affine4/128", "affine4/128", "affine8/128", "affine4/128", "affine4/32"}},
-        {"gemma4-moe-mixed", {"affine6/64", "affine5/64", "affine8/64", "affine8/64", "affine8/64", "affine4/64", "affine4/64"}},
+        {"gemma4-moe-4bit",
+         {"affine4/64", "affine4/64", "affine4/64", "affine4/64", "affine8/64", "affine4/64", "affine4/64"}},
+        {"gemma4-moe-3bit-2bit",
+         {"affine4/64", "affine4/64", "affine4/64", "affine4/64", "affine8/64", "affine3/64", "affine2/64"}},
+        {"gemma4-moe-g32-g128",
+         {"affine4/128", "affine4/32", "affine4/128", "affine4/128", "affine8/128", "affine4/128", "affine4/32"}},
+        {"gemma4-moe-mixed",
+         {"affine6/64", "affine5/64", "affine8/64", "affine8/64", "affine8/64", "affine4/64", "affine4/64"}},
         {"gemma4-moe-mxfp4", {"mxfp4/32", "mxfp4/32", "mxfp4/32", "mxfp4/32", "affine8/64", "mxfp4/32", "mxfp4/32"}},
         {"gemma4-moe-mxfp8", {"mxfp8/32", "mxfp8/32", "mxfp8/32", "mxfp8/32", "affine8/64", "mxfp8/32", "mxfp8/32"}},
         {"gemma4-moe-nvfp4", {"nvfp4/16", "nvfp4/16", "nvfp4/16", "nvfp4/16", "affine8/64", "nvfp4/16", "nvfp4/16"}},
-        {"gemma4-moe-nvfp4-global", {"nvfp4/16", "nvfp4/16", "nvfp4/16", "nvfp4/16", "affine8/64", "nvfp4/16+g", "nvfp4/16+g"}},
+        {"gemma4-moe-nvfp4-global",
+         {"nvfp4/16", "nvfp4/16", "nvfp4/16", "nvfp4/16", "affine8/64", "nvfp4/16+g", "nvfp4/16+g"}},
     };
     if (!conformance_has("mlx/gemma4-moe-4bit/model.safetensors")) skip();
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -627,8 +648,10 @@ static void reads_what_mlx_writes(void **state)
         w[GATE] = must_find("layers.0.mlp.gate_proj", 128, hidden);
         w[DOWN] = must_find("layers.0.mlp.down_proj", hidden, 128);
         w[ROUTER] = must_find("layers.0.router.proj", 8, hidden);
-        (void)find_stack("layers.0.experts.switch_glu.gate_proj", NULL, 8, 0, expert_width, expert_width, hidden, &w[EXPERT_GATE], NULL);
-        (void)find_stack("layers.0.experts.switch_glu.down_proj", NULL, 8, 0, hidden, hidden, expert_width, &w[EXPERT_DOWN], NULL);
+        (void)find_stack("layers.0.experts.switch_glu.gate_proj", NULL, 8, 0, expert_width, expert_width, hidden,
+                         &w[EXPERT_GATE], NULL);
+        (void)find_stack("layers.0.experts.switch_glu.down_proj", NULL, 8, 0, hidden, hidden, expert_width,
+                         &w[EXPERT_DOWN], NULL);
         for (size_t m = 0; m < MODULE_COUNT; m++) {
             char form[64];
             snprintf(form, sizeof form, "%s/%u%s", quant_traits_table[w[m].shape.type].label, w[m].shape.group,
@@ -640,7 +663,8 @@ static void reads_what_mlx_writes(void **state)
     }
 }
 
-/* Its configuration says 4 bits everywhere, some tensors have 8 and no override: the shapes win and the difference is noted. */
+/* Its configuration says 4 bits everywhere, some tensors have 8 and no override: the shapes win and the difference is
+ * noted. */
 static void trusts_shapes_over_the_top_level(void **state)
 {
     (void)state;
@@ -662,14 +686,22 @@ static void trusts_shapes_over_the_top_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_float_matrices),       cmocka_unit_test(derives_bits_and_groups),
-        cmocka_unit_test(derives_the_fp_modes),       cmocka_unit_test(refuses_broken_triples),
-        cmocka_unit_test(refuses_short_extents),      cmocka_unit_test(notes_a_wrong_top_level),
-        cmocka_unit_test(refuses_false_overrides),    cmocka_unit_test(finds_stacked_triples),
-        cmocka_unit_test(finds_fused_float_stacks),   cmocka_unit_test(finds_one_tensor_per_expert),
-        cmocka_unit_test(finds_global_scales),        cmocka_unit_test(finds_vectors),
-        cmocka_unit_test(knows_what_exists),          cmocka_unit_test(survives_the_end_of_memory),
-        cmocka_unit_test(judges_the_damaged_weights), cmocka_unit_test(reads_what_mlx_writes),
+        cmocka_unit_test(finds_float_matrices),
+        cmocka_unit_test(derives_bits_and_groups),
+        cmocka_unit_test(derives_the_fp_modes),
+        cmocka_unit_test(refuses_broken_triples),
+        cmocka_unit_test(refuses_short_extents),
+        cmocka_unit_test(notes_a_wrong_top_level),
+        cmocka_unit_test(refuses_false_overrides),
+        cmocka_unit_test(finds_stacked_triples),
+        cmocka_unit_test(finds_fused_float_stacks),
+        cmocka_unit_test(finds_one_tensor_per_expert),
+        cmocka_unit_test(finds_global_scales),
+        cmocka_unit_test(finds_vectors),
+        cmocka_unit_test(knows_what_exists),
+        cmocka_unit_test(survives_the_end_of_memory),
+        cmocka_unit_test(judges_the_damaged_weights),
+        cmocka_unit_test(reads_what_mlx_writes),
         cmocka_unit_test(trusts_shapes_over_the_top_level),
     };
     return cmocka_run_group_tests(tests, open_ledger, close_ledger);
