@@ -1,14 +1,15 @@
 /*
  * hf_config.c - questions to a config.json.
  *
- * Open turns the document into a list of values in document order. A value's `next` is the place after it and all it holds, so a member or
- * an element is found by hopping, and nothing is built or freed while questions are asked:
+ * Open turns the document into a list of values in document order. A value's `next` is the place after it and all it
+ * holds, so a member or an element is found by hopping, and nothing is built or freed while questions are asked:
  *
  *     {"a": [1, 2], "b": 3}   ->   0 object(next 6)   1 key a   2 array(next 5)   3 1   4 2   5 key b   6 3
- *                                                                                    (object's next is 7: one past its last value)
+ *                                                                                    (object's next is 7: one past its
+ * last value)
  *
- * Invariants: the root is value 0 and an object; after every key comes its value; `text` is terminated and lives in the arena.
- * Threads: any number once open has returned.
+ * Invariants: the root is value 0 and an object; after every key comes its value; `text` is terminated and lives in the
+ * arena. Threads: any number once open has returned.
  */
 #include "format/hf_config.h"
 
@@ -25,19 +26,19 @@ enum { FIRST_CAPACITY = 256, TEXT_CHUNK_BYTES = 16 * 1024, CONFIG_DEPTH_MAX = 16
 static const uint32_t none = UINT32_MAX; /* no such value */
 
 typedef struct config_value {
-    json_kind kind;      /* never an END */
+    json_kind kind; /* never an END */
     uint32_t next;
-    const char *text;    /* KEY, STRING, NUMBER */
+    const char *text; /* KEY, STRING, NUMBER */
     uint32_t text_bytes;
 } config_value;
 
 struct hf_config {
     mem *ledger;
-    arena memory;          /* names and texts */
+    arena memory; /* names and texts */
     const char *name;
-    config_value *values;  /* (capacity) */
+    config_value *values; /* (capacity) */
     uint32_t count, capacity;
-    uint32_t text_config;  /* the object below the root, or none */
+    uint32_t text_config; /* the object below the root, or none */
 };
 
 /* ---- building the list ---- */
@@ -98,9 +99,10 @@ static uint32_t find_member(const hf_config *config, uint32_t object, const char
     return none;
 }
 
-/* The value at `key` below `object`, or none. When the path runs through something that is no object, *out_blocked is that value and
- * *out_blocked_bytes the length of its path. */
-static uint32_t walk(const hf_config *config, uint32_t object, const char *key, uint32_t *out_blocked, int *out_blocked_bytes)
+/* The value at `key` below `object`, or none. When the path runs through something that is no object, *out_blocked is
+ * that value and *out_blocked_bytes the length of its path. */
+static uint32_t walk(const hf_config *config, uint32_t object, const char *key, uint32_t *out_blocked,
+                     int *out_blocked_bytes)
 {
     *out_blocked = none;
     for (const char *part = key;;) {
@@ -140,8 +142,8 @@ static const char *show_value(const hf_config *config, uint32_t idx, char out[SH
     }
 }
 
-#define FAIL_VALUE(error, config, where, idx, format, ...)                             \
-    FAIL(error, MODEL, "%s: %s is %s, expected " format, (config)->name, (where),       \
+#define FAIL_VALUE(error, config, where, idx, format, ...)                                                             \
+    FAIL(error, MODEL, "%s: %s is %s, expected " format, (config)->name, (where),                                      \
          show_value((config), (idx), (char[SHOWN_BYTES + 2]){0}), ##__VA_ARGS__)
 
 /* Below text_config, then at the top level; none when absent. */
@@ -171,14 +173,18 @@ bool hf_config_has(const hf_config *config, const char *key)
 
 /* ---- open, close ---- */
 
-static leat_status fill_config(hf_config *config, const char *name, const char *text, uint64_t text_bytes, leat_error *error)
+static leat_status fill_config(hf_config *config, const char *name, const char *text, uint64_t text_bytes,
+                               leat_error *error)
 {
-    const json_limits limits = {.depth_max = CONFIG_DEPTH_MAX, .string_bytes_max = HF_CONFIG_BYTES_MAX,
-                                .key_count_max = HF_CONFIG_VALUES_MAX, .unique_keys = true, .allow_nonfinite = true};
+    const json_limits limits = {.depth_max = CONFIG_DEPTH_MAX,
+                                .string_bytes_max = HF_CONFIG_BYTES_MAX,
+                                .key_count_max = HF_CONFIG_VALUES_MAX,
+                                .unique_keys = true,
+                                .allow_nonfinite = true};
     TRY(arena_copy_text(&config->memory, name, strlen(name), &config->name, error));
     if (text_bytes > HF_CONFIG_BYTES_MAX)
-        return FAIL(error, MODEL, "%s: the file has %llu bytes, expected at most %d", name, (unsigned long long)text_bytes,
-                    HF_CONFIG_BYTES_MAX);
+        return FAIL(error, MODEL, "%s: the file has %llu bytes, expected at most %d", name,
+                    (unsigned long long)text_bytes, HF_CONFIG_BYTES_MAX);
     json *parser = NULL;
     TRY(json_open(config->ledger, MEM_META, name, text, text_bytes, &limits, &parser, error));
     leat_status status = read_document(config, parser, error);
@@ -218,13 +224,16 @@ void hf_config_close(hf_config **config)
     *config = NULL;
 }
 
-const char *hf_config_name(const hf_config *config) { return config->name; }
+const char *hf_config_name(const hf_config *config)
+{
+    return config->name;
+}
 
 /* ---- single values ---- */
 
 /* `where` is the key as messages show it. */
-static leat_status read_u32(const hf_config *config, const char *where, uint32_t idx, uint32_t low, uint32_t high, uint32_t *out_value,
-                            leat_error *error)
+static leat_status read_u32(const hf_config *config, const char *where, uint32_t idx, uint32_t low, uint32_t high,
+                            uint32_t *out_value, leat_error *error)
 {
     json_token token = token_of(&config->values[idx]);
     int64_t value = 0;
@@ -237,7 +246,8 @@ static leat_status read_u32(const hf_config *config, const char *where, uint32_t
     return LEAT_OK;
 }
 
-leat_status hf_config_u32(const hf_config *config, const char *key, uint32_t low, uint32_t high, uint32_t *out_value, leat_error *error)
+leat_status hf_config_u32(const hf_config *config, const char *key, uint32_t low, uint32_t high, uint32_t *out_value,
+                          leat_error *error)
 {
     uint32_t idx;
     TRY(find_value(config, key, &idx, error));
@@ -271,8 +281,8 @@ static bool read_f64(const hf_config *config, uint32_t idx, double *out_value)
     return true;
 }
 
-leat_status hf_config_f64_or(const hf_config *config, const char *key, double low, double high, double fallback, double *out_value,
-                             leat_error *error)
+leat_status hf_config_f64_or(const hf_config *config, const char *key, double low, double high, double fallback,
+                             double *out_value, leat_error *error)
 {
     uint32_t idx;
     double value;
@@ -287,7 +297,8 @@ leat_status hf_config_f64_or(const hf_config *config, const char *key, double lo
     return LEAT_OK;
 }
 
-leat_status hf_config_bool_or(const hf_config *config, const char *key, bool fallback, bool *out_value, leat_error *error)
+leat_status hf_config_bool_or(const hf_config *config, const char *key, bool fallback, bool *out_value,
+                              leat_error *error)
 {
     uint32_t idx;
     TRY(find_value(config, key, &idx, error));
@@ -301,18 +312,21 @@ leat_status hf_config_bool_or(const hf_config *config, const char *key, bool fal
     return LEAT_OK;
 }
 
-static leat_status read_text(const hf_config *config, const char *where, uint32_t idx, char *out, size_t out_bytes, leat_error *error)
+static leat_status read_text(const hf_config *config, const char *where, uint32_t idx, char *out, size_t out_bytes,
+                             leat_error *error)
 {
     const config_value *value = &config->values[idx];
     if (value->kind != JSON_STRING) return FAIL_VALUE(error, config, where, idx, "a string");
-    if (value->text_bytes >= out_bytes) return FAIL_VALUE(error, config, where, idx, "at most %zu bytes", out_bytes - 1);
-    if (strlen(value->text) != value->text_bytes) return FAIL_VALUE(error, config, where, idx, "a string without U+0000");
+    if (value->text_bytes >= out_bytes)
+        return FAIL_VALUE(error, config, where, idx, "at most %zu bytes", out_bytes - 1);
+    if (strlen(value->text) != value->text_bytes)
+        return FAIL_VALUE(error, config, where, idx, "a string without U+0000");
     memcpy(out, value->text, (size_t)value->text_bytes + 1);
     return LEAT_OK;
 }
 
-leat_status hf_config_text_or(const hf_config *config, const char *key, const char *fallback, char *out, size_t out_bytes,
-                              leat_error *error)
+leat_status hf_config_text_or(const hf_config *config, const char *key, const char *fallback, char *out,
+                              size_t out_bytes, leat_error *error)
 {
     uint32_t idx;
     TRY(find_value(config, key, &idx, error));
@@ -342,14 +356,15 @@ leat_status hf_config_array_count(const hf_config *config, const char *key, uint
 {
     uint32_t idx;
     TRY(find_value(config, key, &idx, error));
-    if (idx != none && config->values[idx].kind != JSON_ARRAY_BEGIN) return FAIL_VALUE(error, config, key, idx, "an array");
+    if (idx != none && config->values[idx].kind != JSON_ARRAY_BEGIN)
+        return FAIL_VALUE(error, config, key, idx, "an array");
     *out_count = idx == none ? 0 : count_elements(config, idx);
     return LEAT_OK;
 }
 
 /* Element `wanted` of the array at `key`, and its name for messages. */
-static leat_status find_element(const hf_config *config, const char *key, uint32_t wanted, uint32_t *out_idx, char where[EXCERPT_BYTES],
-                                leat_error *error)
+static leat_status find_element(const hf_config *config, const char *key, uint32_t wanted, uint32_t *out_idx,
+                                char where[EXCERPT_BYTES], leat_error *error)
 {
     uint32_t array, at;
     TRY(find_value(config, key, &array, error));
@@ -359,12 +374,14 @@ static leat_status find_element(const hf_config *config, const char *key, uint32
     at = next_element(config, array, none);
     for (uint32_t i = 0; i < wanted && at != none; i++) at = next_element(config, array, at);
     if (at == none)
-        return FAIL(error, MODEL, "%s: %s is missing, the array has %u elements", config->name, where, count_elements(config, array));
+        return FAIL(error, MODEL, "%s: %s is missing, the array has %u elements", config->name, where,
+                    count_elements(config, array));
     *out_idx = at;
     return LEAT_OK;
 }
 
-leat_status hf_config_array_text(const hf_config *config, const char *key, uint32_t idx, char *out, size_t out_bytes, leat_error *error)
+leat_status hf_config_array_text(const hf_config *config, const char *key, uint32_t idx, char *out, size_t out_bytes,
+                                 leat_error *error)
 {
     uint32_t at;
     char where[EXCERPT_BYTES];
@@ -372,8 +389,8 @@ leat_status hf_config_array_text(const hf_config *config, const char *key, uint3
     return read_text(config, where, at, out, out_bytes, error);
 }
 
-leat_status hf_config_array_u32(const hf_config *config, const char *key, uint32_t idx, uint32_t low, uint32_t high, uint32_t *out_value,
-                                leat_error *error)
+leat_status hf_config_array_u32(const hf_config *config, const char *key, uint32_t idx, uint32_t low, uint32_t high,
+                                uint32_t *out_value, leat_error *error)
 {
     uint32_t at;
     char where[EXCERPT_BYTES];
@@ -381,7 +398,8 @@ leat_status hf_config_array_u32(const hf_config *config, const char *key, uint32
     return read_u32(config, where, at, low, high, out_value, error);
 }
 
-leat_status hf_config_array_f64(const hf_config *config, const char *key, uint32_t idx, double *out_value, leat_error *error)
+leat_status hf_config_array_f64(const hf_config *config, const char *key, uint32_t idx, double *out_value,
+                                leat_error *error)
 {
     uint32_t at;
     char where[EXCERPT_BYTES];
@@ -397,7 +415,8 @@ typedef struct id_list {
     uint32_t count, capacity, vocab_count;
 } id_list;
 
-static leat_status add_token_id(const hf_config *config, const char *key, uint32_t idx, id_list *list, leat_error *error)
+static leat_status add_token_id(const hf_config *config, const char *key, uint32_t idx, id_list *list,
+                                leat_error *error)
 {
     uint32_t id;
     TRY(read_u32(config, key, idx, 0, list->vocab_count - 1, &id, error));
@@ -409,8 +428,8 @@ static leat_status add_token_id(const hf_config *config, const char *key, uint32
     return LEAT_OK;
 }
 
-leat_status hf_config_token_ids(const hf_config *config, const char *key, uint32_t vocab_count, uint32_t *out_ids, uint32_t capacity,
-                                uint32_t *count, leat_error *error)
+leat_status hf_config_token_ids(const hf_config *config, const char *key, uint32_t vocab_count, uint32_t *out_ids,
+                                uint32_t capacity, uint32_t *count, leat_error *error)
 {
     assert(vocab_count > 0);
     id_list list = {.ids = out_ids, .count = *count, .capacity = capacity, .vocab_count = vocab_count};
@@ -447,8 +466,10 @@ const char *quant_mode_label(quant_mode mode)
     return mode_table[mode].label;
 }
 
-/* The parameters of the dictionary or of one override. Both allowed sets are small numbers, so a bit set says what is in them. */
-static leat_status read_quant_params(const hf_config *config, uint32_t object, const char *where, quant_hint *out_hint, leat_error *error)
+/* The parameters of the dictionary or of one override. Both allowed sets are small numbers, so a bit set says what is
+ * in them. */
+static leat_status read_quant_params(const hf_config *config, uint32_t object, const char *where, quant_hint *out_hint,
+                                     leat_error *error)
 {
     static const uint32_t known_bits = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6 | 1u << 8;
     char path[2 * EXCERPT_BYTES];
@@ -468,7 +489,8 @@ static leat_status read_quant_params(const hf_config *config, uint32_t object, c
     uint32_t bits = find_member(config, object, "bits", strlen("bits"));
     if (bits != none) {
         token = token_of(&config->values[bits]);
-        hint.has_bits = token.kind == JSON_NUMBER && json_to_u64(&token, &number) && number <= 8 && (known_bits >> number & 1) != 0;
+        hint.has_bits =
+            token.kind == JSON_NUMBER && json_to_u64(&token, &number) && number <= 8 && (known_bits >> number & 1) != 0;
         snprintf(path, sizeof path, "%s: bits", where);
         if (!hint.has_bits) return FAIL_VALUE(error, config, path, bits, "1, 2, 3, 4, 5, 6 or 8");
         hint.bits = (uint32_t)number;
@@ -499,7 +521,8 @@ static leat_status find_quant(const hf_config *config, uint32_t *out_object, con
     *out_where = "quantization";
     TRY(find_value(config, *out_where, &idx, error));
     if (idx != none) {
-        if (config->values[idx].kind != JSON_OBJECT_BEGIN) return FAIL_VALUE(error, config, *out_where, idx, "an object");
+        if (config->values[idx].kind != JSON_OBJECT_BEGIN)
+            return FAIL_VALUE(error, config, *out_where, idx, "an object");
         *out_object = idx;
         return LEAT_OK;
     }
@@ -511,20 +534,26 @@ static leat_status find_quant(const hf_config *config, uint32_t *out_object, con
     uint32_t method = find_member(config, idx, "quant_method", strlen("quant_method"));
     if (method != none) {
         char shown[SHOWN_BYTES + 2];
-        leat_status status = FAIL(error, MODEL, "%s: quantization_config: quant_method %s is not supported, expected MLX's "
-                                  "quantisation or none", config->name, show_value(config, method, shown));
+        leat_status status = FAIL(error, MODEL,
+                                  "%s: quantization_config: quant_method %s is not supported, expected MLX's "
+                                  "quantisation or none",
+                                  config->name, show_value(config, method, shown));
         status_hint(error, "use a conversion for MLX, or the folder with the original float weights");
         return status;
     }
-    if (find_member(config, idx, "bits", strlen("bits")) != none || find_member(config, idx, "group_size", strlen("group_size")) != none)
+    if (find_member(config, idx, "bits", strlen("bits")) != none ||
+        find_member(config, idx, "group_size", strlen("group_size")) != none)
         *out_object = idx;
     return LEAT_OK;
 }
 
-static bool is_override(json_kind kind) { return kind == JSON_OBJECT_BEGIN || kind == JSON_TRUE || kind == JSON_FALSE; }
+static bool is_override(json_kind kind)
+{
+    return kind == JSON_OBJECT_BEGIN || kind == JSON_TRUE || kind == JSON_FALSE;
+}
 
-static leat_status read_override(const hf_config *config, uint32_t dictionary, const char *where, uint32_t key, quant_hint *out_hint,
-                                 leat_error *error)
+static leat_status read_override(const hf_config *config, uint32_t dictionary, const char *where, uint32_t key,
+                                 quant_hint *out_hint, leat_error *error)
 {
     const config_value *value = &config->values[key + 1];
     char module[EXCERPT_BYTES], path[2 * EXCERPT_BYTES];
@@ -554,10 +583,12 @@ leat_status hf_config_quant(const hf_config *config, quant_hint *out_hint, leat_
     return LEAT_OK;
 }
 
-leat_status hf_config_quant_override(const hf_config *config, const char *module_path, quant_hint *out_hint, leat_error *error)
+leat_status hf_config_quant_override(const hf_config *config, const char *module_path, quant_hint *out_hint,
+                                     leat_error *error)
 {
     /* The roots under which checkpoints keep the text model; longer ones come before those they begin with. */
-    static const char *const roots[] = {"language_model.model.", "model.language_model.", "model.", "language_model.", ""};
+    static const char *const roots[] = {"language_model.model.", "model.language_model.", "model.", "language_model.",
+                                        ""};
     uint32_t dictionary;
     const char *where, *below = module_path;
     TRY(find_quant(config, &dictionary, &where, error));

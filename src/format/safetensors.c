@@ -1,11 +1,12 @@
 /*
- * safetensors.c - the header of one shard, checked against every rule of docs/formats/safetensors.md (the numbers below are its numbers).
+ * safetensors.c - the header of one shard, checked against every rule of docs/formats/safetensors.md (the numbers below
+ * are its numbers).
  *
  *   file:  | length of the header, u64 LE | header: {"NAME": {"dtype", "shape", "data_offsets"}, ...}, spaces | data |
- *            8 bytes                        header_bytes                                                       data_bytes
+ *            8 bytes                        header_bytes data_bytes
  *
- * Works on bytes in memory: opening and reading the file is the caller's business. A name is shown in full up to EXCERPT_BYTES and
- * cut beyond, so a message stays short whatever the file holds.
+ * Works on bytes in memory: opening and reading the file is the caller's business. A name is shown in full up to
+ * EXCERPT_BYTES and cut beyond, so a message stays short whatever the file holds.
  *
  * Threads: one thread per index.
  */
@@ -39,11 +40,11 @@ typedef struct entry {
     char name[TENSOR_NAME_BYTES_MAX + 1];
     char shown[EXCERPT_BYTES]; /* the name as messages show it */
     bool has_type, has_shape, has_offsets;
-    uint64_t begin, end;       /* data_offsets */
+    uint64_t begin, end; /* data_offsets */
     tensor found;
 } entry;
 
-#define FAIL_TENSOR(error, shard, shown, format, ...) \
+#define FAIL_TENSOR(error, shard, shown, format, ...)                                                                  \
     FAIL(error, MODEL, "%s: tensor %s: " format, (shard)->file_name, (shown), ##__VA_ARGS__)
 
 static const char *kind_text(json_kind kind)
@@ -64,18 +65,21 @@ leat_status safetensors_header_bytes(const char *file_name, uint64_t file_bytes,
                                      uint64_t *out_header_bytes, leat_error *error)
 {
     if (file_bytes < LENGTH_BYTES + HEADER_BYTES_MIN) {
-        leat_status status = FAIL(error, MODEL, "%s: the file has %" PRIu64 " bytes, a safetensors file has at least %d", file_name,
-                                  file_bytes, LENGTH_BYTES + HEADER_BYTES_MIN);
+        leat_status status =
+            FAIL(error, MODEL, "%s: the file has %" PRIu64 " bytes, a safetensors file has at least %d", file_name,
+                 file_bytes, LENGTH_BYTES + HEADER_BYTES_MIN);
         status_hint(error, unfinished_hint);
         return status;
     }
     uint64_t header_bytes = load_le64(first), room = file_bytes - LENGTH_BYTES;
     if (header_bytes < HEADER_BYTES_MIN || header_bytes > SAFETENSORS_HEADER_BYTES_MAX)
-        return FAIL(error, MODEL, "%s: the header's length is %" PRIu64 " bytes, expected %d to %d: not a safetensors file?", file_name,
-                    header_bytes, HEADER_BYTES_MIN, SAFETENSORS_HEADER_BYTES_MAX);
+        return FAIL(error, MODEL,
+                    "%s: the header's length is %" PRIu64 " bytes, expected %d to %d: not a safetensors file?",
+                    file_name, header_bytes, HEADER_BYTES_MIN, SAFETENSORS_HEADER_BYTES_MAX);
     if (header_bytes > room) {
-        leat_status status = FAIL(error, MODEL, "%s: the header's length is %" PRIu64 " bytes, but only %" PRIu64
-                                  " bytes follow in the file", file_name, header_bytes, room);
+        leat_status status = FAIL(
+            error, MODEL, "%s: the header's length is %" PRIu64 " bytes, but only %" PRIu64 " bytes follow in the file",
+            file_name, header_bytes, room);
         status_hint(error, unfinished_hint);
         return status;
     }
@@ -92,7 +96,8 @@ static leat_status check_frame(const char *file_name, const char *header, uint64
     uint64_t end = header_bytes;
     while (header[end - 1] == ' ') end--;
     if (header[end - 1] != '}')
-        return FAIL(error, MODEL, "%s: the header ends with byte 0x%02x at %" PRIu64 ", expected } and then only spaces", file_name,
+        return FAIL(error, MODEL,
+                    "%s: the header ends with byte 0x%02x at %" PRIu64 ", expected } and then only spaces", file_name,
                     (unsigned char)header[end - 1], end - 1);
     return LEAT_OK;
 }
@@ -113,8 +118,10 @@ static leat_status take_name(const shard *s, const json_token *key, entry *e, le
 {
     excerpt_text(key->text, key->text_bytes, e->shown, key->text_bytes > TENSOR_NAME_BYTES_MAX ? 64 : sizeof e->shown);
     if (key->text_bytes > TENSOR_NAME_BYTES_MAX)
-        return FAIL_TENSOR(error, s, e->shown, "the name has %zu bytes, expected at most %d", key->text_bytes, TENSOR_NAME_BYTES_MAX);
-    if (has_control(key->text, key->text_bytes)) return FAIL_TENSOR(error, s, e->shown, "the name holds a control byte");
+        return FAIL_TENSOR(error, s, e->shown, "the name has %zu bytes, expected at most %d", key->text_bytes,
+                           TENSOR_NAME_BYTES_MAX);
+    if (has_control(key->text, key->text_bytes))
+        return FAIL_TENSOR(error, s, e->shown, "the name holds a control byte");
     memcpy(e->name, key->text, key->text_bytes);
     e->name[key->text_bytes] = '\0';
     return LEAT_OK;
@@ -150,7 +157,8 @@ static leat_status read_dtype(const shard *s, entry *e, leat_error *error)
         e->has_type = true;
         return LEAT_OK;
     }
-    return FAIL_TENSOR(error, s, e->shown, "dtype is %s, which is not one of the format's types", show_token(&token, shown));
+    return FAIL_TENSOR(error, s, e->shown, "dtype is %s, which is not one of the format's types",
+                       show_token(&token, shown));
 }
 
 /* Rule 7, the part about single dimensions. */
@@ -169,7 +177,8 @@ static leat_status read_shape(const shard *s, entry *e, leat_error *error)
             return FAIL_TENSOR(error, s, e->shown, "shape has more than %d dimensions", TENSOR_RANK_MAX);
         uint64_t dim = 0;
         if (!read_count(&token, &dim) || dim > dim_max)
-            return FAIL_TENSOR(error, s, e->shown, "dimension %u of the shape is %s, expected an integer from 0 to %" PRIu64, rank,
+            return FAIL_TENSOR(error, s, e->shown,
+                               "dimension %u of the shape is %s, expected an integer from 0 to %" PRIu64, rank,
                                show_token(&token, shown), dim_max);
         e->found.dims[rank++] = dim;
     }
@@ -193,12 +202,14 @@ static leat_status read_offsets(const shard *s, entry *e, leat_error *error)
                                token.kind == JSON_ARRAY_END ? "too little" : show_token(&token, shown));
     }
     TRY(json_next(s->parser, &token, error));
-    if (token.kind != JSON_ARRAY_END) return FAIL_TENSOR(error, s, e->shown, "data_offsets holds more than two integers");
+    if (token.kind != JSON_ARRAY_END)
+        return FAIL_TENSOR(error, s, e->shown, "data_offsets holds more than two integers");
     e->has_offsets = true;
     return LEAT_OK;
 }
 
-/* The bytes that type and shape ask for; false when they do not fit 64 bits. *out_bits is 0..7 bits beyond whole bytes. */
+/* The bytes that type and shape ask for; false when they do not fit 64 bits. *out_bits is 0..7 bits beyond whole bytes.
+ */
 static bool shape_bytes(const tensor *t, uint64_t *out_bytes, uint64_t *out_bits)
 {
     uint64_t elements = 1, bits;
@@ -217,19 +228,24 @@ static leat_status check_entry(const shard *s, const entry *e, leat_error *error
     uint64_t bytes, bits;
     const tensor *t = &e->found;
     if (!e->has_type || !e->has_shape || !e->has_offsets)
-        return FAIL_TENSOR(error, s, e->shown, "has no %s", !e->has_type ? "dtype" : !e->has_shape ? "shape" : "data_offsets");
+        return FAIL_TENSOR(error, s, e->shown, "has no %s",
+                           !e->has_type    ? "dtype"
+                           : !e->has_shape ? "shape"
+                                           : "data_offsets");
     tensor_shape_text(t, shape, sizeof shape);
     if (!shape_bytes(t, &bytes, &bits))
         return FAIL_TENSOR(error, s, e->shown, "shape %s of %s is larger than any file", shape, dtype_label(t->type));
     if (bits != 0)
         return FAIL_TENSOR(error, s, e->shown, "shape %s of %s ends inside a byte", shape, dtype_label(t->type));
     if (e->begin > e->end)
-        return FAIL_TENSOR(error, s, e->shown, "data_offsets [%" PRIu64 ", %" PRIu64 "] are reversed", e->begin, e->end);
+        return FAIL_TENSOR(error, s, e->shown, "data_offsets [%" PRIu64 ", %" PRIu64 "] are reversed", e->begin,
+                           e->end);
     if (e->end - e->begin != bytes)
-        return FAIL_TENSOR(error, s, e->shown, "shape %s of %s takes %" PRIu64 " bytes, data_offsets give %" PRIu64, shape,
-                           dtype_label(t->type), bytes, e->end - e->begin);
+        return FAIL_TENSOR(error, s, e->shown, "shape %s of %s takes %" PRIu64 " bytes, data_offsets give %" PRIu64,
+                           shape, dtype_label(t->type), bytes, e->end - e->begin);
     if (e->end > s->data_bytes) {
-        leat_status status = FAIL_TENSOR(error, s, e->shown, "data_offsets end at %" PRIu64 ", but the file has %" PRIu64 " bytes of data",
+        leat_status status = FAIL_TENSOR(error, s, e->shown,
+                                         "data_offsets end at %" PRIu64 ", but the file has %" PRIu64 " bytes of data",
                                          e->end, s->data_bytes);
         status_hint(error, unfinished_hint);
         return status;
@@ -272,14 +288,16 @@ static leat_status check_metadata(const shard *s, leat_error *error)
     char key[EXCERPT_BYTES];
     TRY(json_next(s->parser, &token, error));
     if (token.kind != JSON_OBJECT_BEGIN)
-        return FAIL(error, MODEL, "%s: %s is %s, expected an object of strings", s->file_name, metadata_name, kind_text(token.kind));
+        return FAIL(error, MODEL, "%s: %s is %s, expected an object of strings", s->file_name, metadata_name,
+                    kind_text(token.kind));
     for (;;) {
         TRY(json_next(s->parser, &token, error));
         if (token.kind == JSON_OBJECT_END) return LEAT_OK;
         excerpt_text(token.text, token.text_bytes, key, sizeof key);
         TRY(json_next(s->parser, &token, error));
         if (token.kind != JSON_STRING)
-            return FAIL(error, MODEL, "%s: %s: %s is %s, expected a string", s->file_name, metadata_name, key, kind_text(token.kind));
+            return FAIL(error, MODEL, "%s: %s: %s is %s, expected a string", s->file_name, metadata_name, key,
+                        kind_text(token.kind));
     }
 }
 
@@ -290,7 +308,8 @@ static int order_by_offset(const tensor *a, const tensor *b)
     return (a->bytes > b->bytes) - (a->bytes < b->bytes);
 }
 
-/* Rule 10: every byte of the data belongs to exactly one tensor. Sorts the shard's part of the table, which begins at `first`. */
+/* Rule 10: every byte of the data belongs to exactly one tensor. Sorts the shard's part of the table, which begins at
+ * `first`. */
 static leat_status check_extents(const shard *s, uint64_t first, leat_error *error)
 {
     uint64_t count = s->index->count - first;
@@ -301,17 +320,21 @@ static leat_status check_extents(const shard *s, uint64_t first, leat_error *err
         uint64_t begin = tensors[i].offset - s->data_begin;
         const char *before = i == 0 ? "the header" : tensors[i - 1].name;
         if (begin > expected)
-            return FAIL(error, MODEL, "%s: %" PRIu64 " bytes of data between %.*s (ends at %" PRIu64 ") and %.*s (begins at %" PRIu64
-                        ") belong to no tensor", s->file_name, begin - expected, EXCERPT_BYTES, before, expected, EXCERPT_BYTES,
-                        tensors[i].name, begin);
+            return FAIL(error, MODEL,
+                        "%s: %" PRIu64 " bytes of data between %.*s (ends at %" PRIu64 ") and %.*s (begins at %" PRIu64
+                        ") belong to no tensor",
+                        s->file_name, begin - expected, EXCERPT_BYTES, before, expected, EXCERPT_BYTES, tensors[i].name,
+                        begin);
         if (begin < expected)
-            return FAIL(error, MODEL, "%s: tensors %.*s (ends at %" PRIu64 ") and %.*s (begins at %" PRIu64 ") overlap", s->file_name,
-                        EXCERPT_BYTES, before, expected, EXCERPT_BYTES, tensors[i].name, begin);
+            return FAIL(error, MODEL, "%s: tensors %.*s (ends at %" PRIu64 ") and %.*s (begins at %" PRIu64 ") overlap",
+                        s->file_name, EXCERPT_BYTES, before, expected, EXCERPT_BYTES, tensors[i].name, begin);
         expected = begin + tensors[i].bytes;
     }
     if (expected != s->data_bytes)
-        return FAIL(error, MODEL, "%s: %" PRIu64 " bytes after the last tensor %.*s (ends at %" PRIu64 ") belong to no tensor",
-                    s->file_name, s->data_bytes - expected, EXCERPT_BYTES, count == 0 ? "(none)" : tensors[count - 1].name, expected);
+        return FAIL(error, MODEL,
+                    "%s: %" PRIu64 " bytes after the last tensor %.*s (ends at %" PRIu64 ") belong to no tensor",
+                    s->file_name, s->data_bytes - expected, EXCERPT_BYTES,
+                    count == 0 ? "(none)" : tensors[count - 1].name, expected);
     return LEAT_OK;
 }
 
@@ -330,13 +353,15 @@ static leat_status read_entries(const shard *s, leat_error *error)
     return json_next(s->parser, &token, error); /* JSON_END, or text that trails the object */
 }
 
-leat_status safetensors_parse(mem *ledger, const char *file_name, uint32_t file_idx, uint64_t file_bytes, const char *header,
-                              uint64_t header_bytes, tensor_index *index, leat_error *error)
+leat_status safetensors_parse(mem *ledger, const char *file_name, uint32_t file_idx, uint64_t file_bytes,
+                              const char *header, uint64_t header_bytes, tensor_index *index, leat_error *error)
 {
     assert(header_bytes <= file_bytes && file_bytes - header_bytes >= LENGTH_BYTES);
     TRY(check_frame(file_name, header, header_bytes, error));
     /* A value of __metadata__ may be long; what bounds it is the header. */
-    const json_limits limits = {.depth_max = HEADER_DEPTH_MAX, .string_bytes_max = header_bytes, .key_count_max = TENSOR_COUNT_MAX + 1,
+    const json_limits limits = {.depth_max = HEADER_DEPTH_MAX,
+                                .string_bytes_max = header_bytes,
+                                .key_count_max = TENSOR_COUNT_MAX + 1,
                                 .unique_keys = true};
     shard s = {.file_name = file_name, .file_idx = file_idx, .data_begin = LENGTH_BYTES + header_bytes, .index = index};
     s.data_bytes = file_bytes - s.data_begin;

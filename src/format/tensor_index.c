@@ -1,8 +1,8 @@
 /*
  * tensor_index.c - the table of a checkpoint's tensors.
  *
- * Filled shard by shard, sorted once, then read by binary search. The names live in the index's arena; the table itself is one block of the
- * same ledger, because it grows and an arena cannot give back what was outgrown.
+ * Filled shard by shard, sorted once, then read by binary search. The names live in the index's arena; the table itself
+ * is one block of the same ledger, because it grows and an arena cannot give back what was outgrown.
  *
  * Threads: one thread while it is filled; any number may search after tensor_index_finish.
  */

@@ -1,8 +1,8 @@
 /*
  * tensor_sort.h - sorting tensors in place. Private to this room.
  *
- * A heap sort of our own because qsort may take memory from the system behind the ledger's back, and because the worst case is what a
- * file's author can choose.
+ * A heap sort of our own because qsort may take memory from the system behind the ledger's back, and because the worst
+ * case is what a file's author can choose.
  */
 #ifndef FORMAT_TENSOR_SORT_H
 #define FORMAT_TENSOR_SORT_H

@@ -1,6 +1,7 @@
 /*
- * conformance.h - the known-answer data that lies beside the source tree: $LEAT_CONFORMANCE, else ../shared/conformance seen from the root of
- * the source. Tests say so and skip when it is not there. Header only; the program defines SOURCE_ROOT.
+ * conformance.h - the known-answer data that lies beside the source tree: $LEAT_CONFORMANCE, else ../shared/conformance
+ * seen from the root of the source. Tests say so and skip when it is not there. Header only; the program defines
+ * SOURCE_ROOT.
  */
 #ifndef SUPPORT_CONFORMANCE_H
 #define SUPPORT_CONFORMANCE_H

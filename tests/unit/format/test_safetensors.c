@@ -31,20 +31,26 @@ static leat_status parse(const char *header, uint64_t data_bytes, tensor_index *
     size_t length = strlen(header);
     char *exact = malloc(length);
     memcpy(exact, header, length);
-    leat_status status = safetensors_parse(ledger, "m.safetensors", 3, 8 + length + data_bytes, exact, length, index, error);
+    leat_status status =
+        safetensors_parse(ledger, "m.safetensors", 3, 8 + length + data_bytes, exact, length, index, error);
     free(exact);
     return status;
 }
 
-#define T(dtype, shape, begin, end) "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
+#define T(dtype, shape, begin, end)                                                                                    \
+    "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
 
 static void reads_a_good_header(void **state)
 {
     (void)state;
     /* In no order, with empty tensors between, a scalar, a packed type, an unknown key and padding. */
-    const char *header = "{\"b\":" T("BF16", "[2, 3]", 8, 20) ",\"__metadata__\":{\"format\":\"mlx\"},"
-                         "\"a\":" T("F64", "[]", 0, 8) ",\"z0\":" T("F32", "[0, 5]", 8, 8) ",\"z1\":" T("U8", "[0]", 21, 21) ","
-                         "\"p\":{\"data_offsets\":[20,21],\"extra\":[1,{}],\"shape\":[2],\"dtype\":\"F4\"}}     ";
+    const char *header = "{\"b\":" T(
+        "BF16", "[2, 3]", 8,
+        20) ",\"__metadata__\":{\"format\":\"mlx\"},"
+            "\"a\":" T("F64", "[]", 0, 8) ",\"z0\":" T("F32", "[0, 5]", 8, 8) ",\"z1\":" T(
+                "U8", "[0]", 21,
+                21) ","
+                    "\"p\":{\"data_offsets\":[20,21],\"extra\":[1,{}],\"shape\":[2],\"dtype\":\"F4\"}}     ";
     tensor_index index;
     leat_error error = {0};
     tensor_index_init(&index, ledger);
@@ -96,7 +102,7 @@ static const struct {
     {"{\"a\\u0007b\":" T("F32", "[1]", 0, 4) "}", 4, "control|a\\x07b"},
     {"{\"a\\u007f\":" T("F32", "[1]", 0, 4) "}", 4, "control"},
     {"{\"a\\u009b\":" T("F32", "[1]", 0, 4) "}", 4, "control"},
-    {"{\"a\":3}", 0, "tensor a|a number"},
+    {"{\"a\":3}", 0, "tensor a|the entry is 3"},
     /* 6 */
     {"{\"a\":" T("F7", "[1]", 0, 4) "}", 4, "tensor a|F7"},
     {"{\"a\":" T("f32", "[1]", 0, 4) "}", 4, "tensor a|f32"},
@@ -183,16 +189,26 @@ static void checks_the_headers_length(void **state)
         uint64_t file_bytes, header_bytes;
         bool is_good;
     } cases[] = {
-        {0, 2, false},          {9, 2, false},          {10, 2, true},           {10, 3, false},
-        {10, 1, false},         {10, 0, false},         {1000, 992, true},       {1000, 993, false},
-        {10, UINT64_MAX, false}, {10, UINT64_MAX - 7, false}, {UINT64_MAX, 100000000, true}, {UINT64_MAX, 100000001, false},
+        {0, 2, false},
+        {9, 2, false},
+        {10, 2, true},
+        {10, 3, false},
+        {10, 1, false},
+        {10, 0, false},
+        {1000, 992, true},
+        {1000, 993, false},
+        {10, UINT64_MAX, false},
+        {10, UINT64_MAX - 7, false},
+        {UINT64_MAX, 100000000, true},
+        {UINT64_MAX, 100000001, false},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         uint8_t first[8];
         uint64_t header_bytes = 77;
         leat_error error = {0};
         store_le64(first, cases[i].header_bytes);
-        leat_status status = safetensors_header_bytes("m.safetensors", cases[i].file_bytes, first, &header_bytes, &error);
+        leat_status status =
+            safetensors_header_bytes("m.safetensors", cases[i].file_bytes, first, &header_bytes, &error);
         assert_int_equal(status, cases[i].is_good ? LEAT_OK : LEAT_MODEL);
         assert_int_equal(header_bytes, cases[i].is_good ? cases[i].header_bytes : 77);
         if (!cases[i].is_good) assert_non_null(strstr(error.text, "m.safetensors"));
@@ -245,7 +261,8 @@ static const struct {
     {"header-bad-utf8", "", NULL},
     {"header-deep", "", NULL},
     {"header-duplicate-name", "language_model.model.norm.weight", NULL},
-    {"header-name-too-long", "512", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+    {"header-name-too-long", "512",
+     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
     {"header-control-byte", "", "\x1b"},
     {"dtype-unknown", "language_model.model.norm.weight|F7", NULL},
     {"shape-rank-9", "language_model.model.norm.weight", NULL},
@@ -269,8 +286,10 @@ static leat_status read_shard(const char *folder, tensor_index *index, leat_erro
     snprintf(below, sizeof below, "bad/%s/model.safetensors", folder);
     char *file = conformance_load(below, &bytes);
     assert_non_null(file);
-    leat_status status = safetensors_header_bytes("model.safetensors", bytes, (const uint8_t *)file, &header_bytes, error);
-    if (status == LEAT_OK) status = safetensors_parse(ledger, "model.safetensors", 0, bytes, file + 8, header_bytes, index, error);
+    leat_status status =
+        safetensors_header_bytes("model.safetensors", bytes, (const uint8_t *)file, &header_bytes, error);
+    if (status == LEAT_OK)
+        status = safetensors_parse(ledger, "model.safetensors", 0, bytes, file + 8, header_bytes, index, error);
     free(file);
     return status;
 }
@@ -283,7 +302,7 @@ static void judges_the_damaged_checkpoints(void **state)
     leat_error error = {0};
     tensor_index_init(&index, ledger);
     assert_int_equal(read_shard("good", &index, &error), LEAT_OK);
-    assert_int_equal(index.count, 47);
+    assert_int_equal(index.count, 46);
     tensor_index_reset(&index);
     for (size_t i = 0; i < ARRAY_COUNT(damaged); i++) {
         error = (leat_error){0};

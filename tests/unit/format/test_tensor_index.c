@@ -29,7 +29,8 @@ static const char *const files[] = {"a.safetensors", "b.safetensors"};
 
 static leat_status add(tensor_index *index, const char *name, uint32_t file_idx, leat_error *error)
 {
-    tensor t = {.name = name, .type = DTYPE_F32, .rank = 1, .dims = {7}, .file_idx = file_idx, .offset = 10, .bytes = 28};
+    tensor t = {
+        .name = name, .type = DTYPE_F32, .rank = 1, .dims = {7}, .file_idx = file_idx, .offset = 10, .bytes = 28};
     return tensor_index_add(index, &t, error);
 }
 
@@ -46,7 +47,8 @@ static void finds_what_was_added(void **state)
             assert_int_equal(add(&index, name, 0, NULL), LEAT_OK);
         }
         assert_int_equal(tensor_index_finish(&index, files, NULL), LEAT_OK);
-        for (unsigned i = 1; i < index.count; i++) assert_true(strcmp(index.tensors[i - 1].name, index.tensors[i].name) < 0);
+        for (unsigned i = 1; i < index.count; i++)
+            assert_true(strcmp(index.tensors[i - 1].name, index.tensors[i].name) < 0);
         for (unsigned i = 0; i < count; i++) {
             snprintf(name, sizeof name, "t.%u", i);
             const tensor *found = tensor_index_find(&index, name);
