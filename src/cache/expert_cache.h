@@ -51,7 +51,7 @@ typedef struct expert_ref {
     uint32_t expert;
     uint32_t slot_idx;
     bool was_hit;              /* it was READY when acquired */
-    bool handed_out;
+    bool handed_out;           /* next returned it, or the error of its read (then parts are NULL) */
     const uint8_t *parts[EXPERT_PARTS_MAX];
 } expert_ref;
 
@@ -62,7 +62,7 @@ typedef struct expert_set {
 
 typedef struct expert_cache_stats {
     uint64_t hits, misses, evictions; /* counted per acquired key */
-    uint64_t wait_ns;                 /* time next spent waiting for the disk */
+    uint64_t wait_ns;                 /* time spent waiting for the disk, nearly all of it by next */
     uint32_t slot_count, ready_count;
 } expert_cache_stats;
 
@@ -81,9 +81,11 @@ void expert_cache_close(expert_cache **cache);
 MUST_CHECK leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint32_t *experts,
                                             uint32_t count, expert_set *out_set, leat_error *error);
 /* The index in set->refs of a record that is READY and has not been handed out; waits for the disk when there is none.
- * LEAT_IO: a read failed (its key is EMPTY again); the set must still be released. Asserts that one is left. */
+ * LEAT_IO: a read failed (once every holder of the record knows, its key is EMPTY again); the record counts as handed out, the
+ * others can still be had, and the set must still be released. Asserts that one is left. */
 MUST_CHECK leat_status expert_cache_next(expert_cache *cache, expert_set *set, uint32_t *out_ref_idx,
                                          leat_error *error);
+/* Also after a partial hand-out: reads under way go on and complete in a later call. Leaves the set empty. */
 void expert_cache_release(expert_cache *cache, expert_set *set);
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);

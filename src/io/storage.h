@@ -39,16 +39,19 @@ typedef struct read_result {
 } read_result;
 
 typedef struct storage_stats {
-    uint64_t read_count, window_bytes, payload_bytes; /* completed reads; bytes asked of the system; bytes wanted */
-    uint64_t busy_ns;                                 /* time during which at least one read was in flight */
+    uint64_t read_count, window_bytes, payload_bytes; /* completed reads; bytes asked of the system; bytes wanted and got */
+    uint64_t busy_ns;                                 /* time during which at least one read was queued or under way */
     uint64_t read_ns;                                 /* sum over reads */
 } storage_stats;
 
 typedef struct storage storage;
 typedef struct storage_ops {
     const char *name;
-    /* Blocks while the queue is full. */
+    /* Blocks while the queue is full, that is while queue_depth reads have been submitted and not yet been reaped. A thread
+     * that also reaps must not rely on it: it submits with try_submit and reaps one of its own when that says no. */
     void (*submit)(storage *s, const read_request *request);
+    /* false, and nothing is submitted, when the queue is full. */
+    bool (*try_submit)(storage *s, const read_request *request);
     /* Takes one result whose tag lies in [tag_begin, tag_end); waits for it. false when no such read is in flight. */
     bool (*reap)(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
     storage_stats (*stats)(const storage *s);
@@ -59,7 +62,8 @@ struct storage {
     const storage_ops *ops;
 };
 
-/* How many bytes the window of `what` takes in a buffer, and where in it the payload starts. */
+/* How many bytes the window of `what` takes in a buffer (a multiple of both alignments of its file, so that windows can be packed
+ * one after the other; UINT64_MAX when the extent's end does not fit 64 bits), and where in it the payload starts. */
 uint64_t storage_window_bytes(const file_set *files, const extent *what);
 uint64_t storage_payload_offset(const file_set *files, const extent *what);
 

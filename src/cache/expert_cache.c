@@ -1,0 +1,634 @@
+/*
+ * expert_cache.c - the table of slots, its state changes, and the choice of a victim.
+ *
+ * What is worth knowing before changing it:
+ *
+ * The set, not the record, is the unit of pinning. A layer computes with all of its routed experts, so a record taken alone is of no
+ * use, and two holders that took records one by one could each wait for the other's last slot. acquire therefore counts first and
+ * changes the table only when the whole set will fit.
+ *
+ * Every slot in use is in the list of its layer, oldest acquire first. Hits move to the young end, so the least recently used record of
+ * a layer is the first idle one from the old end: pinned ones are young, and few are skipped. Choosing a victim is a pure function of
+ * these lists and costs at most one look per layer, never a walk over all slots.
+ *
+ * Shares are per layer because a decoded token visits the layers in turn: with one list for all of them, recency is nothing but the
+ * cyclic order of the layers, and what is evicted is exactly the layer that comes next. A cache smaller than one set per layer
+ * falls back to just that; it can only be correct there, not good.
+ *
+ * Nothing depends on which slot holds a record nor, as long as sets are handed out completely before they are released, on the order in
+ * which reads come back: the same acquires give the same hits, misses and evictions on every machine. A replay can check that.
+ *
+ * A failed read. The other parts of the record may still be on their way into the slot, so it stays LOADING until all of them are back.
+ * Then every holder learns of it through next, which drops that holder's pin; with the last pin the slot is EMPTY.
+ *
+ * Orphans are slots that are LOADING without a pin: their set was released early. They cannot be evicted (the disk is writing into
+ * them); whoever reaps next finds them done. When an acquire runs out of room it waits for orphans.
+ */
+#include "cache/expert_cache.h"
+
+#include "base/bytes.h"
+#include "os/clock.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE UINT32_MAX /* no slot, no key */
+enum {
+    PART_NONE = 0xff,
+    BLOCK_ALIGN_MIN = 4096,
+    PART_ALIGN_MIN = 64,      /* a cache line, also where the disk does not care */
+    LEDGER_PAGE_BYTES = 4096  /* the ledger adds to a block at most its alignment or a page in front, and a page behind */
+};
+
+typedef enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_READY } slot_state;
+
+typedef struct slot {
+    uint64_t stamp;        /* of the last acquire that named it; unique, larger is younger */
+    uint32_t key;          /* layer * expert_count + expert; NONE when EMPTY */
+    uint32_t pins;
+    uint32_t older_idx;    /* neighbours in the list of its layer; when EMPTY, younger_idx is the next free slot */
+    uint32_t younger_idx;
+    int32_t failed_errno;  /* of failed_part; 0 when the system was not involved */
+    uint8_t state;         /* slot_state; written by the state changes below and nowhere else */
+    uint8_t parts_left;    /* LOADING: reads that have not come back */
+    uint8_t failed_part;   /* LOADING: the first part whose read failed, or PART_NONE */
+    uint8_t unused;
+} slot;
+static_assert(sizeof(slot) == 32, "two slots to a cache line");
+
+typedef struct layer_list {
+    uint32_t oldest_idx, youngest_idx, slot_count;
+} layer_list;
+
+struct expert_cache {
+    /* Fixed after open. */
+    mem *ledger;
+    storage *reads;
+    const file_set *files;
+    expert_cache_config config;
+    uint64_t slot_bytes;
+    uint32_t share;         /* slots that a layer may hold while others want more */
+    uint8_t *block;         /* (slot_count, slot_bytes) */
+
+    /* The step's thread only. */
+    slot *slots;            /* (slot_count) */
+    layer_list *layers;     /* (layer_count) */
+    uint32_t *slot_of_key;  /* (layer_count, expert_count); NONE when not in the cache */
+    uint32_t first_free_idx;
+    uint32_t pinned_count;  /* slots with pins > 0 */
+    uint32_t orphan_count;  /* slots LOADING with pins == 0 */
+    uint32_t reading_count; /* reads submitted and not reaped */
+    uint64_t last_stamp;
+
+    /* Guarded by mutex, so that any thread gets figures that belong together. */
+    pthread_mutex_t mutex;
+    expert_cache_stats stats;
+};
+
+/* ---- records and where their parts lie ---- */
+
+static uint32_t key_layer(const expert_cache *cache, uint32_t key) { return key / cache->config.expert_count; }
+
+/* Bytes of the record's windows; offsets (may be NULL) receives where each window begins. UINT64_MAX when it is absurd. */
+static uint64_t lay_out_parts(const expert_record *record, const file_set *files, uint64_t *offsets)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < record->part_count; i++) {
+        const extent *part = &record->parts[i];
+        assert(part->file_idx < files->count);
+        uint64_t align = max_u64(PART_ALIGN_MIN, files->files[part->file_idx].memory_align);
+        uint64_t window_bytes = storage_window_bytes(files, part);
+        if (bytes > UINT64_MAX - align) return UINT64_MAX;
+        bytes = round_up(bytes, align);
+        if (offsets != NULL) offsets[i] = bytes;
+        if (!size_add(bytes, window_bytes, &bytes)) return UINT64_MAX;
+    }
+    return bytes;
+}
+
+static uint64_t block_align(const file_set *files)
+{
+    uint64_t align = BLOCK_ALIGN_MIN;
+    for (uint32_t i = 0; i < files->count; i++) align = max_u64(align, files->files[i].memory_align);
+    return align;
+}
+
+/* Slots of direct files begin on pages, so that a window is as few pieces as possible for the device. */
+static uint64_t slot_align(const file_set *files)
+{
+    for (uint32_t i = 0; i < files->count; i++)
+        if (files->files[i].is_direct) return block_align(files);
+    return PART_ALIGN_MIN;
+}
+
+uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_set *files)
+{
+    uint64_t key_count = (uint64_t)config->layer_count * config->expert_count;
+    uint64_t most_bytes = 0, align = slot_align(files);
+    for (uint64_t key = 0; key < key_count; key++)
+        most_bytes = max_u64(most_bytes, lay_out_parts(&config->records[key], files, NULL));
+    return most_bytes > UINT64_MAX - align ? UINT64_MAX : round_up(most_bytes, align);
+}
+
+/* The table is one allocation: the cache itself, its slots, the layers' lists, the keys. */
+typedef struct table_layout {
+    uint64_t slots_offset, layers_offset, keys_offset, bytes;
+} table_layout;
+
+static table_layout lay_out_table(const expert_cache_config *config)
+{
+    table_layout t;
+    t.slots_offset = round_up(sizeof(expert_cache), 64);
+    t.layers_offset = t.slots_offset + (uint64_t)config->slot_count * sizeof(slot);
+    t.keys_offset = t.layers_offset + (uint64_t)config->layer_count * sizeof(layer_list);
+    t.bytes = t.keys_offset + (uint64_t)config->layer_count * config->expert_count * sizeof(uint32_t);
+    return t;
+}
+
+uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *files)
+{
+    uint64_t bytes;
+    if (!size_mul(config->slot_count, expert_cache_slot_bytes(config, files), &bytes)) return UINT64_MAX;
+    uint64_t slack_bytes = block_align(files) + LEDGER_PAGE_BYTES + 2 * LEDGER_PAGE_BYTES; /* of the slots; of the table */
+    if (!size_add(bytes, lay_out_table(config).bytes + slack_bytes, &bytes)) return UINT64_MAX;
+    return bytes;
+}
+
+/* ---- the lists of the layers ---- */
+
+static void append_youngest(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    layer_list *list = &cache->layers[key_layer(cache, s->key)];
+    s->older_idx = list->youngest_idx;
+    s->younger_idx = NONE;
+    if (list->youngest_idx == NONE) list->oldest_idx = slot_idx;
+    else cache->slots[list->youngest_idx].younger_idx = slot_idx;
+    list->youngest_idx = slot_idx;
+    list->slot_count++;
+}
+
+static void unlink_slot(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    layer_list *list = &cache->layers[key_layer(cache, s->key)];
+    if (s->older_idx == NONE) list->oldest_idx = s->younger_idx;
+    else cache->slots[s->older_idx].younger_idx = s->younger_idx;
+    if (s->younger_idx == NONE) list->youngest_idx = s->older_idx;
+    else cache->slots[s->younger_idx].older_idx = s->older_idx;
+    list->slot_count--;
+}
+
+/* ---- state changes: one function for each arrow of the diagram, and nothing else writes slot.state ---- */
+
+/* READY or LOADING -> EMPTY: what eviction and failure have in common. */
+static void empty_slot(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    assert(s->pins == 0 && s->parts_left == 0);
+    assert(cache->slot_of_key[s->key] == slot_idx);
+    unlink_slot(cache, slot_idx);
+    cache->slot_of_key[s->key] = NONE;
+    s->state = SLOT_EMPTY;
+    s->key = NONE;
+    s->failed_part = PART_NONE;
+    s->younger_idx = cache->first_free_idx;
+    cache->first_free_idx = slot_idx;
+}
+
+/* EMPTY -> LOADING: takes the first free slot for a key that is in none. Its reads are still to be submitted. */
+static uint32_t begin_load(expert_cache *cache, uint32_t key, uint64_t stamp)
+{
+    uint32_t slot_idx = cache->first_free_idx;
+    assert(slot_idx != NONE && cache->slot_of_key[key] == NONE);
+    slot *s = &cache->slots[slot_idx];
+    assert(s->state == SLOT_EMPTY && s->pins == 0);
+    cache->first_free_idx = s->younger_idx;
+    *s = (slot){.stamp = stamp, .key = key, .state = SLOT_LOADING, .failed_part = PART_NONE,
+                .parts_left = (uint8_t)cache->config.records[key].part_count};
+    cache->slot_of_key[key] = slot_idx;
+    cache->orphan_count++; /* until it is pinned */
+    append_youngest(cache, slot_idx);
+    return slot_idx;
+}
+
+/* LOADING -> READY: every part has come back in order. */
+static void finish_load(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    assert(s->state == SLOT_LOADING && s->parts_left == 0 && s->failed_part == PART_NONE);
+    s->state = SLOT_READY;
+    if (s->pins == 0) cache->orphan_count--;
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.ready_count++;
+    pthread_mutex_unlock(&cache->mutex);
+}
+
+/* LOADING -> EMPTY: every part has come back, one of them with an error, and nobody is left who has not heard of it. */
+static void fail_load(expert_cache *cache, uint32_t slot_idx)
+{
+    assert(cache->slots[slot_idx].state == SLOT_LOADING && cache->slots[slot_idx].failed_part != PART_NONE);
+    cache->orphan_count--;
+    empty_slot(cache, slot_idx);
+}
+
+/* READY -> EMPTY. */
+static void evict(expert_cache *cache, uint32_t slot_idx)
+{
+    assert(cache->slots[slot_idx].state == SLOT_READY);
+    empty_slot(cache, slot_idx);
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.ready_count--;
+    cache->stats.evictions++;
+    pthread_mutex_unlock(&cache->mutex);
+}
+
+/* ---- pins and parts: what happens to a slot between its state changes ---- */
+
+static bool has_failed(const slot *s) { return s->state == SLOT_LOADING && s->parts_left == 0; }
+
+static void pin(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    assert(s->state != SLOT_EMPTY);
+    if (s->pins++ > 0) return;
+    cache->pinned_count++;
+    if (s->state == SLOT_LOADING) cache->orphan_count--;
+}
+
+static void unpin(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    assert(s->pins > 0);
+    if (--s->pins > 0) return;
+    cache->pinned_count--;
+    if (s->state != SLOT_LOADING) return;
+    cache->orphan_count++;
+    if (has_failed(s)) fail_load(cache, slot_idx);
+}
+
+static void touch(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
+{
+    unlink_slot(cache, slot_idx);
+    cache->slots[slot_idx].stamp = stamp;
+    append_youngest(cache, slot_idx);
+}
+
+static void take_back_part(expert_cache *cache, const read_result *result)
+{
+    uint32_t slot_idx = (uint32_t)(result->tag / EXPERT_PARTS_MAX);
+    slot *s = &cache->slots[slot_idx];
+    assert(s->state == SLOT_LOADING && s->parts_left > 0);
+    if (result->status != LEAT_OK && s->failed_part == PART_NONE) {
+        s->failed_part = (uint8_t)(result->tag % EXPERT_PARTS_MAX);
+        s->failed_errno = result->error.os_errno;
+    }
+    if (--s->parts_left > 0) return;
+    if (s->failed_part == PART_NONE) finish_load(cache, slot_idx);
+    else if (s->pins == 0) fail_load(cache, slot_idx);
+}
+
+/* Waits for one of the cache's own reads; there must be one in flight. */
+static void reap_one(expert_cache *cache)
+{
+    read_result result;
+    assert(cache->reading_count > 0);
+    uint64_t begin_ns = clock_now_ns();
+    bool found = cache->reads->ops->reap(cache->reads, 0, (uint64_t)cache->config.slot_count * EXPERT_PARTS_MAX, &result);
+    uint64_t wait_ns = clock_now_ns() - begin_ns;
+    assert(found); /* a submitted read is never lost */
+    (void)found;
+    cache->reading_count--;
+    take_back_part(cache, &result);
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.wait_ns += wait_ns;
+    pthread_mutex_unlock(&cache->mutex);
+}
+
+static void submit_part(expert_cache *cache, const read_request *request)
+{
+    const storage_ops *ops = cache->reads->ops;
+    bool is_in = false;
+    while (cache->reading_count > 0 && !(is_in = ops->try_submit(cache->reads, request))) reap_one(cache);
+    if (!is_in) ops->submit(cache->reads, request); /* what fills the queue is not ours: others will reap it */
+    cache->reading_count++;
+}
+
+static void submit_record(expert_cache *cache, uint32_t slot_idx)
+{
+    const expert_record *record = &cache->config.records[cache->slots[slot_idx].key];
+    uint64_t offsets[EXPERT_PARTS_MAX];
+    lay_out_parts(record, cache->files, offsets);
+    for (uint32_t i = 0; i < record->part_count; i++) {
+        read_request request = {.what = record->parts[i],
+                                .buffer = cache->block + slot_idx * cache->slot_bytes + offsets[i],
+                                .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + i};
+        submit_part(cache, &request);
+    }
+}
+
+/* ---- the policy: a pure function of the table ---- */
+
+/* The least recently used record of the layer that may be evicted; NONE when it has none. */
+static uint32_t find_oldest_idle(const expert_cache *cache, uint32_t layer)
+{
+    uint32_t slot_idx = cache->layers[layer].oldest_idx;
+    while (slot_idx != NONE && (cache->slots[slot_idx].pins > 0 || cache->slots[slot_idx].state != SLOT_READY))
+        slot_idx = cache->slots[slot_idx].younger_idx;
+    return slot_idx;
+}
+
+/* The least recently used of all layers that hold at least `slot_count_min` slots; NONE when they have none. */
+static uint32_t find_oldest_idle_of_all(const expert_cache *cache, uint32_t slot_count_min)
+{
+    uint32_t oldest_idx = NONE;
+    for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
+        if (cache->layers[layer].slot_count < slot_count_min) continue;
+        uint32_t slot_idx = find_oldest_idle(cache, layer);
+        if (slot_idx == NONE) continue;
+        if (oldest_idx == NONE || cache->slots[slot_idx].stamp < cache->slots[oldest_idx].stamp) oldest_idx = slot_idx;
+    }
+    return oldest_idx;
+}
+
+/* Who makes room for a record of `layer` when no slot is free. */
+static uint32_t choose_victim(const expert_cache *cache, uint32_t layer)
+{
+    uint32_t slot_idx = NONE;
+    if (cache->layers[layer].slot_count >= cache->share) slot_idx = find_oldest_idle(cache, layer);
+    if (slot_idx == NONE) slot_idx = find_oldest_idle_of_all(cache, cache->share + 1);
+    if (slot_idx == NONE) slot_idx = find_oldest_idle_of_all(cache, 1);
+    assert(slot_idx != NONE); /* acquire has counted */
+    return slot_idx;
+}
+
+/* ---- open and close ---- */
+
+static leat_status check_config(const expert_cache_config *config, leat_error *error)
+{
+    uint64_t key_count = (uint64_t)config->layer_count * config->expert_count;
+    if (config->set_max < 1 || config->set_max > EXPERT_SET_MAX)
+        return FAIL(error, USAGE, "an expert cache for sets of %" PRIu32 " experts; 1 to %d are possible", config->set_max,
+                    EXPERT_SET_MAX);
+    if (config->slot_count < config->set_max)
+        return FAIL(error, BUDGET, "the expert cache has room for %" PRIu32 " experts, but a layer needs %" PRIu32 " at once",
+                    config->slot_count, config->set_max);
+    if (config->slot_count == NONE || key_count == 0 || key_count >= NONE)
+        return FAIL(error, USAGE, "an expert cache of %" PRIu32 " slots for %" PRIu32 " layers of %" PRIu32 " experts",
+                    config->slot_count, config->layer_count, config->expert_count);
+    for (uint32_t key = 0; key < key_count; key++)
+        if (config->records[key].part_count < 1 || config->records[key].part_count > EXPERT_PARTS_MAX)
+            return FAIL(error, MODEL, "layer %" PRIu32 ", expert %" PRIu32 " has %" PRIu32 " parts; 1 to %d are possible",
+                        key / config->expert_count, key % config->expert_count, config->records[key].part_count, EXPERT_PARTS_MAX);
+    return LEAT_OK;
+}
+
+leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, const file_set *files, storage *reads,
+                              expert_cache **out_cache, leat_error *error)
+{
+    TRY(check_config(config, error));
+    leat_status status;
+    uint8_t *table = NULL, *block = NULL;
+    table_layout layout = lay_out_table(config);
+    uint64_t slot_bytes = expert_cache_slot_bytes(config, files);
+    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, 64, "table of the expert cache", (void **)&table, error));
+    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, config->slot_count, slot_bytes, block_align(files), "slots of the expert cache",
+                           (void **)&block, error));
+
+    expert_cache *cache = (expert_cache *)(void *)table;
+    cache->ledger = ledger;
+    cache->reads = reads;
+    cache->files = files;
+    cache->config = *config;
+    cache->slot_bytes = slot_bytes;
+    cache->share = (uint32_t)max_u64(config->slot_count / config->layer_count, config->set_max);
+    cache->block = block;
+    cache->slots = (slot *)(void *)(table + layout.slots_offset);
+    cache->layers = (layer_list *)(void *)(table + layout.layers_offset);
+    cache->slot_of_key = (uint32_t *)(void *)(table + layout.keys_offset);
+    cache->stats.slot_count = config->slot_count;
+    for (uint32_t i = 0; i < config->slot_count; i++)
+        cache->slots[i] = (slot){.key = NONE, .state = SLOT_EMPTY, .failed_part = PART_NONE, .older_idx = NONE,
+                                 .younger_idx = i + 1 < config->slot_count ? i + 1 : NONE};
+    for (uint32_t i = 0; i < config->layer_count; i++) cache->layers[i] = (layer_list){NONE, NONE, 0};
+    for (uint32_t i = 0; i < config->layer_count * config->expert_count; i++) cache->slot_of_key[i] = NONE;
+    pthread_mutex_init(&cache->mutex, NULL); /* cannot fail on Linux with default attributes */
+    *out_cache = cache;
+    return LEAT_OK;
+
+fail:
+    mem_free(ledger, block);
+    mem_free(ledger, table);
+    return status;
+}
+
+void expert_cache_close(expert_cache **cache)
+{
+    expert_cache *c = *cache;
+    if (c == NULL) return;
+    while (c->reading_count > 0) reap_one(c);
+    assert(c->pinned_count == 0); /* one release for every acquire */
+    pthread_mutex_destroy(&c->mutex);
+    mem *ledger = c->ledger;
+    mem_free(ledger, c->block);
+    mem_free(ledger, c); /* the table */
+    *cache = NULL;
+}
+
+/* ---- acquire, next, release ---- */
+
+/* Waits for orphans until `count` slots are free or may be evicted; false when that cannot be. */
+static bool make_room(expert_cache *cache, uint32_t count)
+{
+    for (;;) {
+        if (cache->config.slot_count - cache->pinned_count - cache->orphan_count >= count) return true;
+        if (cache->orphan_count == 0) return false;
+        reap_one(cache);
+    }
+}
+
+leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count,
+                                 expert_set *out_set, leat_error *error)
+{
+    assert(layer < cache->config.layer_count && count <= cache->config.set_max);
+    uint32_t first_key = layer * cache->config.expert_count;
+    const uint32_t *slot_of_expert = &cache->slot_of_key[first_key];
+    bool was_ready[EXPERT_SET_MAX], is_absent[EXPERT_SET_MAX];
+    uint32_t hit_count = 0, absent_count = 0;
+
+    /* What is there is pinned first, so that it is no victim of the rest. */
+    for (uint32_t i = 0; i < count; i++) {
+        assert(experts[i] < cache->config.expert_count);
+        uint32_t slot_idx = slot_of_expert[experts[i]];
+        is_absent[i] = slot_idx == NONE;
+        was_ready[i] = !is_absent[i] && cache->slots[slot_idx].state == SLOT_READY;
+        if (!is_absent[i]) pin(cache, slot_idx);
+        hit_count += was_ready[i];
+        absent_count += is_absent[i];
+    }
+    if (!make_room(cache, absent_count)) {
+        uint32_t pinned_count = cache->pinned_count;
+        for (uint32_t i = 0; i < count; i++)
+            if (!is_absent[i]) unpin(cache, slot_of_expert[experts[i]]);
+        return FAIL(error, INTERNAL,
+                    "layer %" PRIu32 " needs %" PRIu32 " more slots of the expert cache, but %" PRIu32 " of %" PRIu32 " are held",
+                    layer, absent_count, pinned_count, cache->config.slot_count);
+    }
+
+    /* From here on nothing fails. The first named becomes the youngest, for a router names its best expert first; so the table
+     * is changed from the last to the first, which keeps the lists sorted by stamp, and the reads go out in order. */
+    uint64_t stamp_before = cache->last_stamp;
+    out_set->layer = layer;
+    out_set->count = count;
+    out_set->handed_out_count = 0;
+    for (uint32_t i = count; i-- > 0;) {
+        uint32_t slot_idx = slot_of_expert[experts[i]];
+        uint64_t stamp = ++cache->last_stamp;
+        if (is_absent[i]) {
+            assert(slot_idx == NONE); /* else the same expert was named twice */
+            if (cache->first_free_idx == NONE) evict(cache, choose_victim(cache, layer));
+            slot_idx = begin_load(cache, first_key + experts[i], stamp);
+            pin(cache, slot_idx);
+        } else {
+            assert(cache->slots[slot_idx].stamp <= stamp_before); /* likewise */
+            touch(cache, slot_idx, stamp);
+        }
+        out_set->refs[i] = (expert_ref){.expert = experts[i], .slot_idx = slot_idx, .was_hit = was_ready[i]};
+    }
+    (void)stamp_before;
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.hits += hit_count;
+    cache->stats.misses += count - hit_count;
+    pthread_mutex_unlock(&cache->mutex);
+    for (uint32_t i = 0; i < count; i++)
+        if (is_absent[i]) submit_record(cache, out_set->refs[i].slot_idx);
+    return LEAT_OK;
+}
+
+static void hand_out(const expert_cache *cache, expert_ref *ref)
+{
+    const slot *s = &cache->slots[ref->slot_idx];
+    assert(s->state == SLOT_READY && s->pins > 0);
+    const expert_record *record = &cache->config.records[s->key];
+    uint64_t offsets[EXPERT_PARTS_MAX];
+    lay_out_parts(record, cache->files, offsets);
+    for (uint32_t i = 0; i < record->part_count; i++)
+        ref->parts[i] = cache->block + ref->slot_idx * cache->slot_bytes + offsets[i] +
+                        storage_payload_offset(cache->files, &record->parts[i]);
+}
+
+static leat_status tell_failure(expert_cache *cache, uint32_t layer, expert_ref *ref, leat_error *error)
+{
+    const slot *s = &cache->slots[ref->slot_idx];
+    const extent *part = &cache->config.records[s->key].parts[s->failed_part];
+    leat_status status = FAIL_OS(error, IO, s->failed_errno,
+                                 "layer %" PRIu32 ", expert %" PRIu32 ": %" PRIu64 " bytes at offset %" PRIu64 " of %s could not be read: %s",
+                                 layer, ref->expert, part->bytes, part->offset, cache->files->names[part->file_idx],
+                                 s->failed_errno != 0 ? strerrordesc_np(s->failed_errno) : "the file is too short");
+    unpin(cache, ref->slot_idx);
+    ref->slot_idx = NONE;
+    return status;
+}
+
+leat_status expert_cache_next(expert_cache *cache, expert_set *set, uint32_t *out_ref_idx, leat_error *error)
+{
+    assert(set->handed_out_count < set->count);
+    for (;;) {
+        for (uint32_t i = 0; i < set->count; i++) {
+            expert_ref *ref = &set->refs[i];
+            if (ref->handed_out) continue;
+            const slot *s = &cache->slots[ref->slot_idx];
+            assert(s->state != SLOT_EMPTY && s->key == set->layer * cache->config.expert_count + ref->expert);
+            if (s->state != SLOT_READY && !has_failed(s)) continue;
+            ref->handed_out = true;
+            set->handed_out_count++;
+            if (has_failed(s)) return tell_failure(cache, set->layer, ref, error);
+            hand_out(cache, ref);
+            *out_ref_idx = i;
+            return LEAT_OK;
+        }
+        reap_one(cache);
+    }
+}
+
+void expert_cache_release(expert_cache *cache, expert_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++)
+        if (set->refs[i].slot_idx != NONE) unpin(cache, set->refs[i].slot_idx);
+    set->count = set->handed_out_count = 0;
+}
+
+/* ---- looking in ---- */
+
+expert_cache_stats expert_cache_stats_get(const expert_cache *cache)
+{
+    expert_cache *c = (expert_cache *)cache; /* logically const: the mutex is restored */
+    pthread_mutex_lock(&c->mutex);
+    expert_cache_stats stats = c->stats;
+    pthread_mutex_unlock(&c->mutex);
+    return stats;
+}
+
+/* Unlike an assertion it also holds in a release build: check() has no other purpose. */
+static void require(bool holds)
+{
+    if (!holds) abort();
+}
+
+void expert_cache_check(const expert_cache *cache)
+{
+    const expert_cache_config *config = &cache->config;
+    uint32_t key_count = config->layer_count * config->expert_count;
+    uint32_t empty_count = 0, ready_count = 0, pinned_count = 0, orphan_count = 0, keyed_count = 0, listed_count = 0;
+    uint64_t part_count = 0;
+
+    for (uint32_t i = 0; i < config->slot_count; i++) {
+        const slot *s = &cache->slots[i];
+        if (s->state == SLOT_EMPTY) {
+            require(s->key == NONE && s->pins == 0 && s->parts_left == 0); /* 2: a pinned slot is LOADING or READY */
+            empty_count++;
+            continue;
+        }
+        require(s->key < key_count && cache->slot_of_key[s->key] == i); /* 1: a key is in at most one slot */
+        require(s->stamp <= cache->last_stamp);
+        pinned_count += s->pins > 0;
+        part_count += s->parts_left;
+        if (s->state == SLOT_READY) {
+            require(s->parts_left == 0 && s->failed_part == PART_NONE); /* 2: no read can change its bytes any more */
+            ready_count++;
+        } else {
+            require(s->state == SLOT_LOADING);
+            require(s->parts_left > 0 || (s->failed_part != PART_NONE && s->pins > 0));
+            orphan_count += s->pins == 0;
+        }
+    }
+    for (uint32_t key = 0; key < key_count; key++) keyed_count += cache->slot_of_key[key] != NONE;
+    require(keyed_count == config->slot_count - empty_count); /* 1: and no key points at a slot that is not its own */
+
+    require(config->slot_count >= config->set_max); /* 3 */
+    require(pinned_count == cache->pinned_count && orphan_count == cache->orphan_count);
+    require(part_count == cache->reading_count);
+    require(expert_cache_stats_get(cache).ready_count == ready_count);
+
+    for (uint32_t i = cache->first_free_idx; i != NONE; i = cache->slots[i].younger_idx) {
+        require(cache->slots[i].state == SLOT_EMPTY && empty_count > 0);
+        empty_count--;
+    }
+    require(empty_count == 0);
+    for (uint32_t layer = 0; layer < config->layer_count; layer++) {
+        const layer_list *list = &cache->layers[layer];
+        uint32_t older_idx = NONE, count = 0;
+        for (uint32_t i = list->oldest_idx; i != NONE; older_idx = i, i = cache->slots[i].younger_idx) {
+            const slot *s = &cache->slots[i];
+            require(s->state != SLOT_EMPTY && key_layer(cache, s->key) == layer && s->older_idx == older_idx);
+            require(older_idx == NONE || cache->slots[older_idx].stamp < s->stamp);
+            require(++count <= config->slot_count);
+        }
+        require(list->youngest_idx == older_idx && list->slot_count == count);
+        listed_count += count;
+    }
+    require(listed_count == keyed_count);
+}

@@ -1,0 +1,145 @@
+/*
+ * expert_cache_check_test.c - expert_cache_check() aborts on every kind of damage, so that the other tests may rely on it. The module is
+ * included rather than linked, because only from within can its table be damaged; each damage is done in a child process.
+ */
+#include "cache/expert_cache.c"
+
+#include "expert_world.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* A cache with one record of each kind: READY and idle, READY and held, LOADING and held, an orphan; and free slots. */
+typedef struct scene {
+    expert_world w;
+    expert_set held, loading;
+    uint32_t idle_idx, held_idx, loading_idx, orphan_idx;
+} scene;
+
+static void open_scene(scene *s)
+{
+    static const storage_sim_config disk = {.seed = 1, .latency_ns_min = 5, .latency_ns_max = 5};
+    expert_set set;
+    world_open(&s->w, &(world_shape){2, 8, 8, 2, 2, 100}, &disk);
+    world_visit(&s->w, 0, LIST(1, 2));
+    world_acquire(&s->w, &s->held, 0, LIST(2));
+    world_next(&s->w, &s->held);
+    world_acquire(&s->w, &set, 1, LIST(4));
+    world_release(&s->w, &set);
+    world_acquire(&s->w, &s->loading, 1, LIST(5));
+    s->idle_idx = s->w.cache->slot_of_key[1];
+    s->held_idx = s->held.refs[0].slot_idx;
+    s->orphan_idx = s->w.cache->slot_of_key[8 + 4];
+    s->loading_idx = s->loading.refs[0].slot_idx;
+}
+
+static void close_scene(scene *s)
+{
+    world_release(&s->w, &s->held);
+    world_release(&s->w, &s->loading);
+    world_close(&s->w);
+}
+
+typedef void damage(scene *s, expert_cache *c);
+
+static bool check_aborts(damage *harm)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        signal(SIGABRT, SIG_DFL);
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        scene s;
+        open_scene(&s);
+        harm(&s, s.w.cache);
+        expert_cache_check(s.w.cache);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+#define DAMAGE(name, statement)                                \
+    static void name(scene *s, expert_cache *c)                \
+    {                                                          \
+        (void)s;                                               \
+        statement;                                             \
+    }
+DAMAGE(do_no_harm, (void)c)
+DAMAGE(put_a_key_into_two_slots, c->slots[s->held_idx].key = c->slots[s->idle_idx].key)
+DAMAGE(forget_a_key, c->slot_of_key[1] = NONE)
+DAMAGE(point_a_key_at_a_strange_slot, c->slot_of_key[7] = s->idle_idx)
+DAMAGE(leave_the_range_of_keys, c->slots[s->idle_idx].key = 16)
+DAMAGE(pin_an_empty_slot, c->slots[c->first_free_idx].pins = 1)
+DAMAGE(empty_a_held_slot, c->slots[s->held_idx].state = SLOT_EMPTY)
+DAMAGE(invent_a_state, c->slots[s->orphan_idx].state = 7)
+DAMAGE(call_a_loading_slot_ready, c->slots[s->loading_idx].state = SLOT_READY)
+DAMAGE(lose_a_read, c->slots[s->loading_idx].parts_left--)
+DAMAGE(leave_a_failure_on_a_ready_slot, c->slots[s->idle_idx].failed_part = 0)
+DAMAGE(keep_a_failed_orphan, c->slots[s->orphan_idx].parts_left = 0; c->reading_count -= 2; c->slots[s->orphan_idx].failed_part = 0)
+DAMAGE(have_too_few_slots, c->config.set_max = c->config.slot_count + 1)
+DAMAGE(lose_a_pin, c->slots[s->held_idx].pins = 0)
+DAMAGE(miscount_pins, c->pinned_count++)
+DAMAGE(miscount_orphans, c->orphan_count++)
+DAMAGE(miscount_reads, c->reading_count++)
+DAMAGE(miscount_ready_slots, c->stats.ready_count++)
+DAMAGE(put_a_used_slot_on_the_free_list, c->first_free_idx = s->idle_idx)
+DAMAGE(lose_free_slots, c->first_free_idx = NONE)
+DAMAGE(break_a_list_forwards, c->slots[c->layers[0].oldest_idx].younger_idx = NONE)
+DAMAGE(break_a_list_backwards, c->slots[c->layers[0].youngest_idx].older_idx = NONE)
+DAMAGE(lose_the_youngest, c->layers[0].youngest_idx = c->layers[0].oldest_idx)
+DAMAGE(miscount_a_layer, c->layers[0].slot_count++)
+DAMAGE(swap_two_layers, layer_list l = c->layers[0]; c->layers[0] = c->layers[1]; c->layers[1] = l)
+DAMAGE(unsort_a_list, c->slots[c->layers[0].oldest_idx].stamp = c->last_stamp)
+DAMAGE(live_in_the_future, c->slots[s->loading_idx].stamp = c->last_stamp + 1)
+
+static void check_finds_every_damage(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        damage *harm;
+    } damages[] = {
+#define ROW(name) {#name, name}
+        ROW(put_a_key_into_two_slots), ROW(forget_a_key), ROW(point_a_key_at_a_strange_slot), ROW(leave_the_range_of_keys),
+        ROW(pin_an_empty_slot), ROW(empty_a_held_slot), ROW(invent_a_state), ROW(call_a_loading_slot_ready), ROW(lose_a_read),
+        ROW(leave_a_failure_on_a_ready_slot), ROW(keep_a_failed_orphan), ROW(have_too_few_slots), ROW(lose_a_pin),
+        ROW(miscount_pins), ROW(miscount_orphans), ROW(miscount_reads), ROW(miscount_ready_slots),
+        ROW(put_a_used_slot_on_the_free_list), ROW(lose_free_slots), ROW(break_a_list_forwards), ROW(break_a_list_backwards),
+        ROW(lose_the_youngest), ROW(miscount_a_layer), ROW(swap_two_layers), ROW(unsort_a_list), ROW(live_in_the_future),
+    };
+    assert_false(check_aborts(do_no_harm));
+    for (size_t i = 0; i < ARRAY_COUNT(damages); i++)
+        if (!check_aborts(damages[i].harm)) fail_msg("not noticed: %s", damages[i].name);
+}
+
+/* The policy depends on the table alone and leaves it as it is. */
+static void choosing_a_victim_changes_nothing(void **state)
+{
+    (void)state;
+    scene s;
+    open_scene(&s);
+    expert_cache *c = s.w.cache;
+    slot before[8];
+    memcpy(before, c->slots, sizeof before);
+    assert_int_equal(choose_victim(c, 0), s.idle_idx); /* the only one that is READY and not held */
+    assert_int_equal(choose_victim(c, 1), s.idle_idx);
+    assert_memory_equal(before, c->slots, sizeof before);
+    close_scene(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(check_finds_every_damage),
+        cmocka_unit_test(choosing_a_victim_changes_nothing),
+    };
+    return cmocka_run_group_tests_name("expert_cache_check", tests, NULL, NULL);
+}

@@ -1,0 +1,452 @@
+/*
+ * storage_threads_test.c - extents read from real files, directly and through the page cache: the right bytes at every
+ * alignment and at the end of a file, errors that name what was missing, and several users of one queue.
+ */
+#include "io/storage.h"
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "os/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum {
+    LONG_BYTES = 40 * 4096 + 1234, /* ends inside a block */
+    SHORT_BYTES = 100,             /* shorter than one block */
+    FILE_COUNT = 2,
+    BUFFER_BYTES = 256 * 1024,
+    GUARD = 0xa5
+};
+
+/* What every test starts from: two files with known bytes, opened in one mode, and a ledger. */
+typedef struct fixture {
+    char folder[32];
+    file files[FILE_COUNT];
+    file_set set;
+    mem *ledger;
+    uint8_t *buffer; /* (BUFFER_BYTES), aligned to 64 KiB */
+} fixture;
+
+static const char *const names[FILE_COUNT] = {"long.bin", "short.bin"};
+static const uint64_t sizes[FILE_COUNT] = {LONG_BYTES, SHORT_BYTES};
+
+static uint8_t byte_at(uint32_t file_idx, uint64_t offset)
+{
+    return (uint8_t)(hash_u64(offset / 8 + ((uint64_t)(file_idx + 1) << 40)) >> offset % 8 * 8);
+}
+
+static void write_file(const char *folder, uint32_t file_idx)
+{
+    char path[64];
+    uint8_t *bytes = malloc(sizes[file_idx]);
+    assert_non_null(bytes);
+    for (uint64_t i = 0; i < sizes[file_idx]; i++) bytes[i] = byte_at(file_idx, i);
+    snprintf(path, sizeof path, "%s/%s", folder, names[file_idx]);
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, sizes[file_idx], out), sizes[file_idx]);
+    assert_int_equal(fclose(out), 0);
+    free(bytes);
+}
+
+/* The folder is made in the working directory (the build), because /tmp may be a file system without O_DIRECT. */
+static void open_fixture(fixture *f, file_mode mode)
+{
+    *f = (fixture){.folder = "storage-test-XXXXXX"};
+    assert_non_null(mkdtemp(f->folder));
+    leat_error error;
+    assert_int_equal(mem_open(0, &f->ledger, &error), LEAT_OK);
+    int folder_fd = open(f->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_true(folder_fd >= 0);
+    for (uint32_t i = 0; i < FILE_COUNT; i++) {
+        write_file(f->folder, i);
+        assert_int_equal(file_open(folder_fd, names[i], true, mode, &f->files[i], &error), LEAT_OK);
+    }
+    close(folder_fd);
+    f->set = (file_set){f->files, names, FILE_COUNT};
+    f->buffer = aligned_alloc(65536, BUFFER_BYTES);
+    assert_non_null(f->buffer);
+}
+
+static void close_fixture(fixture *f)
+{
+    for (uint32_t i = 0; i < FILE_COUNT; i++) {
+        char path[64];
+        file_close(&f->files[i]);
+        snprintf(path, sizeof path, "%s/%s", f->folder, names[i]);
+        unlink(path);
+    }
+    rmdir(f->folder);
+    free(f->buffer);
+    mem_close(&f->ledger); /* asserts that the storage gave everything back */
+}
+
+static storage *open_storage(fixture *f, uint32_t thread_count, uint32_t queue_depth)
+{
+    storage *s = NULL;
+    leat_error error;
+    assert_int_equal(storage_threads_open(f->ledger, &f->set, thread_count, queue_depth, &s, &error), LEAT_OK);
+    return s;
+}
+
+/* Reads one extent and compares payload and what lies behind the window. */
+static void check_extent(fixture *f, storage *s, uint32_t file_idx, uint64_t offset, uint64_t bytes)
+{
+    static uint64_t tag = 1;
+    extent what = {file_idx, offset, bytes};
+    uint64_t window_bytes = storage_window_bytes(&f->set, &what), payload_offset = storage_payload_offset(&f->set, &what);
+    assert_true(window_bytes + 64 <= BUFFER_BYTES);
+    memset(f->buffer, GUARD, window_bytes + 64);
+    s->ops->submit(s, &(read_request){what, f->buffer, ++tag});
+    read_result result;
+    assert_true(s->ops->reap(s, tag, tag + 1, &result));
+    assert_int_equal(result.status, LEAT_OK);
+    assert_int_equal(result.tag, tag);
+    for (uint64_t i = 0; i < bytes; i++)
+        if (f->buffer[payload_offset + i] != byte_at(file_idx, offset + i))
+            fail_msg("file %u, offset %llu, %llu bytes: byte %llu is wrong", file_idx, (unsigned long long)offset,
+                     (unsigned long long)bytes, (unsigned long long)i);
+    for (uint64_t i = 0; i < 64; i++) assert_int_equal(f->buffer[window_bytes + i], GUARD);
+}
+
+static const file_mode modes[] = {FILE_BUFFERED, FILE_DIRECT_IF_POSSIBLE};
+
+static void reads_extents_at_every_alignment(void **state)
+{
+    (void)state;
+    static const uint64_t lengths[] = {1, 511, 4096, 9001};
+    for (size_t m = 0; m < ARRAY_COUNT(modes); m++) {
+        fixture f;
+        open_fixture(&f, modes[m]);
+        if (modes[m] != FILE_BUFFERED && !f.files[0].is_direct) print_message("no O_DIRECT here: buffered twice\n");
+        storage *s = open_storage(&f, 2, 4);
+        for (uint64_t offset = 0; offset <= 4097; offset += offset % 4096 < 3 ? 1 : 7)
+            for (size_t l = 0; l < ARRAY_COUNT(lengths); l++) check_extent(&f, s, 0, offset, lengths[l]);
+        s->ops->close(&s);
+        close_fixture(&f);
+    }
+}
+
+static void reads_windows_that_reach_past_the_end_of_the_file(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < ARRAY_COUNT(modes); m++) {
+        fixture f;
+        open_fixture(&f, modes[m]);
+        storage *s = open_storage(&f, 2, 4);
+        for (uint64_t bytes = 1; bytes < 9000; bytes += 333) check_extent(&f, s, 0, LONG_BYTES - bytes, bytes);
+        check_extent(&f, s, 0, 0, LONG_BYTES);
+        check_extent(&f, s, 1, 0, SHORT_BYTES);
+        check_extent(&f, s, 1, SHORT_BYTES - 1, 1);
+        s->ops->close(&s);
+        close_fixture(&f);
+    }
+}
+
+/* The error of a read that must fail with LEAT_IO and name the file and the offset. */
+static void check_missing(fixture *f, storage *s, extent what, const char *offset_text)
+{
+    read_result result;
+    s->ops->submit(s, &(read_request){what, f->buffer, 5});
+    assert_true(s->ops->reap(s, 5, 6, &result));
+    assert_int_equal(result.status, LEAT_IO);
+    assert_int_equal(result.error.status, LEAT_IO);
+    assert_non_null(strstr(result.error.text, names[what.file_idx]));
+    assert_non_null(strstr(result.error.text, offset_text));
+}
+
+static void names_file_and_offset_when_data_is_missing(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < ARRAY_COUNT(modes); m++) {
+        fixture f;
+        open_fixture(&f, modes[m]);
+        storage *s = open_storage(&f, 2, 4);
+        check_missing(&f, s, (extent){1, 90, 11}, " 90");
+        check_missing(&f, s, (extent){0, LONG_BYTES, 1}, "165074"); /* LONG_BYTES */
+        check_missing(&f, s, (extent){0, UINT64_MAX - 2, 3}, "18446744073709551613");
+        check_missing(&f, s, (extent){0, UINT64_MAX - 2, 4}, "18446744073709551613"); /* the end wraps */
+
+        char path[64]; /* the file is cut while it is open: its size is then only known by reading */
+        snprintf(path, sizeof path, "%s/%s", f.folder, names[0]);
+        assert_int_equal(truncate(path, 8192 + 10), 0);
+        check_missing(&f, s, (extent){0, 8192, 11}, "8192");
+        check_missing(&f, s, (extent){0, 40960, 11}, "40960");
+        check_extent(&f, s, 0, 4000, 4000); /* and the storage still works */
+        s->ops->close(&s);
+        close_fixture(&f);
+    }
+}
+
+static void hands_on_what_the_system_says(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_BUFFERED);
+    storage *s = open_storage(&f, 1, 1);
+    char path[64];
+    snprintf(path, sizeof path, "%s/%s", f.folder, names[0]);
+    int read_fd = f.files[0].fd;
+    f.files[0].fd = open(path, O_WRONLY | O_CLOEXEC);
+    read_result result;
+    s->ops->submit(s, &(read_request){{0, 7, 8}, f.buffer, 5});
+    assert_true(s->ops->reap(s, 0, UINT64_MAX, &result));
+    assert_int_equal(result.status, LEAT_IO);
+    assert_int_equal(result.error.os_errno, EBADF);
+    close(f.files[0].fd);
+    f.files[0].fd = read_fd;
+    check_extent(&f, s, 0, 7, 8);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+static void completes_empty_extents_at_once(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 1, 2);
+    read_result result;
+    extent nothing = {0, 12345678, 0}; /* not even inside the file */
+    assert_int_equal(storage_window_bytes(&f.set, &nothing), 0);
+    assert_int_equal(storage_payload_offset(&f.set, &nothing), 0);
+    s->ops->submit(s, &(read_request){nothing, NULL, 9});
+    assert_true(s->ops->reap(s, 9, 10, &result));
+    assert_int_equal(result.status, LEAT_OK);
+    assert_int_equal(s->ops->stats(s).read_count, 1);
+    assert_int_equal(s->ops->stats(s).window_bytes, 0);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+static void reaps_only_tags_of_the_range(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_BUFFERED);
+    storage *s = open_storage(&f, 2, 8);
+    read_result result;
+    assert_false(s->ops->reap(s, 0, UINT64_MAX, &result));
+    for (uint64_t tag = 10; tag < 16; tag++) s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag});
+    assert_false(s->ops->reap(s, 0, 10, &result));
+    assert_false(s->ops->reap(s, 16, UINT64_MAX, &result));
+    assert_true(s->ops->reap(s, 14, 15, &result));
+    assert_int_equal(result.tag, 14);
+    assert_false(s->ops->reap(s, 14, 15, &result)); /* once */
+    uint32_t seen = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_true(s->ops->reap(s, 10, 13, &result));
+        assert_in_range(result.tag, 10, 12);
+        seen |= 1u << (result.tag - 10);
+    }
+    assert_int_equal(seen, 7);
+    assert_false(s->ops->reap(s, 10, 13, &result));
+    assert_true(s->ops->reap(s, 0, UINT64_MAX, &result));
+    assert_true(s->ops->reap(s, 0, UINT64_MAX, &result));
+    assert_false(s->ops->reap(s, 0, UINT64_MAX, &result));
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+static void says_when_the_queue_is_full(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_BUFFERED);
+    storage *s = open_storage(&f, 2, 3);
+    read_result result;
+    for (int round = 0; round < 3; round++) {
+        for (uint64_t tag = 0; tag < 3; tag++)
+            assert_true(s->ops->try_submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 3}));
+        assert_true(s->ops->reap(s, 0, 100, &result));
+        assert_true(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer + 3 * 4096, 3}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 4}));
+        while (s->ops->reap(s, 0, 100, &result)) assert_true(result.tag != 4);
+    }
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+/* ---- several users of one storage ---- */
+
+enum { USER_COUNT = 3, READS_PER_USER = 400, IN_FLIGHT = 5 };
+
+typedef struct user {
+    fixture *f;
+    storage *s;
+    uint64_t first_tag;
+    bool blocks; /* submits with submit, else with try_submit */
+    uint32_t wrong_count;
+    uint8_t seen[READS_PER_USER];
+} user;
+
+static extent user_extent(uint64_t tag) { return (extent){0, hash_u64(tag) % (LONG_BYTES - 6000), 1 + hash_u64(tag * 7) % 6000}; }
+
+static bool reap_and_compare(user *u, uint8_t *const *buffers)
+{
+    read_result result;
+    if (!u->s->ops->reap(u->s, u->first_tag, u->first_tag + READS_PER_USER, &result)) return false;
+    uint64_t nth = result.tag - u->first_tag;
+    extent what = user_extent(result.tag);
+    const uint8_t *payload = buffers[nth % IN_FLIGHT] + storage_payload_offset(&u->f->set, &what);
+    if (result.status != LEAT_OK || nth >= READS_PER_USER) {
+        u->wrong_count++;
+        return true;
+    }
+    u->seen[nth]++;
+    for (uint64_t i = 0; i < what.bytes; i++) u->wrong_count += payload[i] != byte_at(0, what.offset + i);
+    return true;
+}
+
+/* Keeps up to IN_FLIGHT reads going in rounds, so that buffer nth % IN_FLIGHT is free when read nth is submitted. */
+static void *use_storage(void *context)
+{
+    user *u = context;
+    uint8_t *buffers[IN_FLIGHT];
+    for (int i = 0; i < IN_FLIGHT; i++) buffers[i] = aligned_alloc(65536, 65536);
+    for (uint64_t nth = 0; nth < READS_PER_USER;) {
+        for (int i = 0; i < IN_FLIGHT && nth < READS_PER_USER; i++, nth++) {
+            read_request request = {user_extent(u->first_tag + nth), buffers[nth % IN_FLIGHT], u->first_tag + nth};
+            if (u->blocks) {
+                u->s->ops->submit(u->s, &request);
+                continue;
+            }
+            while (!u->s->ops->try_submit(u->s, &request)) reap_and_compare(u, buffers);
+        }
+        while (reap_and_compare(u, buffers)) {}
+    }
+    for (int i = 0; i < IN_FLIGHT; i++) free(buffers[i]);
+    return NULL;
+}
+
+static void serves_several_users_at_once(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    /* One user may wait in submit, for the others reap; the depth is too small for all, and enough for that one. */
+    storage *s = open_storage(&f, 4, 7);
+    static user users[USER_COUNT];
+    pthread_t threads[USER_COUNT];
+    for (uint32_t i = 0; i < USER_COUNT; i++) {
+        users[i] = (user){.f = &f, .s = s, .first_tag = 1000 * (i + 1), .blocks = i == 0};
+        assert_int_equal(pthread_create(&threads[i], NULL, use_storage, &users[i]), 0);
+    }
+    uint64_t payload_bytes = 0;
+    for (uint32_t i = 0; i < USER_COUNT; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(users[i].wrong_count, 0);
+        for (uint64_t nth = 0; nth < READS_PER_USER; nth++) {
+            assert_int_equal(users[i].seen[nth], 1);
+            payload_bytes += user_extent(users[i].first_tag + nth).bytes;
+        }
+    }
+    assert_int_equal(s->ops->stats(s).read_count, USER_COUNT * READS_PER_USER);
+    assert_int_equal(s->ops->stats(s).payload_bytes, payload_bytes);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+static void counts_what_it_did(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 2, 4);
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t window_bytes = 0;
+    for (uint64_t i = 0; i < 20; i++) {
+        extent what = {0, 1000 * i + 1, 5000};
+        uint64_t unit = f.files[0].offset_align;
+        window_bytes += round_up(what.offset + what.bytes, unit) - round_down(what.offset, unit);
+        check_extent(&f, s, 0, what.offset, what.bytes);
+    }
+    storage_stats stats = s->ops->stats(s);
+    uint64_t wall_ns = clock_now_ns() - begin_ns;
+    assert_int_equal(stats.read_count, 20);
+    assert_int_equal(stats.payload_bytes, 20 * 5000);
+    assert_int_equal(stats.window_bytes, window_bytes);
+    assert_true(stats.read_ns > 0 && stats.read_ns <= stats.busy_ns); /* one at a time: busy includes the wait for a reader */
+    assert_true(stats.busy_ns <= wall_ns);
+    usleep(2000);
+    assert_int_equal(s->ops->stats(s).busy_ns, stats.busy_ns); /* idle time is not busy */
+    check_missing(&f, s, (extent){0, 0, LONG_BYTES + 1}, " 0");
+    assert_int_equal(s->ops->stats(s).read_count, 21);
+    assert_int_equal(s->ops->stats(s).payload_bytes, 20 * 5000); /* nothing was got */
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+static void closes_with_reads_under_way(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    for (int round = 0; round < 20; round++) {
+        storage *s = open_storage(&f, 2, 16);
+        for (uint64_t tag = 0; tag < 16; tag++)
+            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag});
+        s->ops->close(&s);
+        assert_null(s);
+        memset(f.buffer, round, BUFFER_BYTES); /* under a race detector: nobody writes here any more */
+    }
+    storage *none = NULL;
+    storage *s = open_storage(&f, 1, 1);
+    s->ops->close(&none);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+static void takes_its_memory_from_the_ledger_or_fails_cleanly(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_BUFFERED);
+    leat_error error;
+    storage *s = NULL;
+    uint64_t nth = 1;
+    for (;; nth++) {
+        assert_true(nth < 20);
+        mem_fail_nth(f.ledger, nth);
+        leat_status status = storage_threads_open(f.ledger, &f.set, 3, 8, &s, &error);
+        if (status == LEAT_OK) break;
+        assert_int_equal(status, LEAT_NO_MEMORY);
+        assert_null(s);
+        assert_int_equal(mem_pool_usage(f.ledger, MEM_IO).current_bytes, 0);
+    }
+    assert_true(nth > 2);
+    assert_true(mem_pool_usage(f.ledger, MEM_IO).current_bytes >= 3 * 128 * 1024 + 8 * sizeof(leat_error)); /* stacks, entries */
+    mem_fail_nth(f.ledger, 1);
+    for (uint64_t offset = 0; offset < 1000; offset += 10) check_extent(&f, s, 0, offset, 3000); /* allocates nothing */
+    mem_fail_nth(f.ledger, 0);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_extents_at_every_alignment),
+        cmocka_unit_test(reads_windows_that_reach_past_the_end_of_the_file),
+        cmocka_unit_test(names_file_and_offset_when_data_is_missing),
+        cmocka_unit_test(hands_on_what_the_system_says),
+        cmocka_unit_test(completes_empty_extents_at_once),
+        cmocka_unit_test(reaps_only_tags_of_the_range),
+        cmocka_unit_test(says_when_the_queue_is_full),
+        cmocka_unit_test(serves_several_users_at_once),
+        cmocka_unit_test(counts_what_it_did),
+        cmocka_unit_test(closes_with_reads_under_way),
+        cmocka_unit_test(takes_its_memory_from_the_ledger_or_fails_cleanly),
+    };
+    return cmocka_run_group_tests_name("storage_threads", tests, NULL, NULL);
+}
