@@ -1,8 +1,8 @@
 /*
  * hf_config.h - questions to a config.json: keys are looked up in `text_config`, then at the top level, then the default holds.
  *
- * There is no tree: the document is checked once at open (strict JSON, at most 1 MiB, bare NaN and Infinity let through) and scanned again
- * for every question; configurations are small. `null` counts as absent. Integers may be written as 3.0.
+ * The document is checked once at open (strict JSON, unique keys, at most 1 MiB, bare NaN and Infinity let through) and kept as a flat list
+ * of its values, which every question scans: no question takes memory. `null` counts as absent. Integers may be written as 3.0.
  * Every failure names the file, the key and the value found.
  */
 #ifndef FORMAT_HF_CONFIG_H
@@ -13,7 +13,7 @@
 
 typedef struct hf_config hf_config;
 
-enum { HF_CONFIG_BYTES_MAX = 1 << 20 };
+enum { HF_CONFIG_BYTES_MAX = 1 << 20, HF_CONFIG_VALUES_MAX = 1 << 18 };
 
 /* `name` ("config.json") and `text` are copied. */
 MUST_CHECK leat_status hf_config_open(mem *ledger, const char *name, const char *text, uint64_t text_bytes,
@@ -58,12 +58,16 @@ typedef enum quant_mode { QUANT_MODE_AFFINE, QUANT_MODE_MXFP4, QUANT_MODE_NVFP4,
 typedef struct quant_hint {
     bool is_present;         /* the dictionary exists, or the path has an override */
     bool is_off;             /* an override `false` */
-    bool has_group, has_bits, has_mode;
+    bool has_group, has_bits, has_mode; /* what is written; the rest holds the mode's defaults, and no mode means affine */
     uint32_t group, bits;
     quant_mode mode;
+    bool has_global_scale;   /* "global_scale": true, as nvfp4 overrides have it */
 } quant_hint;
 
-/* Checks the whole dictionary (known modes, group_size 16, 32, 64, 128, bits 1..8) and gives its top level. A foreign `quant_method` that we
+/* "affine", "mxfp4", ... */
+const char *quant_mode_label(quant_mode mode);
+
+/* Checks the whole dictionary (known modes, group_size 16, 32, 64, 128, bits 1..8 without 7) and gives its top level. A foreign `quant_method` that we
  * cannot read is LEAT_MODEL. */
 MUST_CHECK leat_status hf_config_quant(const hf_config *config, quant_hint *out_hint, leat_error *error);
 /* The override for a module path (without ".weight"), tried as given and with the usual prefixes exchanged; is_present false when none. */

@@ -33,7 +33,7 @@ typedef struct tensor {
 } tensor;
 
 typedef struct tensor_index {
-    arena memory;                /* owns the names and the table */
+    arena memory;                /* owns the names; the table is a block of the same ledger */
     tensor *tensors;             /* (count), sorted by name after tensor_index_finish */
     uint64_t count, capacity;
 } tensor_index;
@@ -46,6 +46,8 @@ MUST_CHECK leat_status tensor_index_add(tensor_index *index, const tensor *added
 MUST_CHECK leat_status tensor_index_finish(tensor_index *index, const char *const *file_names, leat_error *error);
 /* NULL when absent. */
 const tensor *tensor_index_find(const tensor_index *index, const char *name);
+/* The place of the first tensor whose name is not below `name` (strcmp order); index->count when there is none. */
+uint64_t tensor_index_lower_bound(const tensor_index *index, const char *name);
 
 const char *dtype_label(dtype type);
 uint32_t dtype_bits(dtype type);
