@@ -411,7 +411,8 @@ static leat_status open_folder(checkpoint *c, const model_path *where, leat_erro
     return FAIL_OS(error, MODEL, os_errno, "%s: the folder cannot be opened", path);
 }
 
-leat_status checkpoint_open(const char *path, checkpoint **out_checkpoint, leat_error *error)
+/* `texts_only`: a folder that need not hold a model. */
+static leat_status open_checkpoint(const char *path, bool texts_only, checkpoint **out_checkpoint, leat_error *error)
 {
     assert(path && out_checkpoint);
     leat_status status = LEAT_OK;
@@ -431,15 +432,15 @@ leat_status checkpoint_open(const char *path, checkpoint **out_checkpoint, leat_
     tensor_index_init(&c->index, ledger);
 
     TRY_OR(failed, open_folder(c, &where, error));
-    if (!name_exists(c, "config.json")) {
+    if (!texts_only && !name_exists(c, "config.json")) {
         status = FAIL(error, MODEL, "the folder has no config.json");
         goto failed;
     }
-    TRY_OR(failed, load_config(c, "config.json", &c->config, error));
+    if (name_exists(c, "config.json")) TRY_OR(failed, load_config(c, "config.json", &c->config, error));
     if (name_exists(c, "generation_config.json")) {
         TRY_OR(failed, load_config(c, "generation_config.json", &c->generation, error));
     }
-    TRY_OR(failed, open_weights(c, error));
+    if (!texts_only) TRY_OR(failed, open_weights(c, error));
     *out_checkpoint = c;
     return LEAT_OK;
 
@@ -447,6 +448,16 @@ failed:
     if (error && !error->hint[0] && c->path) status_hint(error, "the folder is %s", c->path);
     checkpoint_close(&c);
     return status;
+}
+
+leat_status checkpoint_open(const char *path, checkpoint **out_checkpoint, leat_error *error)
+{
+    return open_checkpoint(path, false, out_checkpoint, error);
+}
+
+leat_status checkpoint_open_texts(const char *path, checkpoint **out_checkpoint, leat_error *error)
+{
+    return open_checkpoint(path, true, out_checkpoint, error);
 }
 
 void checkpoint_close(checkpoint **checkpoint_pointer)
@@ -508,4 +519,16 @@ leat_status checkpoint_reopen(const checkpoint *c, file_mode mode, file *out_fil
 failed:
     while (opened > 0) file_close(&out_files[--opened]);
     return status;
+}
+
+leat_status checkpoint_text_bytes(const checkpoint *c, const char *name, uint64_t *out_bytes, leat_error *error)
+{
+    file text;
+
+    *out_bytes = 0;
+    if (!name_exists(c, name)) return LEAT_OK;
+    TRY(open_below_root(c, name, FILE_BUFFERED, &text, error));
+    *out_bytes = text.bytes;
+    file_close(&text);
+    return LEAT_OK;
 }

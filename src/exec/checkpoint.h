@@ -33,12 +33,16 @@ typedef struct checkpoint {
 
 /* `path` as the user gave it (model_path.h resolves it). Every name is opened beneath root_fd with openat2. */
 MUST_CHECK leat_status checkpoint_open(const char *path, checkpoint **out_checkpoint, leat_error *error);
+/* A folder of which only texts are wanted (a tokenizer): needs neither config.json nor weights; file_count is 0. */
+MUST_CHECK leat_status checkpoint_open_texts(const char *path, checkpoint **out_checkpoint, leat_error *error);
 void checkpoint_close(checkpoint **c);
 /* Adds a line to `warnings` (and drops it when there is no room). */
 void checkpoint_warn(checkpoint *c, const char *format, ...) PRINTF_LIKE(2, 3);
 /* A text file of the folder ("tokenizer.json"). *out_text is NULL when it does not exist. Freed with mem_free(ledger, ..). */
 MUST_CHECK leat_status checkpoint_load_text(const checkpoint *c, const char *name, mem *ledger, mem_pool pool,
                                             char **out_text, uint64_t *out_bytes, leat_error *error);
+/* The size of a text file; 0 when it does not exist. */
+MUST_CHECK leat_status checkpoint_text_bytes(const checkpoint *c, const char *name, uint64_t *out_bytes, leat_error *error);
 /* A second set of descriptors for the weight files, in `mode` (direct: falls back per file when the file system refuses and mode is
  * FILE_DIRECT_IF_POSSIBLE). `out_files` has file_count entries; the caller closes them. */
 MUST_CHECK leat_status checkpoint_reopen(const checkpoint *c, file_mode mode, file *out_files, leat_error *error);

@@ -13,7 +13,7 @@
 
 #include "exec/step.h"
 
-typedef leat_status session_score_fn(void *user, uint64_t position, const float *logits, leat_error *error);
+typedef leat_status session_score_fn(void *user, size_t position, const float *logits, leat_error *error);
 
 typedef struct session {
     engine *engine;

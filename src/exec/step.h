@@ -16,7 +16,7 @@ typedef struct step_row {
 } step_row;
 
 /* Receives the experts of every row of every layer with experts. */
-typedef void step_route_sink(void *user, uint32_t moe_idx, uint32_t position, const uint32_t *experts,
+typedef void step_route_sink(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts,
                              const float *weights, uint32_t count);
 
 typedef struct step {

@@ -106,21 +106,37 @@ leat_status build_common(model_builder *b, double norm_eps_default, leat_error *
     return ARENA_NEW(b->source.memory, m->layer_count, &m->layers, error);
 }
 
+/* The head stands beside the text root, not below it: "lm_head", "language_model.lm_head". NULL when there is none. */
+static const char *find_head_prefix(const weight_source *source)
+{
+    const char *const prefixes[] = {"", "language_model.", "model.language_model.", source->prefix};
+    weight_source outer = *source;
+
+    for (size_t i = 0; i < ARRAY_COUNT(prefixes); i++) {
+        outer.prefix = prefixes[i];
+        if (weights_exist(&outer, "lm_head")) return prefixes[i];
+    }
+    return NULL;
+}
+
 leat_status build_embedding_and_head(model_builder *b, leat_error *error)
 {
     model_desc *m = b->model;
-    const bool has_head = weights_exist(&b->source, "lm_head");
+    const char *text_root = b->source.prefix, *head_prefix = find_head_prefix(&b->source);
     bool is_tied;
 
     /* An explicit `true` wins over a stale lm_head; otherwise the tensors decide. */
-    TRY(hf_config_bool_or(b->source.config, "tie_word_embeddings", !has_head, &is_tied, error));
-    if (!is_tied && !has_head) is_tied = true;
+    TRY(hf_config_bool_or(b->source.config, "tie_word_embeddings", !head_prefix, &is_tied, error));
+    if (!head_prefix) is_tied = true;
     TRY(build_weight(b, is_tied ? WEIGHT_RESIDENT : WEIGHT_ROWS, m->vocab_size, m->hidden_size, &m->embedding, error,
                      "embed_tokens"));
     m->head = m->embedding;
-    if (!is_tied)
-        TRY(build_weight(b, WEIGHT_RESIDENT, m->vocab_size, m->hidden_size, &m->head, error, "lm_head"));
     m->embedding_scale = 1;
+    if (!is_tied) {
+        b->source.prefix = head_prefix;
+        TRY(build_weight(b, WEIGHT_RESIDENT, m->vocab_size, m->hidden_size, &m->head, error, "lm_head"));
+        b->source.prefix = text_root;
+    }
     return build_vector(b, m->hidden_size, &m->final_norm, error, "norm.weight");
 }
 

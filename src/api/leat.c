@@ -1,0 +1,795 @@
+/*
+ * leat.c - leat.h on top of exec: checks of arguments, handles, and copies between public and internal structs. No behaviour of its own.
+ */
+#include <leat/leat.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "exec/checkpoint.h"
+#include "exec/engine.h"
+#include "exec/model_path.h"
+#include "exec/sampler.h"
+#include "exec/session.h"
+#include "model/model_build.h"
+#include "os/clock.h"
+#include "os/cpu_topology.h"
+#include "os/memory_limit.h"
+#include "text/chat_turns.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAT_VERSION "0.1.0"
+
+/* ---- version, messages, instruction sets ---- */
+
+const char *leat_version(void) { return LEAT_VERSION; }
+const char *leat_status_text(leat_status status) { return status_text(status); }
+int leat_status_exit_code(leat_status status) { return status_exit_code(status); }
+
+void leat_log_set(leat_log_sink *sink, void *user, leat_log_level highest)
+{
+    _Static_assert((int)LEAT_LOG_TRACE == (int)LOG_TRACE, "the public levels are the internal ones");
+    log_set_sink((log_sink *)sink, user, (log_level)highest);
+}
+
+static isa internal_isa(leat_isa level)
+{
+    switch (level) {
+    case LEAT_ISA_SCALAR: return ISA_SCALAR;
+    case LEAT_ISA_AVX2: return ISA_AVX2;
+    case LEAT_ISA_AVX512: return ISA_AVX512;
+    case LEAT_ISA_AUTO: break;
+    }
+    return kernel_isa_best();
+}
+
+static leat_isa public_isa(isa level)
+{
+    return level == ISA_AVX512 ? LEAT_ISA_AVX512 : level == ISA_AVX2 ? LEAT_ISA_AVX2 : LEAT_ISA_SCALAR;
+}
+
+bool leat_isa_is_usable(leat_isa level) { return kernel_isa_is_usable(internal_isa(level)); }
+const char *leat_isa_label(leat_isa level) { return level == LEAT_ISA_AUTO ? "auto" : isa_label(internal_isa(level)); }
+
+/* ---- tokenizer ---- */
+
+struct leat_tokenizer {
+    mem *ledger;               /* the engine's, or its own */
+    bool owns_ledger;
+    tokenizer *inner;
+    chat_format format;
+    bool empty_thought;        /* the checkpoint's template opens answers with an empty thought */
+    uint32_t bos_id;           /* NO_ID: none */
+    bool adds_bos;             /* raw prompts start with it */
+    uint64_t peak_bytes;
+};
+
+/* The chat template as text, where the folder has one: in a file of its own or in tokenizer_config.json. Only searched, not run. */
+static leat_status load_template(const checkpoint *folder, mem *ledger, char **out_text, leat_error *error)
+{
+    uint64_t bytes;
+
+    TRY(checkpoint_load_text(folder, "chat_template.jinja", ledger, MEM_TOKENIZER, out_text, &bytes, error));
+    if (*out_text) return LEAT_OK;
+    return checkpoint_load_text(folder, "tokenizer_config.json", ledger, MEM_TOKENIZER, out_text, &bytes, error);
+}
+
+static leat_status find_bos(leat_tokenizer *t, const checkpoint *folder, leat_error *error)
+{
+    static const char *const names[] = {"<bos>", "<s>", "<|begin_of_text|>"};
+    uint32_t ids[1], count = 0;
+
+    t->bos_id = NO_ID;
+    if (folder->config && hf_config_has(folder->config, "bos_token_id"))
+        TRY(hf_config_token_ids(folder->config, "bos_token_id", tokenizer_id_count(t->inner), ids, 1, &count, error));
+    if (count) t->bos_id = ids[0];
+    for (size_t i = 0; i < ARRAY_COUNT(names) && t->bos_id == NO_ID; i++) tokenizer_id_of(t->inner, names[i], &t->bos_id);
+    return LEAT_OK;
+}
+
+static leat_status open_tokenizer(const checkpoint *folder, mem *ledger, uint32_t vocab_count, leat_tokenizer **out,
+                                  leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    char *json_text = NULL, *template_text = NULL;
+    uint64_t json_bytes;
+    leat_tokenizer *t = NULL;
+
+    TRY(mem_alloc(ledger, MEM_TOKENIZER, 1, sizeof *t, 0, "tokenizer", (void **)&t, error));
+    t->ledger = ledger;
+    TRY_OR(done, checkpoint_load_text(folder, "tokenizer.json", ledger, MEM_TOKENIZER, &json_text, &json_bytes, error));
+    if (!json_text) {
+        status = FAIL(error, MODEL, "the folder has no tokenizer.json");
+        goto done;
+    }
+    TRY_OR(done, tokenizer_open(ledger, "tokenizer.json", json_text, json_bytes, vocab_count, &t->inner, error));
+    TRY_OR(done, find_bos(t, folder, error));
+    t->format = chat_format_detect(t->inner);
+    t->adds_bos = t->bos_id != NO_ID && t->format != CHAT_FORMAT_CHATML;
+    TRY_OR(done, load_template(folder, ledger, &template_text, error));
+    t->empty_thought = template_text && (strstr(template_text, "<|channel>thought\n<channel|>") ||
+                                         strstr(template_text, "<|channel>thought\\n<channel|>"));
+    t->peak_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).peak_bytes;
+done:
+    mem_free(ledger, json_text);
+    mem_free(ledger, template_text);
+    if (status == LEAT_OK) *out = t;
+    else leat_tokenizer_close(&t);
+    return status;
+}
+
+leat_status leat_tokenizer_open(const char *path, leat_tokenizer **out_tokenizer, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    checkpoint *folder = NULL;
+    mem *ledger = NULL;
+    leat_tokenizer *t = NULL;
+
+    TRY(checkpoint_open_texts(path, &folder, error));
+    TRY_OR(done, mem_open(0, &ledger, error));
+    TRY_OR(done, open_tokenizer(folder, ledger, 0, &t, error));
+    t->owns_ledger = true;
+done:
+    checkpoint_close(&folder);
+    if (status == LEAT_OK) *out_tokenizer = t;
+    else mem_close(&ledger);
+    return status;
+}
+
+void leat_tokenizer_close(leat_tokenizer **handle)
+{
+    leat_tokenizer *t = *handle;
+
+    if (!t) return;
+    mem *ledger = t->ledger;
+    const bool owns_ledger = t->owns_ledger;
+    tokenizer_close(&t->inner);
+    mem_free(ledger, t);
+    if (owns_ledger) mem_close(&ledger);
+    *handle = NULL;
+}
+
+void leat_tokenizer_memory(const leat_tokenizer *t, uint64_t *out_current, uint64_t *out_peak)
+{
+    *out_current = mem_pool_usage(t->ledger, MEM_TOKENIZER).current_bytes;
+    *out_peak = t->peak_bytes;
+}
+
+/* What the caller gets is his own to free, so it comes from malloc. */
+static leat_status give_tokens(const uint32_t *ids, uint64_t count, bool prepend, uint32_t first, leat_tokens *out, leat_error *error)
+{
+    uint32_t *copy = malloc((count + prepend + 1) * sizeof *copy);
+
+    if (!copy) return FAIL(error, NO_MEMORY, "%llu tokens", (unsigned long long)count);
+    if (prepend) copy[0] = first;
+    if (count) memcpy(copy + prepend, ids, count * sizeof *ids);
+    *out = (leat_tokens){copy, count + prepend};
+    return LEAT_OK;
+}
+
+static leat_status give_text(const text_buffer *buffer, leat_text *out, leat_error *error)
+{
+    char *copy = malloc(buffer->count + 1);
+
+    if (!copy) return FAIL(error, NO_MEMORY, "%llu bytes of text", (unsigned long long)buffer->count);
+    if (buffer->count) memcpy(copy, buffer->bytes, buffer->count);
+    copy[buffer->count] = 0;
+    *out = (leat_text){copy, buffer->count};
+    return LEAT_OK;
+}
+
+void leat_text_free(leat_text *text)
+{
+    free(text->bytes);
+    *text = (leat_text){0};
+}
+
+void leat_tokens_free(leat_tokens *tokens)
+{
+    free(tokens->ids);
+    *tokens = (leat_tokens){0};
+}
+
+static leat_status encode(const leat_tokenizer *t, const char *text, size_t text_bytes, unsigned flags, bool bos_once,
+                          leat_tokens *out_tokens, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    token_list ids;
+
+    token_list_init(&ids, t->ledger);
+    TRY_OR(done, tokenizer_encode(t->inner, text, text_bytes, flags, &ids, error));
+    const bool prepend = bos_once && t->adds_bos && !(ids.count && ids.ids[0] == t->bos_id);
+    TRY_OR(done, give_tokens(ids.ids, ids.count, prepend, t->bos_id, out_tokens, error));
+done:
+    token_list_reset(&ids);
+    return status;
+}
+
+leat_status leat_tokenize(const leat_tokenizer *t, const char *text, size_t text_bytes, bool special, bool post_process,
+                          leat_tokens *out_tokens, leat_error *error)
+{
+    const unsigned flags = (special ? 0 : TOKENIZER_PLAIN) | (post_process ? TOKENIZER_POST_PROCESS : 0);
+    return encode(t, text, text_bytes, flags, false, out_tokens, error);
+}
+
+leat_status leat_tokenize_prompt(const leat_tokenizer *t, const char *text, size_t text_bytes, leat_tokens *out_tokens,
+                                 leat_error *error)
+{
+    return encode(t, text, text_bytes, TOKENIZER_POST_PROCESS, true, out_tokens, error);
+}
+
+leat_status leat_detokenize(const leat_tokenizer *t, const uint32_t *ids, size_t count, bool skip_special, leat_text *out_text,
+                            leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    text_buffer buffer;
+
+    text_buffer_init(&buffer, t->ledger);
+    TRY_OR(done, tokenizer_decode(t->inner, ids, count, skip_special, &buffer, error));
+    TRY_OR(done, give_text(&buffer, out_text, error));
+done:
+    text_buffer_reset(&buffer);
+    return status;
+}
+
+const char *leat_token_text(const leat_tokenizer *t, uint32_t id) { return tokenizer_token_text(t->inner, id, NULL); }
+const char *leat_chat_format(const leat_tokenizer *t) { return chat_format_label(t->format); }
+
+leat_status leat_chat_render(const leat_tokenizer *t, const leat_message *messages, size_t count, leat_tokens *out_tokens,
+                             leat_text *out_text, leat_error *error)
+{
+    const chat_render_options options = {.add_generation_prompt = true, .empty_thought = t->empty_thought};
+    leat_status status = LEAT_OK;
+    token_list ids;
+    text_buffer text;
+
+    _Static_assert(sizeof(leat_message) == sizeof(chat_message), "the public message is the internal one");
+    if (t->format == CHAT_FORMAT_NONE) return FAIL(error, USAGE, "the model's chat format is not known; use a raw prompt");
+    token_list_init(&ids, t->ledger);
+    text_buffer_init(&text, t->ledger);
+    TRY_OR(done, chat_render(t->inner, t->format, (const chat_message *)messages, (uint32_t)count, &options, &ids,
+                             out_text ? &text : NULL, error));
+    TRY_OR(done, give_tokens(ids.ids, ids.count, false, 0, out_tokens, error));
+    if (out_text) {
+        status = give_text(&text, out_text, error);
+        if (status != LEAT_OK) leat_tokens_free(out_tokens);
+    }
+done:
+    token_list_reset(&ids);
+    text_buffer_reset(&text);
+    return status;
+}
+
+struct leat_stream {
+    mem *ledger;
+    detokenizer *inner;
+    text_buffer text;
+};
+
+leat_status leat_stream_open(const leat_tokenizer *t, bool skip_special, leat_stream **out_stream, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    leat_stream *s;
+
+    TRY(mem_alloc(t->ledger, MEM_TOKENIZER, 1, sizeof *s, 0, "stream", (void **)&s, error));
+    s->ledger = t->ledger;
+    text_buffer_init(&s->text, t->ledger);
+    TRY_OR(fail, detokenizer_open(t->inner, skip_special, &s->inner, error));
+    *out_stream = s;
+    return LEAT_OK;
+fail:
+    leat_stream_close(&s);
+    return status;
+}
+
+void leat_stream_close(leat_stream **stream)
+{
+    leat_stream *s = *stream;
+
+    if (!s) return;
+    detokenizer_close(&s->inner);
+    text_buffer_reset(&s->text);
+    mem_free(s->ledger, s);
+    *stream = NULL;
+}
+
+static leat_status give_stream_text(leat_stream *s, leat_status status, const char **out_text, size_t *out_bytes)
+{
+    if (status != LEAT_OK) return status;
+    *out_text = s->text.count ? s->text.bytes : "";
+    *out_bytes = s->text.count;
+    return LEAT_OK;
+}
+
+leat_status leat_stream_push(leat_stream *s, uint32_t id, const char **out_text, size_t *out_bytes, leat_error *error)
+{
+    s->text.count = 0;
+    return give_stream_text(s, detokenizer_push(s->inner, id, &s->text, error), out_text, out_bytes);
+}
+
+leat_status leat_stream_flush(leat_stream *s, const char **out_text, size_t *out_bytes, leat_error *error)
+{
+    s->text.count = 0;
+    return give_stream_text(s, detokenizer_flush(s->inner, &s->text, error), out_text, out_bytes);
+}
+
+/* ---- model ---- */
+
+static const sampler_options sampler_defaults = {
+    .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1, .repeat_last = 64};
+
+struct leat_model {
+    mem *ledger;
+    checkpoint *source;
+    arena memory;
+    model_desc desc;
+    leat_model_info info;
+    uint64_t tokenizer_file_bytes;
+    sampler_options sampling;      /* defaults, and what generation_config.json says */
+    leat_weight_info *weights;
+    uint32_t weight_count;
+};
+
+typedef struct weight_walk {
+    leat_model *model;
+    leat_weight_info *out;         /* NULL while counting */
+    uint32_t count;
+} weight_walk;
+
+static const char *place_label(bool is_expert_stack, weight_place place)
+{
+    return is_expert_stack ? "streamed" : place == WEIGHT_ROWS ? "on demand" : "resident";
+}
+
+static void visit_weight(void *user, const weight *w, bool is_expert_stack, weight_place place)
+{
+    weight_walk *walk = user;
+    leat_model_info *info = &walk->model->info;
+    const uint64_t bytes = weight_bytes(w), elements = w->shape.rows * w->shape.cols * w->stack_count;
+
+    if (walk->out) {
+        walk->out[walk->count] = (leat_weight_info){
+            .name = w->name, .type = quant_traits_table[w->shape.type].label, .group = w->shape.group,
+            .stack_count = w->stack_count, .rows = w->shape.rows, .cols = w->shape.cols, .bytes = bytes,
+            .place = place_label(is_expert_stack, place), .differs_from_config = w->differs_from_hint};
+    } else {
+        info->parameter_count += elements;
+        info->weight_bytes += bytes;
+        if (is_expert_stack) info->expert_bytes += bytes;
+        else if (place == WEIGHT_ROWS) info->on_demand_bytes += bytes;
+        else info->trunk_bytes += bytes;
+        info->active_parameter_count += is_expert_stack ? elements / w->stack_count * walk->model->desc.expert_used_count
+                                        : place == WEIGHT_ROWS ? w->shape.cols
+                                                               : elements;
+    }
+    walk->count++;
+}
+
+static uint64_t largest_record(const model_desc *m)
+{
+    uint64_t most = 0;
+
+    for (uint32_t i = 0; i < m->layer_count; i++) {
+        const block *b = layer_block(&m->layers[i], BLOCK_MOE);
+        if (b) most = max_u64(most, (weight_bytes(&b->moe.gate) + weight_bytes(&b->moe.up) + weight_bytes(&b->moe.down)) / b->moe.expert_count);
+    }
+    return most;
+}
+
+/* A folder without a tokenizer works with token ids alone. The chat format is told by the template here, because the vocabulary is not read
+ * before an engine wants it. */
+static leat_status look_at_texts(leat_model *m, leat_error *error)
+{
+    char *text;
+
+    m->info.chat_format = "none";
+    TRY(checkpoint_text_bytes(m->source, "tokenizer.json", &m->tokenizer_file_bytes, error));
+    m->info.has_tokenizer = m->tokenizer_file_bytes > 0;
+    if (!m->info.has_tokenizer) return LEAT_OK;
+    TRY(load_template(m->source, m->ledger, &text, error));
+    if (text)
+        m->info.chat_format = strstr(text, "<|turn>")              ? "gemma4"
+                              : strstr(text, "<|im_start|>")        ? "chatml"
+                              : strstr(text, "<|start_header_id|>") ? "llama3"
+                                                                    : "none";
+    mem_free(m->ledger, text);
+    return LEAT_OK;
+}
+
+static leat_status read_sampling(leat_model *m, leat_error *error)
+{
+    const hf_config *g = m->source->generation;
+    double temperature, top_p, min_p, repeat;
+    bool do_sample;
+
+    m->sampling = sampler_defaults;
+    if (!g) return LEAT_OK;
+    TRY(hf_config_f64_or(g, "temperature", 0, 100, m->sampling.temperature, &temperature, error));
+    TRY(hf_config_f64_or(g, "top_p", 0, 1, m->sampling.top_p, &top_p, error));
+    TRY(hf_config_f64_or(g, "min_p", 0, 1, hf_config_has(g, "top_p") ? 0 : m->sampling.min_p, &min_p, error));
+    TRY(hf_config_f64_or(g, "repetition_penalty", 0.01, 100, 1, &repeat, error));
+    TRY(hf_config_u32_or(g, "top_k", 0, 1 << 24, m->sampling.top_k, &m->sampling.top_k, error));
+    TRY(hf_config_bool_or(g, "do_sample", true, &do_sample, error));
+    m->sampling.temperature = do_sample ? (float)temperature : 0;
+    m->sampling.top_p = (float)top_p;
+    m->sampling.min_p = (float)min_p;
+    m->sampling.repeat_penalty = (float)repeat;
+    return LEAT_OK;
+}
+
+static leat_status fill_info(leat_model *m, leat_error *error)
+{
+    const model_desc *d = &m->desc;
+    leat_model_info *info = &m->info;
+    char model_type[64];
+    weight_walk walk = {.model = m};
+    uint64_t all_bytes = 0;
+
+    TRY(hf_config_text_or(m->source->config, "model_type", "", model_type, sizeof model_type, error));
+    TRY(arena_copy_text(&m->memory, model_type, strlen(model_type), &info->model_type, error));
+    model_each_weight(d, visit_weight, &walk);
+    TRY(ARENA_NEW(&m->memory, walk.count, &m->weights, error));
+    m->weight_count = walk.count;
+    walk = (weight_walk){.model = m, .out = m->weights};
+    model_each_weight(d, visit_weight, &walk);
+    for (uint32_t i = 0; i < d->vector_count; i++) {
+        info->parameter_count += d->vectors[i].count;
+        info->weight_bytes += d->vectors[i].part.bytes;
+        info->trunk_bytes += d->vectors[i].part.bytes;
+    }
+    for (uint64_t i = 0; i < m->source->index.count; i++) all_bytes += m->source->index.tensors[i].bytes;
+
+    info->path = m->source->path;
+    info->architecture = d->architecture;
+    info->ignored_bytes = all_bytes > info->weight_bytes ? all_bytes - info->weight_bytes : 0;
+    info->file_count = m->source->file_count;
+    info->tensor_count = (uint32_t)m->source->index.count;
+    info->layer_count = d->layer_count;
+    info->hidden_size = d->hidden_size;
+    info->vocab_size = d->vocab_size;
+    info->head_count = d->head_count;
+    info->kv_head_count = d->kv_head_count;
+    info->head_dim = d->head_dim;
+    info->context_max = d->context_max;
+    info->window = d->window;
+    info->expert_count = d->expert_count;
+    info->expert_used_count = d->expert_used_count;
+    info->moe_layer_count = d->moe_layer_count;
+    info->expert_record_bytes = largest_record(d);
+    info->head_is_tied = d->head == d->embedding;
+    info->stop_ids = d->stop_ids;
+    info->stop_id_count = d->stop_id_count;
+    info->bos_id = d->bos_id;
+    return look_at_texts(m, error);
+}
+
+static void warn_about_hints(leat_model *m)
+{
+    uint32_t count = 0;
+    const leat_weight_info *first = NULL;
+
+    for (uint32_t i = 0; i < m->weight_count; i++)
+        if (m->weights[i].differs_from_config) {
+            if (!first) first = &m->weights[i];
+            count++;
+        }
+    if (!count) return;
+    checkpoint_warn(m->source, "config.json's quantization differs from the tensors of %u weights, first %s, which is %s group %u; the shapes win",
+                    count, first->name, first->type, first->group);
+}
+
+leat_status leat_model_open(const char *path, leat_model **out_model, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    mem *ledger = NULL;
+    leat_model *m = NULL;
+
+    if (!path || !*path) return FAIL(error, USAGE, "no model was named");
+    TRY(mem_open(0, &ledger, error));
+    TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *m, 0, "model", (void **)&m, error));
+    m->ledger = ledger;
+    arena_init(&m->memory, ledger, MEM_META, 64 * 1024);
+    TRY_OR(fail, checkpoint_open(path, &m->source, error));
+    TRY_OR(fail, model_build(&m->source->index, m->source->config, m->source->generation, &m->memory, &m->desc, error));
+    TRY_OR(fail, fill_info(m, error));
+    TRY_OR(fail, read_sampling(m, error));
+    warn_about_hints(m);
+    *out_model = m;
+    return LEAT_OK;
+fail:
+    if (m) leat_model_close(&m);
+    else mem_close(&ledger);
+    return status;
+}
+
+void leat_model_close(leat_model **model)
+{
+    leat_model *m = *model;
+
+    if (!m) return;
+    mem *ledger = m->ledger;
+    checkpoint_close(&m->source);
+    arena_reset(&m->memory);
+    mem_free(ledger, m);
+    mem_close(&ledger);
+    *model = NULL;
+}
+
+const leat_model_info *leat_model_get_info(const leat_model *model) { return &model->info; }
+uint32_t leat_model_weight_count(const leat_model *model) { return model->weight_count; }
+leat_weight_info leat_model_weight(const leat_model *model, uint32_t idx) { return model->weights[idx]; }
+uint32_t leat_model_warning_count(const leat_model *model) { return model->source->warning_count; }
+const char *leat_model_warning(const leat_model *model, uint32_t idx) { return model->source->warnings[idx]; }
+
+leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user, const volatile int *cancel,
+                             uint64_t *out_checked_bytes, leat_error *error)
+{
+    return checkpoint_verify(model->source, progress, user, cancel, out_checked_bytes, error);
+}
+
+/* ---- plan ---- */
+
+leat_options leat_options_default(void) { return (leat_options){0}; }
+
+static leat_status read_budget(const leat_options *o, const memory_limit *limit, uint64_t *out_budget, leat_error *error)
+{
+    const uint64_t ceiling = memory_limit_ceiling(limit);
+    uint64_t budget = o->ram_bytes;
+
+    if (o->ram_fraction < 0 || o->ram_fraction > 1)
+        return FAIL(error, USAGE, "the fraction of memory is %g, expected more than 0 and at most 1", o->ram_fraction);
+    if (o->ram_fraction > 0) budget = (uint64_t)(o->ram_fraction * (double)ceiling);
+    if (budget > ceiling && !o->force) {
+        const leat_status status = FAIL(error, BUDGET, "the budget of %.1f GiB is above the %.1f GiB that this machine or its control group allows",
+                                        (double)budget / 1073741824.0, (double)ceiling / 1073741824.0);
+        status_hint(error, "give less with --ram, or --force to try it all the same");
+        return status;
+    }
+    *out_budget = budget;
+    return LEAT_OK;
+}
+
+static leat_status engine_options_from(const leat_model *m, const leat_options *o, memory_limit *limit, engine_options *out,
+                                       leat_error *error)
+{
+    uint64_t budget;
+
+    TRY(memory_limit_read("", limit, error));
+    TRY(read_budget(o, limit, &budget, error));
+    if (!leat_isa_is_usable(o->isa))
+        return FAIL(error, USAGE, "the instruction set %s is not available on this CPU or not built in", leat_isa_label(o->isa));
+    if (o->ctx > m->desc.context_max)
+        return FAIL(error, USAGE, "a context of %u was asked for, the model's maximum is %u", o->ctx, m->desc.context_max);
+    if (o->thread_count > THREAD_POOL_THREADS_MAX)
+        return FAIL(error, USAGE, "%u threads were asked for, the most is %u", o->thread_count, THREAD_POOL_THREADS_MAX);
+    /* An automatic budget leaves a fifth of what is free to others. */
+    const uint64_t spare = min_u64(limit->available_bytes, limit->cgroup_free_bytes) / 5 * 4;
+    *out = (engine_options){.budget_bytes = budget, .spare_bytes = spare, .ctx = o->ctx,
+                            .thread_count = o->thread_count ? o->thread_count : cpu_usable_count(),
+                            .prefill_chunk = o->prefill_chunk, .level = internal_isa(o->isa),
+                            .io = o->io == LEAT_IO_BUFFERED ? FILE_BUFFERED : o->io == LEAT_IO_DIRECT ? FILE_DIRECT : FILE_DIRECT_IF_POSSIBLE,
+                            .tokenizer_file_bytes = m->tokenizer_file_bytes, .cancel = o->cancel, .progress = o->progress,
+                            .progress_user = o->progress_user};
+    return LEAT_OK;
+}
+
+static leat_plan public_plan(const plan *p, const memory_limit *limit)
+{
+    return (leat_plan){.budget_bytes = p->budget_bytes, .floor_bytes = p->floor_bytes, .trunk_bytes = p->trunk_bytes,
+                       .kv_bytes = p->kv_bytes, .scratch_bytes = p->scratch_bytes, .io_bytes = p->io_bytes,
+                       .tokenizer_bytes = p->tokenizer_bytes, .process_bytes = p->process_bytes,
+                       .expert_cache_bytes = p->expert_cache_bytes, .unspent_bytes = p->unspent_bytes,
+                       .everything_bytes = p->everything_bytes, .ctx = p->ctx, .thread_count = p->thread_count,
+                       .prefill_chunk = p->prefill_chunk, .expert_slot_count = p->expert_slot_count,
+                       .expert_slot_max = p->expert_slot_max, .expert_slot_bytes = p->expert_slot_bytes,
+                       .physical_bytes = limit->physical_bytes, .limit_bytes = memory_limit_ceiling(limit),
+                       .available_bytes = limit->available_bytes};
+}
+
+leat_status leat_plan_make(const leat_model *model, const leat_options *options, leat_plan *out_plan, leat_error *error)
+{
+    memory_limit limit;
+    engine_options inner;
+    plan solved = {0};
+
+    TRY(engine_options_from(model, options, &limit, &inner, error));
+    const leat_status status = engine_plan(model->source, &model->desc, &inner, &solved, error);
+    if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(&solved, &limit);
+    return status;
+}
+
+/* ---- engine ---- */
+
+struct leat_engine {
+    const leat_model *model;
+    mem *ledger;
+    engine *inner;
+    leat_tokenizer *tokenizer;     /* NULL when the folder has none */
+    leat_plan plan;
+    uint64_t load_ns;
+    bool has_session;
+};
+
+leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine, leat_error *error)
+{
+    const uint64_t begin_ns = clock_now_ns();
+    leat_status status = LEAT_OK;
+    leat_engine *e = NULL;
+    mem *ledger = NULL;
+    memory_limit limit;
+    engine_options inner;
+    plan solved;
+
+    TRY(engine_options_from(model, options, &limit, &inner, error));
+    TRY(engine_plan(model->source, &model->desc, &inner, &solved, error));
+    TRY(mem_open(solved.budget_bytes - solved.process_bytes, &ledger, error));
+    TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *e, 0, "engine", (void **)&e, error));
+    e->ledger = ledger;
+    e->model = model;
+    e->plan = public_plan(&solved, &limit);
+    if (model->info.has_tokenizer)
+        TRY_OR(fail, open_tokenizer(model->source, ledger, model->desc.vocab_size, &e->tokenizer, error));
+    TRY_OR(fail, engine_open(model->source, &model->desc, &inner, &solved, ledger, &e->inner, error));
+    e->load_ns = clock_now_ns() - begin_ns;
+    *out_engine = e;
+    return LEAT_OK;
+fail:
+    if (e) leat_engine_close(&e);
+    else mem_close(&ledger);
+    return status;
+}
+
+void leat_engine_close(leat_engine **engine_handle)
+{
+    leat_engine *e = *engine_handle;
+
+    if (!e) return;
+    mem *ledger = e->ledger;
+    engine_close(&e->inner);
+    leat_tokenizer_close(&e->tokenizer);
+    mem_free(ledger, e);
+    mem_close(&ledger);
+    *engine_handle = NULL;
+}
+
+const leat_plan *leat_engine_plan(const leat_engine *handle) { return &handle->plan; }
+const leat_tokenizer *leat_engine_tokenizer(const leat_engine *handle) { return handle->tokenizer; }
+
+leat_stats leat_engine_get_stats(const leat_engine *handle)
+{
+    const engine *e = handle->inner;
+    const storage_stats reads = e->reads->ops->stats(e->reads);
+    leat_stats stats = {.load_ns = handle->load_ns, .read_count = reads.read_count, .read_bytes = reads.window_bytes,
+                        .payload_bytes = reads.payload_bytes, .read_busy_ns = reads.busy_ns,
+                        .rss_peak_bytes = process_rss_peak_bytes(), .isa = public_isa(e->kernels.level),
+                        .io_is_direct = e->io_is_direct};
+
+    if (e->experts) {
+        const expert_cache_stats cache = expert_cache_stats_get(e->experts);
+        stats.expert_hits = cache.hits;
+        stats.expert_misses = cache.misses;
+        stats.expert_evictions = cache.evictions;
+        stats.expert_wait_ns = cache.wait_ns;
+    }
+    _Static_assert(MEM_POOL_COUNT <= ARRAY_COUNT(stats.pools), "every pool has a place in the public struct");
+    for (int pool = 0; pool < MEM_POOL_COUNT; pool++) {
+        const mem_usage usage = mem_pool_usage(handle->ledger, (mem_pool)pool);
+        stats.pools[stats.pool_count++] = (leat_pool){mem_pool_label((mem_pool)pool), usage.current_bytes, usage.peak_bytes};
+    }
+    return stats;
+}
+
+/* ---- session ---- */
+
+struct leat_session {
+    leat_engine *engine;
+    session *inner;
+};
+
+leat_status leat_session_open(leat_engine *engine_handle, leat_session **out_session, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    leat_session *s;
+
+    if (engine_handle->has_session) return FAIL(error, USAGE, "the engine has a session already");
+    TRY(mem_alloc(engine_handle->ledger, MEM_KV, 1, sizeof *s, 0, "session", (void **)&s, error));
+    s->engine = engine_handle;
+    TRY_OR(fail, session_open(engine_handle->inner, &s->inner, error));
+    engine_handle->has_session = true;
+    *out_session = s;
+    return LEAT_OK;
+fail:
+    mem_free(engine_handle->ledger, s);
+    return status;
+}
+
+void leat_session_close(leat_session **handle)
+{
+    leat_session *s = *handle;
+
+    if (!s) return;
+    session_close(&s->inner);
+    s->engine->has_session = false;
+    mem_free(s->engine->ledger, s);
+    *handle = NULL;
+}
+
+leat_status leat_session_sync(leat_session *s, const uint32_t *ids, size_t count, size_t *out_reused, leat_error *error)
+{
+    uint64_t reused;
+
+    TRY(session_sync(s->inner, ids, count, &reused, error));
+    if (out_reused) *out_reused = reused;
+    return LEAT_OK;
+}
+
+leat_status leat_session_append(leat_session *s, uint32_t id, leat_error *error) { return session_append(s->inner, id, error); }
+size_t leat_session_length(const leat_session *s) { return s->inner->length; }
+const float *leat_session_logits(const leat_session *s) { return s->inner->logits; }
+
+leat_status leat_session_score(leat_session *s, const uint32_t *ids, size_t count, leat_score_fn *fn, void *user, leat_error *error)
+{
+    return session_score(s->inner, ids, count, fn, user, error);
+}
+
+void leat_session_set_route_sink(leat_session *s, leat_route_fn *fn, void *user)
+{
+    s->inner->route_sink = fn;
+    s->inner->route_user = user;
+}
+
+/* ---- sampler ---- */
+
+struct leat_sampler {
+    mem *ledger;
+    sampler *inner;
+};
+
+static leat_sampler_options public_sampling(const sampler_options *o)
+{
+    return (leat_sampler_options){o->temperature, o->top_k, o->top_p, o->min_p, o->repeat_penalty, o->presence_penalty,
+                                  o->frequency_penalty, o->repeat_last, o->seed};
+}
+
+leat_sampler_options leat_sampler_options_default(void) { return public_sampling(&sampler_defaults); }
+
+leat_sampler_options leat_model_sampler_options(const leat_model *model) { return public_sampling(&model->sampling); }
+
+leat_status leat_sampler_open(const leat_sampler_options *o, uint32_t vocab_size, leat_sampler **out_sampler, leat_error *error)
+{
+    const sampler_options inner = {o->temperature, o->top_k, o->top_p, o->min_p, o->repeat_penalty, o->presence_penalty,
+                                   o->frequency_penalty, o->repeat_last, o->seed};
+    leat_status status = LEAT_OK;
+    leat_sampler *s = NULL;
+    mem *ledger = NULL;
+
+    TRY(mem_open(0, &ledger, error));
+    TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *s, 0, "sampler", (void **)&s, error));
+    s->ledger = ledger;
+    TRY_OR(fail, sampler_open(ledger, &inner, vocab_size, &s->inner, error));
+    *out_sampler = s;
+    return LEAT_OK;
+fail:
+    mem_free(ledger, s);
+    mem_close(&ledger);
+    return status;
+}
+
+void leat_sampler_close(leat_sampler **handle)
+{
+    leat_sampler *s = *handle;
+
+    if (!s) return;
+    mem *ledger = s->ledger;
+    sampler_close(&s->inner);
+    mem_free(ledger, s);
+    mem_close(&ledger);
+    *handle = NULL;
+}
+
+leat_status leat_sampler_pick(leat_sampler *s, const float *logits, const uint32_t *recent, size_t recent_count, uint32_t *out_id,
+                              leat_error *error)
+{
+    return sampler_pick(s->inner, logits, recent, recent_count, out_id, error);
+}
