@@ -14,7 +14,18 @@
 typedef struct thread_pool thread_pool;
 typedef void thread_pool_task(void *context, uint32_t task_idx, uint32_t thread_idx);
 
-enum { THREAD_POOL_THREADS_MAX = 256, THREAD_STACK_BYTES = 512 * 1024 };
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1 /* the name that gcc uses */
+#endif
+#endif
+
+#ifdef __SANITIZE_THREAD__
+enum { THREAD_STACK_BYTES = 2048 * 1024 }; /* the sanitizer keeps its own state of a thread on that thread's stack */
+#else
+enum { THREAD_STACK_BYTES = 512 * 1024 };
+#endif
+enum { THREAD_POOL_THREADS_MAX = 256 };
 
 /* `thread_count` >= 1 counts the caller. Stacks of THREAD_STACK_BYTES are taken from MEM_META. */
 MUST_CHECK leat_status thread_pool_open(mem *ledger, uint32_t thread_count, thread_pool **out_pool, leat_error *error);
