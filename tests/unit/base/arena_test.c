@@ -35,6 +35,10 @@ static void objects_are_zero_aligned_and_apart(void **state)
     uint64_t *numbers; /* usable again, and zero again */
     assert_ok(ARENA_NEW(&a, 10, &numbers, &error), &error);
     for (int i = 0; i < 10; i++) assert_int_equal(numbers[i], 0);
+    void *empty, *another; /* nothing is also a thing of its own */
+    assert_ok(arena_alloc(&a, 0, 8, 1, &empty, &error), &error);
+    assert_ok(arena_alloc(&a, 8, 0, 1, &another, &error), &error);
+    assert_ptr_not_equal(empty, another);
     arena_reset(&a);
     close_empty_ledger(ledger);
 }

@@ -113,6 +113,48 @@ static void impossible_sizes_are_refused(void **state)
     assert_fails(NO_MEMORY, mem_alloc(ledger, MEM_META, UINT64_C(1) << 60, 1, 0, "names", &block, &error), &error);
     assert_ptr_equal(block, &error);
     assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
+    for (uint64_t bytes = 100; bytes <= MEM_MAP_BYTES; bytes += MEM_MAP_BYTES - 100) { /* a heap block, a mapped block */
+        unsigned char *kept = NULL;
+        assert_ok(mem_resize(ledger, MEM_META, (void **)&kept, bytes, 1, "names", &error), &error);
+        memset(kept, 9, bytes);
+        mem_usage before = mem_total_usage(ledger);
+        assert_fails(NO_MEMORY, mem_resize(ledger, MEM_META, (void **)&kept, UINT64_C(1) << 60, 1, "names", &error), &error);
+        assert_fails(NO_MEMORY, mem_resize(ledger, MEM_META, (void **)&kept, UINT64_MAX, 2, "names", &error), &error);
+        assert_int_equal(mem_total_usage(ledger).current_bytes, before.current_bytes);
+        assert_int_equal(mem_total_usage(ledger).peak_bytes, before.peak_bytes);
+        for (uint64_t i = 0; i < bytes; i += 50) assert_int_equal(kept[i], 9);
+        mem_free(ledger, kept);
+    }
+    close_empty_ledger(ledger);
+}
+
+static uint64_t read_address_space_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *in = fopen("/proc/self/statm", "r");
+    assert_non_null(in);
+    assert_int_equal(fscanf(in, "%llu", &pages), 1);
+    fclose(in);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What the ledger counts for mapped blocks is what the system gave, also where the alignment costs a detour. */
+static void the_ledger_agrees_with_the_system(void **state)
+{
+    (void)state;
+    enum { BLOCKS = 256 };
+    static void *blocks[BLOCKS];
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    for (size_t align = 16; align <= 65536; align *= 16) {
+        uint64_t before = read_address_space_bytes();
+        for (int i = 0; i < BLOCKS; i++)
+            assert_ok(mem_alloc(ledger, MEM_EXPERTS, MEM_MAP_BYTES + 4096 * (i % 7), 1, align, "slot", &blocks[i], &error), &error);
+        uint64_t given = read_address_space_bytes() - before, counted = mem_total_usage(ledger).current_bytes;
+        assert_in_range(given, counted, counted + (1 << 20));
+        for (int i = 0; i < BLOCKS; i++) mem_free(ledger, blocks[i]);
+        assert_in_range(read_address_space_bytes(), 0, before + (1 << 20)); /* and freeing gave it back */
+    }
     close_empty_ledger(ledger);
 }
 
@@ -224,6 +266,9 @@ static void forget_a_block(void)
 static void misuse_is_caught(void **state)
 {
     (void)state;
+#ifdef NDEBUG
+    skip();
+#endif
     assert_true(survives(do_right));
     assert_false(survives(write_in_front));
     assert_false(survives(forget_a_block));
@@ -282,6 +327,7 @@ int main(void)
         cmocka_unit_test(usage_is_counted_per_pool),
         cmocka_unit_test(the_budget_is_never_passed),
         cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(the_ledger_agrees_with_the_system),
         cmocka_unit_test(resizing_keeps_the_bytes_and_zeroes_new_ones),
         cmocka_unit_test(the_nth_allocation_fails),
         cmocka_unit_test(misuse_is_caught),

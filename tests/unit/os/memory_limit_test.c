@@ -179,6 +179,9 @@ static void v2_in_a_namespace(void **state)
     assert_int_equal(read_limit().cgroup_limit_bytes, 512 * MIB);
     use_v2("/../../system.slice/x"); /* entered from outside */
     assert_int_equal(read_limit().cgroup_limit_bytes, 512 * MIB);
+    write_file_text(root, "sys/fs/other/memory.max", "1048576\n");
+    use_v2("/../other");
+    assert_int_equal(read_limit().cgroup_limit_bytes, 512 * MIB);
     use_v2("/not/there");
     assert_int_equal(read_limit().cgroup_limit_bytes, 512 * MIB);
 }
