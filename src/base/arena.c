@@ -1,8 +1,8 @@
 /*
  * arena.c - a chain of chunks, the newest in front; only the first is filled further.
  *
- * An object that is large next to a chunk gets a chunk of its own behind the first one, so that the room left in the first
- * stays in use. A chunk comes zeroed from the ledger and its bytes are handed out once, so objects are zero too.
+ * An object that is large next to a chunk gets a chunk of its own behind the first one, so that the room left in the
+ * first stays in use. A chunk comes zeroed from the ledger and its bytes are handed out once, so objects are zero too.
  */
 #include "base/arena.h"
 

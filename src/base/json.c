@@ -8,9 +8,9 @@
  *     VALUE_OR_END --> as VALUE, or ']'
  *     after a value: at depth 0 END_OF_TEXT, otherwise COMMA_OR_END -> NAME | VALUE | '}' | ']'
  *
- * A string is read in two steps. scan_string finds its end and checks everything there is to check (escapes, UTF-8, length);
- * most strings hold no escape and are then handed out where they lie. decode_string, which can no longer fail, rewrites the
- * others into the scratch buffer.
+ * A string is read in two steps. scan_string finds its end and checks everything there is to check (escapes, UTF-8,
+ * length); most strings hold no escape and are then handed out where they lie. decode_string, which can no longer fail,
+ * rewrites the others into the scratch buffer.
  *
  * Duplicate keys: each open object owns a table of (hash, position in the document); the keys themselves stay in the
  * document. The hash is seeded per parser from the system, so that a file cannot be made to collide.
@@ -35,7 +35,7 @@
 #include <sys/random.h>
 
 enum {
-    KEYS_INLINE = 8,         /* objects of a model header have a handful of keys: no table for those */
+    KEYS_INLINE = 8, /* objects of a model header have a handful of keys: no table for those */
     KEY_SLOTS_MIN = 64,
     KEY_SHOWN_BYTES = 64,    /* of a key quoted in a message */
     NUMBER_BYTES_MAX = 1024, /* the longest number that a double needs to be told apart has 768 digits */
@@ -65,7 +65,7 @@ typedef struct key_slot {
     uint64_t offset; /* of the key's opening quote, plus 1; 0: free */
 } key_slot;
 
-/* The keys of one open object: a short list first, then a hash table with linear probing, at most three quarters full. */
+/* The keys of one open object: a short list, then a hash table with linear probing, at most three quarters full. */
 typedef struct key_set {
     uint64_t key_count;
     uint64_t slot_count; /* a power of two; 0 while the list suffices */
@@ -113,13 +113,14 @@ leat_status json_fail_at(const json *parser, uint64_t offset, leat_error *error,
     return FAIL(error, MODEL, "%s: at byte %llu: %s", parser->name, (unsigned long long)offset, message);
 }
 
-#define PARSE_FAIL(parser, offset, error, ...) \
+#define PARSE_FAIL(parser, offset, error, ...)                                                                         \
     ((parser)->state = PARSE_FAILED, json_fail_at((parser), (offset), (error), __VA_ARGS__), LEAT_MODEL)
 
 static leat_status fail_found(json *parser, const char *expected, leat_error *error)
 {
     uint64_t at = parser->pos;
-    if (at == parser->text_bytes) return PARSE_FAIL(parser, at, error, "expected %s, found the end of the text", expected);
+    if (at == parser->text_bytes)
+        return PARSE_FAIL(parser, at, error, "expected %s, found the end of the text", expected);
     unsigned char byte = (unsigned char)parser->text[at];
     if (byte > 0x20 && byte < 0x7f) return PARSE_FAIL(parser, at, error, "expected %s, found '%c'", expected, byte);
     return PARSE_FAIL(parser, at, error, "expected %s, found byte 0x%02X", expected, byte);
@@ -148,8 +149,14 @@ static int32_t read_hex4(const char *p, uint64_t left)
     return value;
 }
 
-static bool is_high_surrogate(int32_t unit) { return unit >= 0xd800 && unit <= 0xdbff; }
-static bool is_low_surrogate(int32_t unit) { return unit >= 0xdc00 && unit <= 0xdfff; }
+static bool is_high_surrogate(int32_t unit)
+{
+    return unit >= 0xd800 && unit <= 0xdbff;
+}
+static bool is_low_surrogate(int32_t unit)
+{
+    return unit >= 0xdc00 && unit <= 0xdfff;
+}
 
 static uint32_t join_surrogates(int32_t high, int32_t low)
 {
@@ -172,7 +179,10 @@ static int simple_escape(char letter)
     }
 }
 
-static uint64_t scalar_bytes(uint32_t scalar) { return scalar < 0x80 ? 1 : scalar < 0x800 ? 2 : scalar < 0x10000 ? 3 : 4; }
+static uint64_t scalar_bytes(uint32_t scalar)
+{
+    return scalar < 0x80 ? 1 : scalar < 0x800 ? 2 : scalar < 0x10000 ? 3 : 4;
+}
 
 /* Eight bytes at a time: the high bit of a byte of the result is set when that byte ends a plain run (a quote, a
  * backslash, a control byte or a byte outside ASCII). A borrow can set bits above the first one, never below it. */
@@ -208,7 +218,8 @@ static leat_status scan_escape(json *parser, uint64_t *at, bool is_key, uint64_t
         return LEAT_OK;
     }
     if (left < 2 || text[start + 1] != 'u')
-        return PARSE_FAIL(parser, start, error, "expected an escape (one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX)");
+        return PARSE_FAIL(parser, start, error,
+                          "expected an escape (one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX)");
     int32_t unit = read_hex4(text + start + 2, left - 2);
     if (unit < 0) return PARSE_FAIL(parser, start, error, "expected four hexadecimal digits after \\u");
     if (is_low_surrogate(unit)) return PARSE_FAIL(parser, start, error, "found a low surrogate without a high one");
@@ -217,9 +228,9 @@ static leat_status scan_escape(json *parser, uint64_t *at, bool is_key, uint64_t
     uint32_t scalar = (uint32_t)unit;
     if (is_high_surrogate(unit)) {
         int32_t low = left >= 12 && text[start + 6] == '\\' && text[start + 7] == 'u'
-                          ? read_hex4(text + start + 8, left - 8) : -1;
-        if (!is_low_surrogate(low))
-            return PARSE_FAIL(parser, start, error, "found a high surrogate without a low one");
+                          ? read_hex4(text + start + 8, left - 8)
+                          : -1;
+        if (!is_low_surrogate(low)) return PARSE_FAIL(parser, start, error, "found a high surrogate without a low one");
         scalar = join_surrogates(unit, low);
         *at += 6;
     }
@@ -291,8 +302,8 @@ static leat_status decode_string(json *parser, const string_span *span, leat_err
     if (span->decoded_bytes > parser->scratch_bytes || parser->scratch == NULL) {
         uint64_t wanted = min_u64(max_u64(2 * parser->scratch_bytes, max_u64(span->decoded_bytes, 256)),
                                   max_u64(parser->limits.string_bytes_max, span->decoded_bytes));
-        leat_status status = mem_resize(parser->ledger, parser->pool, (void **)&parser->scratch, wanted, 1,
-                                        "a decoded string", error);
+        leat_status status =
+            mem_resize(parser->ledger, parser->pool, (void **)&parser->scratch, wanted, 1, "a decoded string", error);
         if (status != LEAT_OK) {
             parser->state = PARSE_FAILED;
             status_prefix(error, "%s: at byte %llu", parser->name, (unsigned long long)span->start);
@@ -357,7 +368,8 @@ static key_slot *find_free_slot(key_set *keys, uint64_t hash)
 
 static leat_status grow_keys(json *parser, key_set *keys, leat_error *error)
 {
-    key_set wider = {.key_count = keys->key_count, .slot_count = keys->slot_count == 0 ? KEY_SLOTS_MIN : 2 * keys->slot_count};
+    key_set wider = {.key_count = keys->key_count,
+                     .slot_count = keys->slot_count == 0 ? KEY_SLOTS_MIN : 2 * keys->slot_count};
     TRY(mem_alloc(parser->ledger, parser->pool, wider.slot_count, sizeof *wider.slots, 0, "a table of keys",
                   (void **)&wider.slots, error));
     const key_slot *from = keys->slot_count == 0 ? keys->list : keys->slots;
@@ -395,8 +407,7 @@ static leat_status add_key(json *parser, const json_token *key, leat_error *erro
         bool is_long = key->text_bytes > KEY_SHOWN_BYTES;
         size_t shown_bytes = is_long ? utf8_valid_bytes(key->text, KEY_SHOWN_BYTES) : key->text_bytes;
         return PARSE_FAIL(parser, key->offset, error, "the key \"%.*s%s\" is there twice (first at byte %llu)",
-                          (int)shown_bytes, key->text, is_long ? "..." : "",
-                          (unsigned long long)(equal->offset - 1));
+                          (int)shown_bytes, key->text, is_long ? "..." : "", (unsigned long long)(equal->offset - 1));
     }
     if (keys->key_count == parser->limits.key_count_max)
         return PARSE_FAIL(parser, key->offset, error, "expected at most %llu keys in an object, found more",
@@ -428,18 +439,22 @@ static void drop_keys(json *parser, key_set *keys)
 static void skip_space(json *parser)
 {
     uint64_t at = parser->pos;
-    while (at < parser->text_bytes &&
-           (parser->text[at] == ' ' || parser->text[at] == '\n' || parser->text[at] == '\t' || parser->text[at] == '\r'))
+    while (at < parser->text_bytes && (parser->text[at] == ' ' || parser->text[at] == '\n' ||
+                                       parser->text[at] == '\t' || parser->text[at] == '\r'))
         at++;
     parser->pos = at;
 }
 
-static bool is_next(const json *parser, char c) { return parser->pos < parser->text_bytes && parser->text[parser->pos] == c; }
+static bool is_next(const json *parser, char c)
+{
+    return parser->pos < parser->text_bytes && parser->text[parser->pos] == c;
+}
 
 static bool take_word(json *parser, const char *word)
 {
     size_t length = strlen(word);
-    if (parser->text_bytes - parser->pos < length || memcmp(parser->text + parser->pos, word, length) != 0) return false;
+    if (parser->text_bytes - parser->pos < length || memcmp(parser->text + parser->pos, word, length) != 0)
+        return false;
     parser->pos += length;
     return true;
 }
@@ -459,7 +474,8 @@ static leat_status read_number(json *parser, json_token *out_token, leat_error *
     bool starts_with_zero = is_next(parser, '0');
     uint64_t digit_count = skip_digits(parser);
     if (digit_count == 0) return fail_found(parser, "a digit", error);
-    if (starts_with_zero && digit_count > 1) return PARSE_FAIL(parser, start, error, "found a number with a leading zero");
+    if (starts_with_zero && digit_count > 1)
+        return PARSE_FAIL(parser, start, error, "found a number with a leading zero");
     if (is_next(parser, '.')) {
         parser->pos++;
         if (skip_digits(parser) == 0) return fail_found(parser, "a digit after the point", error);
@@ -520,10 +536,11 @@ static leat_status read_scalar(json *parser, json_token *out_token, leat_error *
         kind = JSON_NULL;
     } else if (parser->limits.allow_nonfinite &&
                (take_word(parser, "NaN") || take_word(parser, "Infinity") || take_word(parser, "-Infinity"))) {
-        *out_token = (json_token){.kind = JSON_NUMBER, .offset = start, .text = parser->text + start,
-                                  .text_bytes = parser->pos - start};
+        *out_token = (json_token){
+            .kind = JSON_NUMBER, .offset = start, .text = parser->text + start, .text_bytes = parser->pos - start};
         return LEAT_OK;
-    } else if (is_next(parser, '-') || (start < parser->text_bytes && parser->text[start] >= '0' && parser->text[start] <= '9')) {
+    } else if (is_next(parser, '-') ||
+               (start < parser->text_bytes && parser->text[start] >= '0' && parser->text[start] <= '9')) {
         return read_number(parser, out_token, error);
     } else {
         return fail_found(parser, "a value", error);
@@ -639,9 +656,12 @@ leat_status json_skip(json *parser, leat_error *error)
 {
     json_token first;
     TRY(json_next(parser, &first, error));
-    if (first.kind == JSON_OBJECT_END || first.kind == JSON_ARRAY_END || first.kind == JSON_END || first.kind == JSON_KEY)
+    if (first.kind == JSON_OBJECT_END || first.kind == JSON_ARRAY_END || first.kind == JSON_END ||
+        first.kind == JSON_KEY)
         return PARSE_FAIL(parser, first.offset, error, "expected a value, found %s",
-                          first.kind == JSON_KEY ? "a key" : first.kind == JSON_END ? "the end of the text" : "the end of its owner");
+                          first.kind == JSON_KEY   ? "a key"
+                          : first.kind == JSON_END ? "the end of the text"
+                                                   : "the end of its owner");
     return json_skip_rest(parser, &first, error);
 }
 
@@ -750,7 +770,10 @@ bool json_to_i64(const json_token *token, int64_t *out_value)
 }
 
 static locale_t c_locale;
-static void make_c_locale(void) { c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
+static void make_c_locale(void)
+{
+    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+}
 
 /* strtod reads the decimal point of the program's locale; a file has only one decimal point. */
 static bool parse_double(const char *text, double *out_value)

@@ -2,8 +2,9 @@
  * json.h - a strict pull parser for model files (RFC 8259): no tree, bounded depth, byte positions in errors.
  *
  * The caller asks for one token after the other. Rejected: bad UTF-8, lone surrogates, \u0000 in keys, control bytes in
- * strings, leading zeros, trailing commas, trailing text, duplicate keys (when `unique_keys` is set), anything deeper than
- * the limit, numbers of more than 1024 bytes. `NaN`, `Infinity` and `-Infinity` are tokens only where `allow_nonfinite` is set.
+ * strings, leading zeros, trailing commas, trailing text, duplicate keys (when `unique_keys` is set), anything deeper
+ * than the limit, numbers of more than 1024 bytes. `NaN`, `Infinity` and `-Infinity` are tokens only where
+ * `allow_nonfinite` is set.
  *
  * Lifetimes: the text of a token is valid until the next call on the same parser.
  * Threads: one thread per parser.

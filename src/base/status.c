@@ -1,8 +1,8 @@
 /*
  * status.c - filling the error record.
  *
- * Texts are formatted on the stack, so an error can be raised when there is no memory left, and so an argument may point
- * into the very record that is being filled. Threads: a leat_error belongs to one thread at a time.
+ * Texts are formatted on the stack, so an error can be raised when there is no memory left, and so an argument may
+ * point into the very record that is being filled. Threads: a leat_error belongs to one thread at a time.
  */
 #include "base/status.h"
 

@@ -30,8 +30,8 @@ static void decode_octal(char *text)
     *out = '\0';
 }
 
-/* A line of /proc/self/cgroup is "id:controllers:path"; v2 is "0::path". A controller named by a v1 line is bound there,
- * so that line wins over v2's. */
+/* A line of /proc/self/cgroup is "id:controllers:path"; v2 is "0::path". A controller named by a v1 line is bound
+ * there, so that line wins over v2's. */
 static bool find_group(const char *root, const char *controller, bool *out_v2, char out_group[OS_PATH_BYTES])
 {
     char path[OS_PATH_BYTES];

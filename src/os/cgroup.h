@@ -1,8 +1,8 @@
 /*
  * cgroup.h - where this process's control group lies in the file system, for one controller, v1 or v2.
  *
- * Three files say it: /proc/self/cgroup names the group, /proc/self/mountinfo the mount point and which part of the tree
- * is mounted there. In a container the two may not match (the group's path is the host's, the mount shows only the
+ * Three files say it: /proc/self/cgroup names the group, /proc/self/mountinfo the mount point and which part of the
+ * tree is mounted there. In a container the two may not match (the group's path is the host's, the mount shows only the
  * container's part); then the mount's root is the best that can be known.
  */
 #ifndef OS_CGROUP_H

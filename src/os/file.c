@@ -2,11 +2,11 @@
  * file.c - regular files, opened so that nothing hostile in a model folder can stop or leave us.
  *
  * A file is opened twice: first as a bare path (O_PATH), which touches no device and waits for no FIFO, to see what it
- * is; then for reading. Only a regular file gets to the second step, and the second descriptor is looked at again, because
- * the name may have changed its meaning in between.
+ * is; then for reading. Only a regular file gets to the second step, and the second descriptor is looked at again,
+ * because the name may have changed its meaning in between.
  *
- * Whether direct I/O works is known only after a read: some file systems accept the flag and refuse the reads. So a direct
- * file is probed with one block.
+ * Whether direct I/O works is known only after a read: some file systems accept the flag and refuse the reads. So a
+ * direct file is probed with one block.
  */
 #include "os/file.h"
 
@@ -39,7 +39,10 @@ enum {
     OPEN_TRIES = 16,
 };
 
-static const char *strerror_text(int os_errno) { return strerrordesc_np(os_errno) ? strerrordesc_np(os_errno) : "unknown error"; }
+static const char *strerror_text(int os_errno)
+{
+    return strerrordesc_np(os_errno) ? strerrordesc_np(os_errno) : "unknown error";
+}
 
 /* ---- opening ---- */
 
@@ -152,7 +155,10 @@ static leat_status look_at_path(int root_fd, const char *name, bool beneath, lea
 
 /* ---- direct I/O ---- */
 
-static bool is_direct_align(uint64_t align) { return align >= 1 && align <= DIRECT_ALIGN_MAX && (align & (align - 1)) == 0; }
+static bool is_direct_align(uint64_t align)
+{
+    return align >= 1 && align <= DIRECT_ALIGN_MAX && (align & (align - 1)) == 0;
+}
 
 /* What the file system says; the default where it says nothing. false: it says that direct I/O does not work. */
 static bool read_direct_align(int fd, uint32_t *out_offset_align, uint32_t *out_memory_align)
@@ -167,7 +173,8 @@ static bool read_direct_align(int fd, uint32_t *out_offset_align, uint32_t *out_
     } info = {0};
     _Static_assert(sizeof info == 256 && sizeof(struct statx) == 256, "the kernel's layout of struct statx");
     *out_offset_align = *out_memory_align = DIRECT_ALIGN_DEFAULT;
-    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) != 0 || !(info.mask & STATX_DIOALIGN)) return true;
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) != 0 || !(info.mask & STATX_DIOALIGN))
+        return true;
     if (!is_direct_align(info.offset_align) || !is_direct_align(info.memory_align)) return false;
     *out_offset_align = (uint32_t)max_u64(info.offset_align, DIRECT_ALIGN_MIN);
     *out_memory_align = info.memory_align;
@@ -256,7 +263,8 @@ leat_status file_read(const file *f, const char *name, uint64_t offset, void *bu
     uint64_t done = 0;
     while (done < wanted) {
         /* Direct: ask for whole blocks, past the end of the file if need be. */
-        ssize_t got = pread(f->fd, (char *)buffer + done, min_u64(bytes - done, READ_BYTES_MAX), (off_t)(offset + done));
+        ssize_t got =
+            pread(f->fd, (char *)buffer + done, min_u64(bytes - done, READ_BYTES_MAX), (off_t)(offset + done));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0 && errno == EAGAIN) {
             sched_yield();
@@ -328,8 +336,8 @@ leat_status file_replace(const char *path, const void *bytes, uint64_t count, ui
 {
     static _Atomic unsigned serial; /* two threads may replace the same file */
     char temporary[NAME_BYTES_MAX];
-    int wanted = snprintf(temporary, sizeof temporary, "%s.%ld-%u.tmp", path, (long)getpid(),
-                          atomic_fetch_add(&serial, 1));
+    int wanted =
+        snprintf(temporary, sizeof temporary, "%s.%ld-%u.tmp", path, (long)getpid(), atomic_fetch_add(&serial, 1));
     if (wanted < 0 || wanted >= (int)sizeof temporary) return FAIL(error, IO, "%.64s...: the name is too long", path);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, (mode_t)mode);
     if (fd < 0) {

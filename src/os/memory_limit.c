@@ -87,6 +87,12 @@ static uint64_t read_own_status(const char *key)
     return read_u64_field("/proc/self/status", key, &kib) ? kib * 1024 : 0;
 }
 
-uint64_t process_rss_peak_bytes(void) { return read_own_status("VmHWM"); }
+uint64_t process_rss_peak_bytes(void)
+{
+    return read_own_status("VmHWM");
+}
 
-uint64_t process_rss_bytes(void) { return read_own_status("VmRSS"); }
+uint64_t process_rss_bytes(void)
+{
+    return read_own_status("VmRSS");
+}

@@ -26,8 +26,10 @@ static void refill(text_lines *lines)
     do {
         got = read(lines->fd, lines->buffer + lines->end, sizeof lines->buffer - 1 - lines->end);
     } while (got < 0 && errno == EINTR);
-    if (got <= 0) lines->at_end = true;
-    else lines->end += (size_t)got;
+    if (got <= 0)
+        lines->at_end = true;
+    else
+        lines->end += (size_t)got;
 }
 
 char *text_lines_next(text_lines *lines)
@@ -98,8 +100,10 @@ bool read_u64_field(const char *path, const char *key, uint64_t *out_value)
     for (const char *line; !found && (line = text_lines_next(&lines)) != NULL;) {
         if (strncmp(line, key, key_bytes) != 0) continue;
         const char *rest = line + key_bytes;
-        if (*rest == ':') rest++;
-        else if (*rest != ' ' && *rest != '\t') continue;
+        if (*rest == ':')
+            rest++;
+        else if (*rest != ' ' && *rest != '\t')
+            continue;
         found = parse_u64(rest, out_value);
     }
     text_lines_close(&lines);

@@ -1,6 +1,6 @@
 /*
- * text_lines.h - the small text files of /proc and /sys, line by line, on the stack: they have no size to ask for, and the
- * memory limit is read before there is a ledger.
+ * text_lines.h - the small text files of /proc and /sys, line by line, on the stack: they have no size to ask for, and
+ * the memory limit is read before there is a ledger.
  */
 #ifndef OS_TEXT_LINES_H
 #define OS_TEXT_LINES_H
@@ -22,8 +22,8 @@ typedef struct text_lines {
 
 /* false when the file cannot be opened. */
 MUST_CHECK bool text_lines_open(text_lines *lines, const char *path);
-/* The next line, terminated, without its newline; NULL at the end. It stays valid until the next call. The rest of a line
- * that is longer than the buffer comes as further lines. */
+/* The next line, terminated, without its newline; NULL at the end. It stays valid until the next call. The rest of a
+ * line that is longer than the buffer comes as further lines. */
 char *text_lines_next(text_lines *lines);
 void text_lines_close(text_lines *lines);
 

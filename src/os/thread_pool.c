@@ -9,12 +9,12 @@
  *      v                            |  +--------------------------> IDLE
  *     ASLEEP (futex) ---------------+ run, with a wake-up
  *
- * Taking work back matters when a worker sleeps: waking takes longer than a small loop, and the caller need not wait for
- * someone who would find nothing to do.
+ * Taking work back matters when a worker sleeps: waking takes longer than a small loop, and the caller need not wait
+ * for someone who would find nothing to do.
  *
- * Invariants: (1) `unfinished` counts the workers whose mailbox was set and who have neither finished nor been passed over;
- * (2) fn, context and task_count change only while `unfinished` is 0; (3) a mailbox goes from WORK to IDLE exactly once per
- * loop, by a compare-and-exchange: whoever does it answers for counting down.
+ * Invariants: (1) `unfinished` counts the workers whose mailbox was set and who have neither finished nor been passed
+ * over; (2) fn, context and task_count change only while `unfinished` is 0; (3) a mailbox goes from WORK to IDLE
+ * exactly once per loop, by a compare-and-exchange: whoever does it answers for counting down.
  *
  * Threads: one caller at a time; workers block every signal, so handlers run on the program's own threads.
  */
@@ -41,8 +41,8 @@ enum {
     SPINS_PER_CLOCK_READ = 64,
 };
 
-/* Long enough to bridge the single-threaded steps between two loops of a layer, short enough not to be felt as load: about
- * what one sleep and wake-up costs. 5000..100000 is sane. */
+/* Long enough to bridge the single-threaded steps between two loops of a layer, short enough not to be felt as load:
+ * about what one sleep and wake-up costs. 5000..100000 is sane. */
 static const uint64_t SPIN_NS = 20000;
 
 enum { MAILBOX_IDLE, MAILBOX_WORK, MAILBOX_ASLEEP };
@@ -85,7 +85,10 @@ static void futex_wait(_Atomic uint32_t *word, uint32_t expected)
     syscall(SYS_futex, (uint32_t *)word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
 }
 
-static void futex_wake_one(_Atomic uint32_t *word) { syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
+static void futex_wake_one(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, (uint32_t *)word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
 
 static bool take_mail(worker *w)
 {
@@ -256,4 +259,7 @@ void thread_pool_close(thread_pool **pool)
     *pool = NULL;
 }
 
-uint32_t thread_pool_thread_count(const thread_pool *pool) { return pool->thread_count; }
+uint32_t thread_pool_thread_count(const thread_pool *pool)
+{
+    return pool->thread_count;
+}

@@ -16,9 +16,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 /* Pieces that inputs of this format are made of, put in by the driver's mutations; ends in NULL. */
 extern const char *const fuzz_words[];
 
-#define FUZZ_CHECK(condition)      \
-    do {                           \
-        if (!(condition)) abort(); \
+#define FUZZ_CHECK(condition)                                                                                          \
+    do {                                                                                                               \
+        if (!(condition)) abort();                                                                                     \
     } while (0)
 
 #endif

@@ -3,11 +3,11 @@
  *
  *     fuzz_X [--runs N] [--only RUN] [--dump FILE] SEED_FILE_OR_FOLDER...
  *
- * This is the part of fuzzing that belongs into every test run: no coverage feedback, but no special compiler either. For a
- * long search, build the target alone with clang -fsanitize=fuzzer,address and give it the same folder.
+ * This is the part of fuzzing that belongs into every test run: no coverage feedback, but no special compiler either.
+ * For a long search, build the target alone with clang -fsanitize=fuzzer,address and give it the same folder.
  *
- * Mutation number RUN depends on nothing but RUN and the seeds. When a target dies, its number is the last line on stderr,
- * and --only RUN --dump FILE brings the input back.
+ * Mutation number RUN depends on nothing but RUN and the seeds. When a target dies, its number is the last line on
+ * stderr, and --only RUN --dump FILE brings the input back.
  */
 #include "fuzz/fuzz.h"
 
@@ -95,7 +95,10 @@ static void add_seed_file(const char *path)
     if (exact != NULL) seed->bytes = exact;
 }
 
-static int is_plain_name(const struct dirent *entry) { return entry->d_name[0] != '.'; }
+static int is_plain_name(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.';
+}
 
 static void add_seeds(const char *path)
 {
@@ -110,7 +113,8 @@ static void add_seeds(const char *path)
     if (count < 0) give_up(strerror(errno), path);
     for (int i = 0; i < count; i++) {
         char name[PATH_BYTES];
-        if (snprintf(name, sizeof name, "%s/%s", path, entries[i]->d_name) >= (int)sizeof name) give_up("too long", path);
+        if (snprintf(name, sizeof name, "%s/%s", path, entries[i]->d_name) >= (int)sizeof name)
+            give_up("too long", path);
         add_seeds(name);
         free(entries[i]);
     }
@@ -119,7 +123,10 @@ static void add_seeds(const char *path)
 
 /* ---- mutations ---- */
 
-static size_t pick(prng *generator, size_t bound) { return bound == 0 ? 0 : (size_t)prng_below(generator, bound); }
+static size_t pick(prng *generator, size_t bound)
+{
+    return bound == 0 ? 0 : (size_t)prng_below(generator, bound);
+}
 
 /* Replaces victim[start .. start + removed) by `added` bytes. */
 static void splice(input *victim, size_t start, size_t removed, const void *added_bytes, size_t added)
@@ -141,8 +148,19 @@ static void put_word(input *victim, prng *generator, const char *word)
 static void replace_number(input *victim, prng *generator)
 {
     static const char *const numbers[] = {
-        "0", "-1", "1", "2147483648", "4294967295", "9223372036854775807", "9223372036854775808",
-        "18446744073709551615", "18446744073709551616", "1e999", "0.5", "-0", "99999999999999999999999999",
+        "0",
+        "-1",
+        "1",
+        "2147483648",
+        "4294967295",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "1e999",
+        "0.5",
+        "-0",
+        "99999999999999999999999999",
     };
     size_t start = pick(generator, victim->count);
     while (start < victim->count && (victim->bytes[start] < '0' || victim->bytes[start] > '9')) start++;
@@ -155,13 +173,15 @@ static void replace_number(input *victim, prng *generator)
 /* A little-endian field of eight bytes, as in the headers of binary formats. */
 static void replace_word64(input *victim, prng *generator)
 {
-    static const uint64_t values[] = {0, 1, 0x7f, 0xff, 0xffff, 0x7fffffff, 0xffffffff, INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
+    static const uint64_t values[] = {0,          1,          0x7f,      0xff,       0xffff,
+                                      0x7fffffff, 0xffffffff, INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
     if (victim->count < 8) return;
     uint64_t value = values[pick(generator, ARRAY_COUNT(values))];
     if (pick(generator, 2) == 0) value = victim->count - 8 + pick(generator, 17) - 8;
     /* Fields lie at multiples of eight more often than not, and the first is the one that counts. */
-    size_t start = pick(generator, 4) == 0 ? 0 : pick(generator, 2) == 0 ? pick(generator, victim->count / 8) * 8
-                                                                          : pick(generator, victim->count - 7);
+    size_t start = pick(generator, 4) == 0   ? 0
+                   : pick(generator, 2) == 0 ? pick(generator, victim->count / 8) * 8
+                                             : pick(generator, victim->count - 7);
     memcpy(victim->bytes + start, &value, 8);
 }
 
@@ -195,8 +215,10 @@ static void mutate_once(input *victim, prng *generator, size_t word_count)
     case 5: move_piece(victim, generator, victim); break;
     case 6: move_piece(victim, generator, &seeds[pick(generator, seed_count)]); break;
     case 7:
-        if (pick(generator, 2) == 0) replace_number(victim, generator);
-        else replace_word64(victim, generator);
+        if (pick(generator, 2) == 0)
+            replace_number(victim, generator);
+        else
+            replace_word64(victim, generator);
         break;
     default:
         if (word_count > 0) put_word(victim, generator, fuzz_words[pick(generator, word_count)]);
@@ -213,7 +235,8 @@ static void make_input(uint64_t run, size_t word_count, input *victim)
     memcpy(victim->bytes, seed->bytes, seed->count);
     victim->count = seed->count;
     if (run < seed_count) return;
-    for (size_t left = 1 + pick(&generator, MUTATIONS_MAX); left > 0; left--) mutate_once(victim, &generator, word_count);
+    for (size_t left = 1 + pick(&generator, MUTATIONS_MAX); left > 0; left--)
+        mutate_once(victim, &generator, word_count);
 }
 
 static void run_target(const input *made)
@@ -232,10 +255,14 @@ int main(int argc, char **argv)
     const char *dump_path = NULL;
     for (int i = 1; i < argc; i++) {
         bool has_value = i + 1 < argc;
-        if (strcmp(argv[i], "--runs") == 0 && has_value) run_count = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--only") == 0 && has_value) only_run = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--dump") == 0 && has_value) dump_path = argv[++i];
-        else add_seeds(argv[i]);
+        if (strcmp(argv[i], "--runs") == 0 && has_value)
+            run_count = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--only") == 0 && has_value)
+            only_run = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--dump") == 0 && has_value)
+            dump_path = argv[++i];
+        else
+            add_seeds(argv[i]);
     }
     if (seed_count == 0) give_up("give seed files or folders", "usage");
     size_t word_count = 0;

@@ -1,6 +1,6 @@
 /*
- * fuzz_json.c - any bytes through the JSON parser. What must hold: every token is well formed, asking token by token and
- * skipping the whole value agree, the same failure comes twice, and the ledger is empty at the end.
+ * fuzz_json.c - any bytes through the JSON parser. What must hold: every token is well formed, asking token by token
+ * and skipping the whole value agree, the same failure comes twice, and the ledger is empty at the end.
  */
 #include "fuzz/fuzz.h"
 
@@ -11,9 +11,41 @@
 #include <math.h>
 
 const char *const fuzz_words[] = {
-    "{", "}", "[", "]", ":", ",", "\"", "\"\"", "null", "true", "false", "NaN", "-Infinity", "{\"a\":", "\"a\":1,", "[[[[[[[[[[",
-    "\\u0000", "\\u0041", "\\ud83d\\ude00", "\\ud800", "\\udc00", "\\\\", "\\\"", "\\n", "\\", "\xc3\xa4", "\xe2\x82\xac",
-    "\xf0\x9f\x98\x80", "\xed\xa0\x80", "\xef\xbb\xbf", "1e5", "-0.0", "0.1e-7", "1E+", NULL,
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\"\"",
+    "null",
+    "true",
+    "false",
+    "NaN",
+    "-Infinity",
+    "{\"a\":",
+    "\"a\":1,",
+    "[[[[[[[[[[",
+    "\\u0000",
+    "\\u0041",
+    "\\ud83d\\ude00",
+    "\\ud800",
+    "\\udc00",
+    "\\\\",
+    "\\\"",
+    "\\n",
+    "\\",
+    "\xc3\xa4",
+    "\xe2\x82\xac",
+    "\xf0\x9f\x98\x80",
+    "\xed\xa0\x80",
+    "\xef\xbb\xbf",
+    "1e5",
+    "-0.0",
+    "0.1e-7",
+    "1E+",
+    NULL,
 };
 
 static void check_number(const json_token *token)
@@ -85,7 +117,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     mem *ledger = NULL;
     if (mem_open(0, &ledger, NULL) != LEAT_OK) return 0;
-    json_limits narrow = {.depth_max = 4, .string_bytes_max = 12, .key_count_max = 10, .unique_keys = true, .allow_nonfinite = true};
+    json_limits narrow = {
+        .depth_max = 4, .string_bytes_max = 12, .key_count_max = 10, .unique_keys = true, .allow_nonfinite = true};
     check_both_ways(ledger, bytes, count, &json_limits_default);
     check_both_ways(ledger, bytes, count, &narrow);
     mem_fail_nth(ledger, 1 + count % 4);

@@ -1,6 +1,6 @@
 /*
- * unit.h - what every unit test includes first: cmocka in the order it wants, checks for statuses, a ledger that must be
- * empty at the end, and a folder that goes away.
+ * unit.h - what every unit test includes first: cmocka in the order it wants, checks for statuses, a ledger that must
+ * be empty at the end, and a folder that goes away.
  */
 #ifndef TESTS_SUPPORT_UNIT_H
 #define TESTS_SUPPORT_UNIT_H
@@ -23,23 +23,23 @@
 
 #include "base/mem.h"
 
-#define assert_ok(call, error)                                                          \
-    do {                                                                                \
-        leat_status got_status = (call);                                                \
-        if (got_status != LEAT_OK) fail_msg("%s: %s", status_text(got_status), (error)->text); \
+#define assert_ok(call, error)                                                                                         \
+    do {                                                                                                               \
+        leat_status got_status = (call);                                                                               \
+        if (got_status != LEAT_OK) fail_msg("%s: %s", status_text(got_status), (error)->text);                         \
     } while (0)
 
 /* The call must fail with LEAT_`name`, and say so in the record. */
-#define assert_fails(name, call, error)                               \
-    do {                                                              \
-        assert_string_equal(status_text(call), status_text(LEAT_##name)); \
-        assert_int_equal((error)->status, LEAT_##name);               \
-        assert_true((error)->text[0] != '\0');                        \
+#define assert_fails(name, call, error)                                                                                \
+    do {                                                                                                               \
+        assert_string_equal(status_text(call), status_text(LEAT_##name));                                              \
+        assert_int_equal((error)->status, LEAT_##name);                                                                \
+        assert_true((error)->text[0] != '\0');                                                                         \
     } while (0)
 
-#define assert_text_has(text, part)                                                                   \
-    do {                                                                                              \
-        if (strstr((text), (part)) == NULL) fail_msg("expected \"%s\" in \"%s\"", (part), (text));    \
+#define assert_text_has(text, part)                                                                                    \
+    do {                                                                                                               \
+        if (strstr((text), (part)) == NULL) fail_msg("expected \"%s\" in \"%s\"", (part), (text));                     \
     } while (0)
 
 static inline mem *open_ledger(uint64_t budget_bytes)
@@ -75,7 +75,10 @@ static inline int remove_entry(const char *path, const struct stat *info, int ki
     return remove(path);
 }
 
-static inline void remove_folder(const char *path) { assert_int_equal(nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0); }
+static inline void remove_folder(const char *path)
+{
+    assert_int_equal(nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
 
 /* Writes FOLDER/NAME and the folders on the way to it. */
 static inline void write_file_bytes(const char *folder, const char *name, const void *bytes, size_t count)

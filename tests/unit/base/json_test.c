@@ -7,8 +7,8 @@
 #include <math.h>
 #include <time.h>
 
-/* Parses the whole text and writes its tokens in short form: {k:a n:1 s:text} and so on. The text is copied to a block of
- * its exact length first, so that the address sanitizer sees a read behind it. */
+/* Parses the whole text and writes its tokens in short form: {k:a n:1 s:text} and so on. The text is copied to a block
+ * of its exact length first, so that the address sanitizer sees a read behind it. */
 static leat_status render(const char *text, size_t text_bytes, const json_limits *limits, char *out, size_t out_bytes,
                           leat_error *error)
 {
@@ -98,7 +98,8 @@ static void decodes_strings(void **state)
     json *parser;
     json_token token;
     const char *text = "[\"a\\u0000b\", \"plain\"]";
-    assert_ok(json_open(ledger, MEM_META, "test.json", text, strlen(text), &json_limits_default, &parser, &error), &error);
+    assert_ok(json_open(ledger, MEM_META, "test.json", text, strlen(text), &json_limits_default, &parser, &error),
+              &error);
     assert_ok(json_next(parser, &token, &error), &error);
     assert_ok(json_next(parser, &token, &error), &error);
     assert_int_equal(token.text_bytes, 3);
@@ -335,7 +336,8 @@ static void skips_whole_values(void **state)
     json *parser;
     json_token token;
     const char *text = "{\"a\":{\"x\":[1,{\"y\":[]}]},\"b\":[[],[1]],\"c\":\"s\",\"d\":7}";
-    assert_ok(json_open(ledger, MEM_META, "test.json", text, strlen(text), &json_limits_default, &parser, &error), &error);
+    assert_ok(json_open(ledger, MEM_META, "test.json", text, strlen(text), &json_limits_default, &parser, &error),
+              &error);
     assert_ok(json_next(parser, &token, &error), &error);
     for (const char *key = "abc"; *key != '\0'; key++) {
         assert_ok(json_next(parser, &token, &error), &error);
@@ -433,7 +435,7 @@ static void converts_doubles_exactly(void **state)
     } cases[] = {
         {"0.1", 0x1.999999999999ap-4},
         {"-2.5e-3", -0x1.47ae147ae147bp-9},
-        {"9007199254740993", 0x1p53},                                   /* a tie goes to even */
+        {"9007199254740993", 0x1p53},                                             /* a tie goes to even */
         {"9007199254740993.00000000000000000000000000001", 0x1.0000000000001p53}, /* and just above it does not */
         {"1.7976931348623157e308", 0x1.fffffffffffffp1023},
         {"5e-324", 0x1p-1074},

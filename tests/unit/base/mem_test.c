@@ -21,7 +21,8 @@ static void blocks_are_zero_and_aligned_at_every_size(void **state)
     (void)state;
     leat_error error;
     mem *ledger = open_ledger(0);
-    const uint64_t sizes[] = {0, 1, 15, 16, 17, 4095, 4096, 70000, MEM_MAP_BYTES - 1, MEM_MAP_BYTES, MEM_MAP_BYTES + 1, 3 << 20};
+    const uint64_t sizes[] = {
+        0, 1, 15, 16, 17, 4095, 4096, 70000, MEM_MAP_BYTES - 1, MEM_MAP_BYTES, MEM_MAP_BYTES + 1, 3 << 20};
     for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
         for (size_t align = 1; align <= 65536; align *= 2) {
             void *block = NULL;
@@ -113,12 +114,14 @@ static void impossible_sizes_are_refused(void **state)
     assert_fails(NO_MEMORY, mem_alloc(ledger, MEM_META, UINT64_C(1) << 60, 1, 0, "names", &block, &error), &error);
     assert_ptr_equal(block, &error);
     assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
-    for (uint64_t bytes = 100; bytes <= MEM_MAP_BYTES; bytes += MEM_MAP_BYTES - 100) { /* a heap block, a mapped block */
+    for (uint64_t bytes = 100; bytes <= MEM_MAP_BYTES;
+         bytes += MEM_MAP_BYTES - 100) { /* a heap block, a mapped block */
         unsigned char *kept = NULL;
         assert_ok(mem_resize(ledger, MEM_META, (void **)&kept, bytes, 1, "names", &error), &error);
         memset(kept, 9, bytes);
         mem_usage before = mem_total_usage(ledger);
-        assert_fails(NO_MEMORY, mem_resize(ledger, MEM_META, (void **)&kept, UINT64_C(1) << 60, 1, "names", &error), &error);
+        assert_fails(NO_MEMORY, mem_resize(ledger, MEM_META, (void **)&kept, UINT64_C(1) << 60, 1, "names", &error),
+                     &error);
         assert_fails(NO_MEMORY, mem_resize(ledger, MEM_META, (void **)&kept, UINT64_MAX, 2, "names", &error), &error);
         assert_int_equal(mem_total_usage(ledger).current_bytes, before.current_bytes);
         assert_int_equal(mem_total_usage(ledger).peak_bytes, before.peak_bytes);
@@ -149,7 +152,9 @@ static void the_ledger_agrees_with_the_system(void **state)
     for (size_t align = 16; align <= 65536; align *= 16) {
         uint64_t before = read_address_space_bytes();
         for (int i = 0; i < BLOCKS; i++)
-            assert_ok(mem_alloc(ledger, MEM_EXPERTS, MEM_MAP_BYTES + 4096 * (i % 7), 1, align, "slot", &blocks[i], &error), &error);
+            assert_ok(
+                mem_alloc(ledger, MEM_EXPERTS, MEM_MAP_BYTES + 4096 * (i % 7), 1, align, "slot", &blocks[i], &error),
+                &error);
         uint64_t given = read_address_space_bytes() - before, counted = mem_total_usage(ledger).current_bytes;
         assert_in_range(given, counted, counted + (1 << 20));
         for (int i = 0; i < BLOCKS; i++) mem_free(ledger, blocks[i]);
@@ -288,7 +293,8 @@ static void *allocate_in_a_storm(void *argument)
         blocks[which] = NULL;
         leat_error error;
         uint64_t bytes = prng_below(&generator, i % 100 == 0 ? 300000 : 40000);
-        leat_status status = mem_alloc(ledger, (mem_pool)(which % MEM_POOL_COUNT), bytes, 1, 0, "b", &blocks[which], &error);
+        leat_status status =
+            mem_alloc(ledger, (mem_pool)(which % MEM_POOL_COUNT), bytes, 1, 0, "b", &blocks[which], &error);
         if (status != LEAT_OK && status != LEAT_BUDGET) return "an unexpected status";
         if (mem_total_usage(ledger).current_bytes > STORM_BUDGET + 1200000) return "far over the budget";
     }
@@ -301,7 +307,8 @@ static void many_threads_share_the_budget(void **state)
     (void)state;
     mem *ledger = open_ledger(STORM_BUDGET);
     pthread_t threads[STORM_THREADS];
-    for (int i = 0; i < STORM_THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, allocate_in_a_storm, ledger), 0);
+    for (int i = 0; i < STORM_THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, allocate_in_a_storm, ledger), 0);
     for (int i = 0; i < STORM_THREADS; i++) {
         void *complaint;
         assert_int_equal(pthread_join(threads[i], &complaint), 0);

@@ -31,7 +31,8 @@ static void control_bytes_and_broken_utf8_become_visible(void **state)
 {
     (void)state;
     leat_error error;
-    (void)FAIL(&error, MODEL, "%s", "a\tb\x1b[31m\x7f \xc2\x9b \xff \xe2\x82 \xed\xa0\x80 \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
+    (void)FAIL(&error, MODEL, "%s",
+               "a\tb\x1b[31m\x7f \xc2\x9b \xff \xe2\x82 \xed\xa0\x80 \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
     assert_string_equal(error.text, "a\\x09b\\x1B[31m\\x7F \\xC2\\x9B \\xFF \\xE2\\x82 \\xED\\xA0\\x80 "
                                     "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
     status_hint(&error, "%s", "line\nfeed");
@@ -66,7 +67,8 @@ static void a_cut_never_splits_a_character(void **state)
     for (size_t out_bytes = 8; out_bytes < 40; out_bytes++) {
         char out[64];
         memset(out, 0x55, sizeof out);
-        const char *text = "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\x01\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xc2\x85\xc2\x85\xe2\x82\xac";
+        const char *text =
+            "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\x01\xf0\x9f\x98\x80\xf0\x9f\x98\x80\xc2\x85\xc2\x85\xe2\x82\xac";
         size_t written = visible_text(text, strlen(text), out, out_bytes);
         assert_true(written < out_bytes);
         assert_int_equal(strlen(out), written);

@@ -3,7 +3,10 @@
 #include "base/bytes.h"
 #include "base/utf8.h"
 
-static bool is_scalar(uint32_t value) { return value <= 0x10ffff && (value < 0xd800 || value > 0xdfff); }
+static bool is_scalar(uint32_t value)
+{
+    return value <= 0x10ffff && (value < 0xd800 || value > 0xdfff);
+}
 
 static void every_scalar_survives_encoding(void **state)
 {
@@ -68,9 +71,9 @@ static void broken_parts_have_their_maximal_length(void **state)
         const char *text;
         size_t length, invalid;
     } cases[] = {
-        {"\x80", 1, 1},         {"\xc0\xaf", 2, 1},     {"\xff", 1, 1},          {"\xe0\x80\xaf", 3, 1},
-        {"\xed\xa0\x80", 3, 1}, {"\xf4\x91\x92", 3, 1}, {"\xe1\x80\xe2", 3, 2},  {"\xf0\x91\x92\x41", 4, 3},
-        {"\xf1\xbf\x41", 3, 2}, {"\xe1\x80", 2, 0},     {"\xf0\x90\x80", 3, 0},  {"\xc3", 1, 0},
+        {"\x80", 1, 1},         {"\xc0\xaf", 2, 1},     {"\xff", 1, 1},         {"\xe0\x80\xaf", 3, 1},
+        {"\xed\xa0\x80", 3, 1}, {"\xf4\x91\x92", 3, 1}, {"\xe1\x80\xe2", 3, 2}, {"\xf0\x91\x92\x41", 4, 3},
+        {"\xf1\xbf\x41", 3, 2}, {"\xe1\x80", 2, 0},     {"\xf0\x90\x80", 3, 0}, {"\xc3", 1, 0},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         uint32_t scalar = 0x12345;

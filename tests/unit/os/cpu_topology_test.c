@@ -26,7 +26,8 @@ static uint32_t quota_of_v1(const char *quota, const char *period)
     char root[UNIT_PATH_BYTES];
     make_folder(root);
     write_file_text(root, "proc/self/cgroup", "3:cpu,cpuacct:/a/b\n0::/\n");
-    write_file_text(root, "proc/self/mountinfo", "30 20 0:1 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n");
+    write_file_text(root, "proc/self/mountinfo",
+                    "30 20 0:1 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n");
     write_file_text(root, "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_quota_us", quota);
     write_file_text(root, "sys/fs/cgroup/cpu,cpuacct/a/b/cpu.cfs_period_us", period);
     uint32_t count = cpu_quota_count(root);
@@ -39,7 +40,8 @@ static uint32_t quota_of_v2(const char *outer, const char *inner)
     char root[UNIT_PATH_BYTES];
     make_folder(root);
     write_file_text(root, "proc/self/cgroup", "0::/a/b\n");
-    write_file_text(root, "proc/self/mountinfo", "30 20 0:1 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw,nsdelegate\n");
+    write_file_text(root, "proc/self/mountinfo",
+                    "30 20 0:1 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw,nsdelegate\n");
     write_file_text(root, "sys/fs/cgroup/a/cpu.max", outer);
     write_file_text(root, "sys/fs/cgroup/a/b/cpu.max", inner);
     uint32_t count = cpu_quota_count(root);

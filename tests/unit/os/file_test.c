@@ -43,8 +43,10 @@ static leat_status try_open(const char *name, bool beneath, file_mode mode)
 {
     file f = {.fd = -77};
     leat_status status = file_open(folder_fd, name, beneath, mode, &f, &error);
-    if (status == LEAT_OK) file_close(&f);
-    else assert_int_equal(f.fd, -77);
+    if (status == LEAT_OK)
+        file_close(&f);
+    else
+        assert_int_equal(f.fd, -77);
     return status;
 }
 
@@ -92,8 +94,11 @@ static void refuses_what_is_no_regular_file(void **state)
     const struct {
         const char *name, *found;
     } cases[] = {
-        {"folder", "a directory"},   {"fifo", "a FIFO"},           {"sock", "a socket"},
-        {"absent", "no such file"},  {"fifo/below", "a part of the path is not a directory"},
+        {"folder", "a directory"},
+        {"fifo", "a FIFO"},
+        {"sock", "a socket"},
+        {"absent", "no such file"},
+        {"fifo/below", "a part of the path is not a directory"},
     };
     for (int beneath = 0; beneath < 2; beneath++) {
         for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -133,8 +138,10 @@ static void stays_beneath_the_root(void **state)
     int outer_fd = folder_fd;
     folder_fd = openat(outer_fd, "model", O_RDONLY | O_DIRECTORY);
 
-    const char *const escapes[] = {"../outside", "escape", "rooted", "/etc/passwd", "up/outside", "x/../../outside", "/proc/self/exe"};
-    for (size_t i = 0; i < ARRAY_COUNT(escapes); i++) assert_fails(MODEL, try_open(escapes[i], true, FILE_BUFFERED), &error);
+    const char *const escapes[] = {"../outside", "escape",          "rooted",        "/etc/passwd",
+                                   "up/outside", "x/../../outside", "/proc/self/exe"};
+    for (size_t i = 0; i < ARRAY_COUNT(escapes); i++)
+        assert_fails(MODEL, try_open(escapes[i], true, FILE_BUFFERED), &error);
     assert_fails(MODEL, try_open("../outside", true, FILE_BUFFERED), &error);
     assert_text_has(error.text, "leads out of the folder");
     assert_fails(MODEL, try_open("loop", true, FILE_BUFFERED), &error);
@@ -166,10 +173,18 @@ static int check_without_openat2(uint32_t os_errno)
         const char *name;
         leat_status status;
     } cases[] = {
-        {"model/weights", LEAT_OK},      {"model//weights", LEAT_OK},       {"./model/weights", LEAT_OK},
-        {"absent", LEAT_MODEL},          {"../x", LEAT_MODEL},              {"model/../model/weights", LEAT_MODEL},
-        {"/etc/passwd", LEAT_MODEL},     {"model/escape", LEAT_MODEL},      {"link/weights", LEAT_MODEL},
-        {"model", LEAT_MODEL},           {"model/weights/x", LEAT_MODEL},   {"", LEAT_MODEL},
+        {"model/weights", LEAT_OK},
+        {"model//weights", LEAT_OK},
+        {"./model/weights", LEAT_OK},
+        {"absent", LEAT_MODEL},
+        {"../x", LEAT_MODEL},
+        {"model/../model/weights", LEAT_MODEL},
+        {"/etc/passwd", LEAT_MODEL},
+        {"model/escape", LEAT_MODEL},
+        {"link/weights", LEAT_MODEL},
+        {"model", LEAT_MODEL},
+        {"model/weights/x", LEAT_MODEL},
+        {"", LEAT_MODEL},
         {"model/..weights", LEAT_OK},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -225,7 +240,10 @@ static void a_failed_read_names_the_place(void **state)
     assert_text_has(error.text, "the folder: at byte 12: reading 8 bytes: ");
 }
 
-static unsigned char byte_at(uint64_t offset) { return (unsigned char)(offset * 131 + offset / 256); }
+static unsigned char byte_at(uint64_t offset)
+{
+    return (unsigned char)(offset * 131 + offset / 256);
+}
 
 static void direct_reads_give_the_same_bytes(void **state)
 {
@@ -262,7 +280,9 @@ static void direct_reads_give_the_same_bytes(void **state)
     }
     /* Wholly behind the end there is nothing, and that is no error: the window of an extent may lie so. */
     uint64_t got = 7;
-    assert_ok(file_read(&f, "data", round_up(BYTES, f.offset_align) + f.offset_align, buffer, f.offset_align, &got, &error), &error);
+    assert_ok(
+        file_read(&f, "data", round_up(BYTES, f.offset_align) + f.offset_align, buffer, f.offset_align, &got, &error),
+        &error);
     assert_int_equal(got, 0);
 
     /* A file that has lost its end since it was opened is an error, also when the cut lies inside a block. */
@@ -325,7 +345,8 @@ static void loads_whole_files(void **state)
     assert_text_has(error.text, "config.json: expected at most 6 bytes, found 7");
     assert_fails(MODEL, file_load(ledger, MEM_META, folder_fd, "absent", true, 6, &text, &bytes, &error), &error);
     mem_fail_nth(ledger, 1);
-    assert_fails(NO_MEMORY, file_load(ledger, MEM_META, folder_fd, "config.json", true, 7, &text, &bytes, &error), &error);
+    assert_fails(NO_MEMORY, file_load(ledger, MEM_META, folder_fd, "config.json", true, 7, &text, &bytes, &error),
+                 &error);
     assert_ptr_equal(text, folder);
     close_empty_ledger(ledger);
 }
@@ -350,7 +371,8 @@ static void no_descriptor_is_left_behind(void **state)
     (void)try_open("/proc/self/status", false, FILE_DIRECT);
     assert_fails(MODEL, file_load(ledger, MEM_META, folder_fd, "sub/data", true, 3, &text, &bytes, &error), &error);
     mem_fail_nth(ledger, 1);
-    assert_fails(NO_MEMORY, file_load(ledger, MEM_META, folder_fd, "sub/data", true, 30, &text, &bytes, &error), &error);
+    assert_fails(NO_MEMORY, file_load(ledger, MEM_META, folder_fd, "sub/data", true, 30, &text, &bytes, &error),
+                 &error);
     assert_int_equal(count_open_descriptors(), before);
     close_empty_ledger(ledger);
 }

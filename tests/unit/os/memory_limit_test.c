@@ -9,7 +9,8 @@ static int set_up_root(void **state)
 {
     (void)state;
     make_folder(root);
-    write_file_text(root, "proc/meminfo", "MemTotal:       16777216 kB\nMemFree:        1048576 kB\nMemAvailable:    8388608 kB\n");
+    write_file_text(root, "proc/meminfo",
+                    "MemTotal:       16777216 kB\nMemFree:        1048576 kB\nMemAvailable:    8388608 kB\n");
     return 0;
 }
 
@@ -81,7 +82,8 @@ static void v1_limit_and_idle_cache(void **state)
     use_v1("/user/job", "/");
     write_file_text(root, "sys/fs/cgroup/memory/user/job/memory.limit_in_bytes", "1073741824\n");
     write_file_text(root, "sys/fs/cgroup/memory/user/job/memory.usage_in_bytes", "629145600\n");
-    write_file_text(root, "sys/fs/cgroup/memory/user/job/memory.stat", "cache 1\ninactive_file 7\ntotal_inactive_file 104857600\n");
+    write_file_text(root, "sys/fs/cgroup/memory/user/job/memory.stat",
+                    "cache 1\ninactive_file 7\ntotal_inactive_file 104857600\n");
     memory_limit limit = read_limit();
     assert_int_equal(limit.cgroup_limit_bytes, 1024 * MIB);
     assert_int_equal(limit.cgroup_free_bytes, (1024 - 600 + 100) * MIB);
@@ -135,7 +137,8 @@ static void v1_reports_limits_above_the_mount(void **state)
     use_v1("/docker/abc", "/docker/abc");
     write_file_text(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
     write_file_text(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "1048576\n");
-    write_file_text(root, "sys/fs/cgroup/memory/memory.stat", "hierarchical_memory_limit 805306368\ntotal_inactive_file 0\n");
+    write_file_text(root, "sys/fs/cgroup/memory/memory.stat",
+                    "hierarchical_memory_limit 805306368\ntotal_inactive_file 0\n");
     assert_int_equal(read_limit().cgroup_limit_bytes, 768 * MIB);
 }
 

@@ -21,8 +21,10 @@ static void count_task(void *context, uint32_t task_idx, uint32_t thread_idx)
 {
     tally *t = context;
     t->runs[task_idx]++;
-    if (thread_idx >= t->thread_count) atomic_store(&t->thread_idx_is_bad, 1);
-    else atomic_fetch_add(&t->per_thread[thread_idx], 1);
+    if (thread_idx >= t->thread_count)
+        atomic_store(&t->thread_idx_is_bad, 1);
+    else
+        atomic_fetch_add(&t->per_thread[thread_idx], 1);
 }
 
 static thread_pool *open_pool(mem *ledger, uint32_t thread_count)
