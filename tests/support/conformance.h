@@ -33,11 +33,10 @@ static inline bool conformance_has(const char *below)
 }
 
 /* The whole file, terminated; NULL when it cannot be read. The caller frees it. */
-static inline char *conformance_load(const char *below, uint64_t *out_bytes)
+static inline char *load_file(const char *path, uint64_t *out_bytes)
 {
-    char path[4096];
     struct stat about;
-    FILE *file = fopen(conformance_path(below, path), "rb");
+    FILE *file = fopen(path, "rb");
     if (file == NULL || fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode)) {
         if (file != NULL) fclose(file);
         return NULL;
@@ -47,6 +46,12 @@ static inline char *conformance_load(const char *below, uint64_t *out_bytes)
     text[*out_bytes] = '\0';
     fclose(file);
     return text;
+}
+
+static inline char *conformance_load(const char *below, uint64_t *out_bytes)
+{
+    char path[4096];
+    return load_file(conformance_path(below, path), out_bytes);
 }
 
 /* Whether every '|'-separated word occurs in the text, without regard to case. */

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include <glob.h>
 #include <math.h>
 
 static mem *ledger;
@@ -479,6 +480,33 @@ static void judges_the_damaged_configurations(void **state)
     }
 }
 
+/* Published configurations open, and only those that say how else they are quantised are refused. */
+static void opens_every_published_configuration(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"models/*/config.json", "mlx/*/config.json"};
+    char pattern[4096];
+    if (!conformance_has("models") || !conformance_has("mlx")) skip();
+    for (size_t p = 0; p < ARRAY_COUNT(patterns); p++) {
+        glob_t found;
+        assert_int_equal(glob(conformance_path(patterns[p], pattern), 0, NULL, &found), 0);
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            uint64_t bytes;
+            char *text = load_file(found.gl_pathv[i], &bytes), type[64];
+            assert_non_null(text);
+            hf_config *config = config_of(text);
+            quant_hint hint;
+            bool is_foreign = strstr(text, "\"quant_method\"") != NULL && strstr(text, "\"quantization\"") == NULL;
+            assert_int_equal(hf_config_quant(config, &hint, NULL), is_foreign ? LEAT_MODEL : LEAT_OK);
+            assert_int_equal(hf_config_text_or(config, "model_type", NULL, type, sizeof type, NULL), LEAT_OK);
+            assert_true(type[0] != '\0');
+            hf_config_close(&config);
+            free(text);
+        }
+        globfree(&found);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -495,6 +523,7 @@ int main(void)
         cmocka_unit_test(finds_overrides),
         cmocka_unit_test(survives_the_end_of_memory),
         cmocka_unit_test(judges_the_damaged_configurations),
+        cmocka_unit_test(opens_every_published_configuration),
     };
     return cmocka_run_group_tests(tests, open_ledger, close_ledger);
 }

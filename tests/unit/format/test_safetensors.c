@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include <glob.h>
+
 static mem *ledger;
 
 static int open_ledger(void **state)
@@ -317,13 +319,43 @@ static void judges_the_damaged_checkpoints(void **state)
     }
 }
 
+/* Nothing that transformers or mlx wrote may be refused. */
+static void reads_every_published_layout(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {"models/*/*.safetensors", "mlx/*/*.safetensors"};
+    char pattern[4096];
+    if (!conformance_has("models") || !conformance_has("mlx")) skip();
+    for (size_t p = 0; p < ARRAY_COUNT(patterns); p++) {
+        glob_t found;
+        assert_int_equal(glob(conformance_path(patterns[p], pattern), 0, NULL, &found), 0);
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            tensor_index index;
+            uint64_t bytes, header_bytes;
+            leat_error error = {0};
+            char *file = load_file(found.gl_pathv[i], &bytes);
+            assert_non_null(file);
+            tensor_index_init(&index, ledger);
+            leat_status status = safetensors_header_bytes("shard", bytes, (const uint8_t *)file, &header_bytes, &error);
+            if (status == LEAT_OK)
+                status = safetensors_parse(ledger, "shard", 0, bytes, file + 8, header_bytes, &index, &error);
+            if (status != LEAT_OK) fail_msg("%s: %s", found.gl_pathv[i], error.text);
+            assert_true(index.count > 0);
+            tensor_index_reset(&index);
+            free(file);
+        }
+        globfree(&found);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_a_good_header),        cmocka_unit_test(reads_an_empty_shard),
-        cmocka_unit_test(refuses_what_breaks_a_rule), cmocka_unit_test(limits_names),
-        cmocka_unit_test(checks_the_headers_length),  cmocka_unit_test(hints_at_unfinished_downloads),
-        cmocka_unit_test(survives_the_end_of_memory), cmocka_unit_test(judges_the_damaged_checkpoints),
+        cmocka_unit_test(reads_a_good_header),          cmocka_unit_test(reads_an_empty_shard),
+        cmocka_unit_test(refuses_what_breaks_a_rule),   cmocka_unit_test(limits_names),
+        cmocka_unit_test(checks_the_headers_length),    cmocka_unit_test(hints_at_unfinished_downloads),
+        cmocka_unit_test(survives_the_end_of_memory),   cmocka_unit_test(judges_the_damaged_checkpoints),
+        cmocka_unit_test(reads_every_published_layout),
     };
     return cmocka_run_group_tests(tests, open_ledger, close_ledger);
 }
