@@ -508,10 +508,8 @@ leat_status weights_find_vector(const weight_source *source, const char *path, u
         return FAIL(error, MODEL, "tensor %s%s is missing, expected %" PRIu64 " floats", source->prefix, path, count);
     if (!float_type_of(t->type, &found.type))
         return FAIL(error, MODEL, "tensor %s has type %s, expected F32, F16 or BF16", t->name, dtype_label(t->type));
-    uint64_t elements = 1, bytes;
-    bool fits = true;
-    for (uint32_t i = 0; i < t->rank; i++) fits = fits && size_mul(elements, t->dims[i], &elements);
-    if (!fits || elements != count || !size_mul(count, float_type_bytes(found.type), &bytes) || bytes != t->bytes) {
+    uint64_t bytes;
+    if (!size_mul(count, float_type_bytes(found.type), &bytes) || bytes != t->bytes) {
         char shape[SHAPE_TEXT_BYTES];
         tensor_shape_text(t, shape, sizeof shape);
         return FAIL(error, MODEL, "tensor %s has shape %s, expected %" PRIu64 " elements", t->name, shape, count);

@@ -156,6 +156,22 @@ static void judges_integers(void **state)
     }
 }
 
+/* What does not fit the widest integer does not turn into a small one. */
+static void refuses_integers_of_any_size(void **state)
+{
+    (void)state;
+    static const char *const values[] = {"9223372036854775808", "18446744073709551615", "18446744073709551616",
+                                         "-9223372036854775809", "4294967296"};
+    for (size_t i = 0; i < ARRAY_COUNT(values); i++) {
+        char text[64];
+        uint32_t value;
+        snprintf(text, sizeof text, "{\"n\": %s}", values[i]);
+        hf_config *config = config_of(text);
+        assert_int_equal(hf_config_u32(config, "n", 0, UINT32_MAX, &value, NULL), LEAT_MODEL);
+        hf_config_close(&config);
+    }
+}
+
 static void falls_back_only_when_absent(void **state)
 {
     (void)state;
@@ -514,6 +530,7 @@ int main(void)
         cmocka_unit_test(refuses_bad_documents),
         cmocka_unit_test(refuses_large_documents),
         cmocka_unit_test(judges_integers),
+        cmocka_unit_test(refuses_integers_of_any_size),
         cmocka_unit_test(falls_back_only_when_absent),
         cmocka_unit_test(refuses_paths_through_values),
         cmocka_unit_test(reads_arrays),

@@ -73,6 +73,18 @@ static void reads_a_good_header(void **state)
     tensor_index_reset(&index);
 }
 
+/* Begins alone do not order them: the empty tensor comes first. */
+static void orders_empty_tensors(void **state)
+{
+    (void)state;
+    tensor_index index;
+    leat_error error = {0};
+    tensor_index_init(&index, ledger);
+    if (parse("{\"a\":" T("U8", "[4]", 0, 4) ",\"b\":" T("U8", "[0]", 0, 0) "}", 4, &index, &error) != LEAT_OK)
+        fail_msg("%s", error.text);
+    tensor_index_reset(&index);
+}
+
 static void reads_an_empty_shard(void **state)
 {
     (void)state;
@@ -351,10 +363,15 @@ static void reads_every_published_layout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_a_good_header),          cmocka_unit_test(reads_an_empty_shard),
-        cmocka_unit_test(refuses_what_breaks_a_rule),   cmocka_unit_test(limits_names),
-        cmocka_unit_test(checks_the_headers_length),    cmocka_unit_test(hints_at_unfinished_downloads),
-        cmocka_unit_test(survives_the_end_of_memory),   cmocka_unit_test(judges_the_damaged_checkpoints),
+        cmocka_unit_test(reads_a_good_header),
+        cmocka_unit_test(orders_empty_tensors),
+        cmocka_unit_test(reads_an_empty_shard),
+        cmocka_unit_test(refuses_what_breaks_a_rule),
+        cmocka_unit_test(limits_names),
+        cmocka_unit_test(checks_the_headers_length),
+        cmocka_unit_test(hints_at_unfinished_downloads),
+        cmocka_unit_test(survives_the_end_of_memory),
+        cmocka_unit_test(judges_the_damaged_checkpoints),
         cmocka_unit_test(reads_every_published_layout),
     };
     return cmocka_run_group_tests(tests, open_ledger, close_ledger);

@@ -227,12 +227,13 @@ static void refuses_broken_triples(void **state)
         int64_t offsets[4];
         const char *words;
     } cases[] = {
-        {DTYPE_U32, SHAPE(4, 7), DTYPE_F16, SHAPE(4, 1), DTYPE_F16, SHAPE(4, 1), "model.x|7 bits"},
-        {DTYPE_U32, SHAPE(4, 9), DTYPE_F16, SHAPE(4, 1), DTYPE_F16, SHAPE(4, 1), "model.x|9 bits"},
+        {DTYPE_U32, SHAPE(4, 7), DTYPE_F16, SHAPE(4, 1), DTYPE_F16, SHAPE(4, 1), "model.x|mean 7 bits"},
+        {DTYPE_U32, SHAPE(4, 9), DTYPE_F16, SHAPE(4, 1), DTYPE_F16, SHAPE(4, 1), "model.x|mean 9 bits"},
         {DTYPE_U32, SHAPE(3, 4), DTYPE_F16, SHAPE(4, 1), DTYPE_F16, SHAPE(4, 1), "model.x.weight|[3, 4]|[4, any]"},
         {DTYPE_U32, SHAPE(4, 4, 1), DTYPE_F16, SHAPE(4, 1), DTYPE_F16, SHAPE(4, 1), "model.x.weight|[4, 4, 1]"},
         {DTYPE_U32, SHAPE(4, 4), DTYPE_F16, SHAPE(3, 1), DTYPE_F16, SHAPE(4, 1), "model.x.scales|[3, 1]|[4, any]"},
-        {DTYPE_U32, SHAPE(4, 4), DTYPE_F16, SHAPE(4, 3), DTYPE_F16, SHAPE(4, 3), "model.x.scales|3 scales|32 columns"},
+        {DTYPE_U32, SHAPE(4, 4), DTYPE_F16, SHAPE(4, 3), DTYPE_F16, SHAPE(4, 3),
+         "model.x.scales|3 scales|do not divide 32 columns"},
         {DTYPE_U32, SHAPE(4, 4), DTYPE_F16, SHAPE(4, 4), DTYPE_F16, SHAPE(4, 4), "model.x.scales|groups of 8"},
         {DTYPE_U32, SHAPE(4, 4), DTYPE_F16, SHAPE(4, 2), DTYPE_F16, SHAPE(4, 2), "model.x.scales|4 bits|groups of 16"},
         {DTYPE_U32, SHAPE(4, 4), DTYPE_F16, SHAPE(4, 1), DTYPE_COUNT, {0}, "model.x.biases is missing"},
@@ -252,6 +253,18 @@ static void refuses_broken_triples(void **state)
         must_refuse("x", 4, 32, cases[i].words);
         end();
     }
+}
+
+static void refuses_fractions_of_bits(void **state)
+{
+    (void)state;
+    begin(NULL);
+    ADD("x.weight", U32, 4, 10);
+    ADD("x.scales", F16, 4, 3);
+    ADD("x.biases", F16, 4, 3);
+    added();
+    must_refuse("x", 4, 96, "model.x.weight|10 words|96 columns|no whole number");
+    end();
 }
 
 /* An index from elsewhere may promise more rows than the extent holds. */
@@ -294,6 +307,22 @@ static void notes_a_wrong_top_level(void **state)
     assert_true(must_find("mode", 4, 128).differs_from_hint);
     assert_false(must_find("listed", 4, 128).differs_from_hint);
     assert_false(must_find("plain", 4, 128).differs_from_hint);
+    end();
+
+    begin("{\"quantization\": {\"mode\": \"mxfp4\"}}");
+    add_triple("x", 4, 128, 4, 32);
+    added();
+    assert_true(must_find("x", 4, 128).differs_from_hint);
+    end();
+
+    /* One listed expert does not hide that the others are not. */
+    weight w;
+    begin("{\"quantization\": {\"bits\": 4, \"model.e.0.w\": {\"bits\": 8}}}");
+    add_triple("e.0.w", 4, 128, 8, 64);
+    add_triple("e.1.w", 4, 128, 8, 64);
+    added();
+    assert_int_equal(weights_find_stack(&fx->source, "e.w", "e.%u.w", 2, 0, 4, 4, 128, &w, NULL), LEAT_OK);
+    assert_true(w.differs_from_hint);
     end();
 }
 
@@ -447,7 +476,7 @@ static void finds_global_scales(void **state)
     ADD("v.global_scale", F32, 2);
     ADD("t.weight", U32, 4, 16);
     ADD("t.scales", U8, 4, 8);
-    ADD("t.global_scale", BF16, 1);
+    ADD("t.global_scale", U32, 1);
     added();
     (void)find_stack("x", NULL, 3, 1, 2, 4, 128, &w, NULL);
     assert_true(w.shape.has_global_scale);
@@ -457,7 +486,7 @@ static void finds_global_scales(void **state)
     assert_true(w.shape.has_global_scale);
     assert_part(w.global_scale_part, scalar, 4);
     must_refuse("z", 4, 128, "model.z.global_scale|mxfp4|nvfp4");
-    must_refuse("t", 4, 128, "model.t.global_scale|BF16|F32");
+    must_refuse("t", 4, 128, "model.t.global_scale|U32|F32");
     (void)find_stack("u", "u.%u", 1, 0, 4, 4, 128, &w, "model.u.0");
     (void)find_stack("v", NULL, 3, 0, 4, 4, 128, &w, "model.v.global_scale|[2]|[3]");
     end();
@@ -690,6 +719,7 @@ int main(void)
         cmocka_unit_test(derives_bits_and_groups),
         cmocka_unit_test(derives_the_fp_modes),
         cmocka_unit_test(refuses_broken_triples),
+        cmocka_unit_test(refuses_fractions_of_bits),
         cmocka_unit_test(refuses_short_extents),
         cmocka_unit_test(notes_a_wrong_top_level),
         cmocka_unit_test(refuses_false_overrides),
