@@ -507,7 +507,7 @@ static void opens_every_published_configuration(void **state)
         glob_t found;
         assert_int_equal(glob(conformance_path(patterns[p], pattern), 0, NULL, &found), 0);
         for (size_t i = 0; i < found.gl_pathc; i++) {
-            uint64_t bytes;
+            uint64_t bytes = 0;
             char *text = load_file(found.gl_pathv[i], &bytes), type[64];
             assert_non_null(text);
             hf_config *config = config_of(text);

@@ -343,7 +343,7 @@ static void reads_every_published_layout(void **state)
         assert_int_equal(glob(conformance_path(patterns[p], pattern), 0, NULL, &found), 0);
         for (size_t i = 0; i < found.gl_pathc; i++) {
             tensor_index index;
-            uint64_t bytes, header_bytes;
+            uint64_t bytes = 0, header_bytes = 0;
             leat_error error = {0};
             char *file = load_file(found.gl_pathv[i], &bytes);
             assert_non_null(file);
