@@ -441,13 +441,28 @@ static int count_own_slots(const kernel_table *scalar, const kernel_table *fast)
 
 int main(int argc, char **argv)
 {
-    random_state = argc > 1 ? strtoull(argv[1], NULL, 0) : 20;
+    isa only = ISA_SCALAR; /* all of them */
+    random_state = 20;
+    for (int i = 1; i < argc; i += 2) {
+        bool has_value = i + 1 < argc;
+        if (has_value && strcmp(argv[i], "--isa") == 0 && isa_from_label(argv[i + 1], &only)) continue;
+        if (has_value && strcmp(argv[i], "--seed") == 0) {
+            random_state = strtoull(argv[i + 1], NULL, 0);
+            continue;
+        }
+        fprintf(stderr, "usage: kernel_check [--isa avx2|avx512] [--seed N]\n");
+        return 2;
+    }
+#ifdef KERNEL_CHECK_UNAVAILABLE
+    printf("SKIPPED: " KERNEL_CHECK_UNAVAILABLE "\n");
+    return 77;
+#endif
     for (int kind = 0; kind < ARRAY_KINDS; kind++) arrays[kind].begin = map_guarded();
     kernel_table scalar, fast;
     kernel_init(&scalar, ISA_SCALAR);
     int isa_count = 0;
     for (isa level = ISA_SCALAR + 1; level < ISA_COUNT; level++) {
-        if (!kernel_isa_is_usable(level)) continue;
+        if (!kernel_isa_is_usable(level) || (only != ISA_SCALAR && level != only)) continue;
         isa_count++;
         kernel_init(&fast, level);
         current_isa = isa_label(level);
@@ -459,6 +474,6 @@ int main(int argc, char **argv)
         printf("%s: %llu values compared with scalar\n", current_isa, (unsigned long long)comparison_count);
     }
     if (difference_count) printf("%llu differences\n", (unsigned long long)difference_count);
-    if (isa_count == 0) printf("SKIPPED: this machine runs no instruction set above scalar, so nothing was compared\n");
+    if (isa_count == 0) printf("SKIPPED: this machine runs none of the instruction sets asked for, so nothing was compared\n");
     return difference_count ? 1 : isa_count ? 0 : 77;
 }
