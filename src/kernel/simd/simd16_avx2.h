@@ -210,7 +210,7 @@ static ALWAYS_INLINE v16 decode_bf16(const uint8_t *p, no_form form, bool rounds
 static ALWAYS_INLINE v16 decode_affine1(const uint8_t *p, table_form form, bool rounds_twice)
 {
     (void)rounds_twice;
-    __m256i word = _mm256_set1_epi32(load_le16(p));
+    __m256i word = _mm256_set1_epi16((short)load_le16(p)); /* the copy in the upper half is above the code */
     return v16_of(look_up(form, _mm256_srlv_epi32(word, load_u32s(SHIFTS1))),
                   look_up(form, _mm256_srlv_epi32(word, load_u32s(SHIFTS1 + 8))));
 }
@@ -250,6 +250,25 @@ static ALWAYS_INLINE v16 decode_affine4(const uint8_t *p, linear_form form, bool
 {
     return v16_of(mask_and_scale(spread_nibbles(p), 15, form, rounds_twice),
                   mask_and_scale(spread_nibbles(p + 4), 15, form, rounds_twice));
+}
+/* For dot products the even elements are taken first, then the odd ones: one load brings a byte, which holds one of each, into each lane. */
+#define AFFINE4_DOT_ORDER 1
+static ALWAYS_INLINE v16 dot_decode_affine4(const uint8_t *p, linear_form form, bool rounds_twice)
+{
+    __m256i pairs = bytes_half(p);
+    return v16_of(mask_and_scale(pairs, 15, form, rounds_twice),
+                  scale_and_offset(form, _mm256_cvtepi32_ps(_mm256_srli_epi32(pairs, 4)), rounds_twice));
+}
+static ALWAYS_INLINE v16 v16_to_dot_order(v16 a)
+{
+    /* Within 128 bits: 0 2 8 10 | 4 6 12 14, then the middle quarters change places. */
+    __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(a.lo, a.hi, 0x88)), odd = _mm256_castps_pd(_mm256_shuffle_ps(a.lo, a.hi, 0xdd));
+    return v16_of(_mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xd8)), _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xd8)));
+}
+static ALWAYS_INLINE v16 v16_from_dot_order(v16 a)
+{
+    __m256 low = _mm256_unpacklo_ps(a.lo, a.hi), high = _mm256_unpackhi_ps(a.lo, a.hi); /* 0 1 2 3 | 8 9 10 11, 4 5 6 7 | 12 13 14 15 */
+    return v16_of(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
 }
 static ALWAYS_INLINE v16 decode_affine5(const uint8_t *p, linear_form form, bool rounds_twice)
 {
