@@ -252,7 +252,7 @@ static ALWAYS_INLINE v16 decode_affine4(const uint8_t *p, linear_form form, bool
                   mask_and_scale(spread_nibbles(p + 4), 15, form, rounds_twice));
 }
 /* For dot products the even elements are taken first, then the odd ones: one load brings a byte, which holds one of each, into each lane. */
-#define AFFINE4_DOT_ORDER 1
+#define NIBBLES_DOT_ORDER 1
 static ALWAYS_INLINE v16 dot_decode_affine4(const uint8_t *p, linear_form form, bool rounds_twice)
 {
     __m256i pairs = bytes_half(p);
@@ -287,16 +287,23 @@ static ALWAYS_INLINE v16 decode_affine8(const uint8_t *p, linear_form form, bool
     return v16_of(scale_and_offset(form, _mm256_cvtepi32_ps(bytes_half(p)), rounds_twice),
                   scale_and_offset(form, _mm256_cvtepi32_ps(bytes_half(p + 8)), rounds_twice));
 }
-static ALWAYS_INLINE __m256 e2m1_half(const uint8_t *p, table_form form)
+/* `shift` brings the code's sign bit to bit 31; what stands above the magnitude in `codes` does not matter. */
+static ALWAYS_INLINE __m256 signed_e2m1(table_form form, __m256i codes, __m256i source, int shift)
 {
-    __m256i codes = spread_nibbles(p);
-    __m256i sign = _mm256_and_si256(_mm256_slli_epi32(codes, 28), _mm256_set1_epi32(INT32_MIN));
+    __m256i sign = _mm256_and_si256(_mm256_slli_epi32(source, shift), _mm256_set1_epi32(INT32_MIN));
     return _mm256_xor_ps(look_up(form, codes), _mm256_castsi256_ps(sign));
 }
 static ALWAYS_INLINE v16 decode_e2m1(const uint8_t *p, table_form form, bool rounds_twice)
 {
     (void)rounds_twice;
-    return v16_of(e2m1_half(p, form), e2m1_half(p + 4, form));
+    __m256i low = spread_nibbles(p), high = spread_nibbles(p + 4);
+    return v16_of(signed_e2m1(form, low, low, 28), signed_e2m1(form, high, high, 28));
+}
+static ALWAYS_INLINE v16 dot_decode_e2m1(const uint8_t *p, table_form form, bool rounds_twice)
+{
+    (void)rounds_twice;
+    __m256i pairs = bytes_half(p);
+    return v16_of(signed_e2m1(form, pairs, pairs, 28), signed_e2m1(form, _mm256_srli_epi32(pairs, 4), pairs, 24));
 }
 static ALWAYS_INLINE v16 decode_e4m3(const uint8_t *p, scale_form form, bool rounds_twice)
 {

@@ -215,7 +215,8 @@ static ALWAYS_INLINE v16 decode_affine4(const uint8_t *p, table_form form, bool 
     return look_up(form, spread_nibbles(p));
 }
 #define dot_decode_affine4 decode_affine4
-#define AFFINE4_DOT_ORDER 0
+#define dot_decode_e2m1 decode_e2m1
+#define NIBBLES_DOT_ORDER 0
 static ALWAYS_INLINE v16 decode_e2m1(const uint8_t *p, table_form form, bool rounds_twice)
 {
     (void)rounds_twice;
