@@ -128,31 +128,47 @@ static leat_status read_window(const file_set *files, const read_request *reques
     return LEAT_OK;
 }
 
+/* Waits for work; the mutex is held. ENTRY_NONE: the storage is closing. */
+static int32_t begin_read(storage_threads *t)
+{
+    while (t->queued.first_idx == ENTRY_NONE && !t->is_closing) pthread_cond_wait(&t->queued_some, &t->mutex);
+    if (t->is_closing) return ENTRY_NONE;
+    int32_t entry_idx = take_entry_after(t, &t->queued, ENTRY_NONE);
+    assert(t->entries[entry_idx].state == ENTRY_QUEUED);
+    t->entries[entry_idx].state = ENTRY_READING;
+    return entry_idx;
+}
+
+/* The mutex is held. */
+static void end_read(storage_threads *t, int32_t entry_idx, uint64_t window_bytes, uint64_t read_ns)
+{
+    entry *e = &t->entries[entry_idx];
+    assert(e->state == ENTRY_READING);
+    t->stats.read_count++;
+    t->stats.window_bytes += window_bytes;
+    if (e->status == LEAT_OK) t->stats.payload_bytes += e->request.what.bytes;
+    t->stats.read_ns += read_ns;
+    if (--t->active_count == 0) t->stats.busy_ns += clock_now_ns() - t->busy_since_ns;
+    e->state = ENTRY_DONE;
+    append_entry(t, &t->done, entry_idx);
+}
+
 static void *serve_reads(void *context)
 {
     storage_threads *t = context;
     pthread_mutex_lock(&t->mutex);
     for (;;) {
-        while (t->queued.first_idx == ENTRY_NONE && !t->is_closing) pthread_cond_wait(&t->queued_some, &t->mutex);
-        if (t->is_closing) break;
-        int32_t entry_idx = take_entry_after(t, &t->queued, ENTRY_NONE);
-        entry *e = &t->entries[entry_idx];
-        assert(e->state == ENTRY_QUEUED);
-        e->state = ENTRY_READING;
+        int32_t entry_idx = begin_read(t);
+        if (entry_idx == ENTRY_NONE) break;
         pthread_mutex_unlock(&t->mutex);
 
+        entry *e = &t->entries[entry_idx];
         uint64_t window_bytes = 0, begin_ns = clock_now_ns();
         e->status = read_window(t->files, &e->request, &window_bytes, &e->error);
         uint64_t read_ns = clock_now_ns() - begin_ns;
 
         pthread_mutex_lock(&t->mutex);
-        t->stats.read_count++;
-        t->stats.window_bytes += window_bytes;
-        if (e->status == LEAT_OK) t->stats.payload_bytes += e->request.what.bytes;
-        t->stats.read_ns += read_ns;
-        if (--t->active_count == 0) t->stats.busy_ns += clock_now_ns() - t->busy_since_ns;
-        e->state = ENTRY_DONE;
-        append_entry(t, &t->done, entry_idx);
+        end_read(t, entry_idx, window_bytes, read_ns);
         pthread_cond_broadcast(&t->done_some);
     }
     pthread_mutex_unlock(&t->mutex);

@@ -357,6 +357,48 @@ static void serves_several_users_at_once(void **state)
     close_fixture(&f);
 }
 
+/* Two threads wait at the same time, each for a tag of its own; the first read to finish is the other's half of the time. */
+typedef struct waiter {
+    storage *s;
+    pthread_barrier_t *start;
+    bool was_found;
+} waiter;
+
+static void *wait_for_first_tag(void *context)
+{
+    waiter *w = context;
+    read_result result;
+    pthread_barrier_wait(w->start);
+    w->was_found = w->s->ops->reap(w->s, 1, 2, &result);
+    return NULL;
+}
+
+static void wakes_the_one_whose_read_is_done(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 1, 2);
+    pthread_barrier_t start;
+    pthread_barrier_init(&start, NULL, 2);
+    alarm(60); /* a lost wake-up is a wait for ever */
+    for (int round = 0; round < 300; round++) {
+        waiter w = {s, &start, false};
+        pthread_t thread;
+        read_result result;
+        assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
+        for (uint64_t tag = 1; tag <= 2; tag++) s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag});
+        pthread_barrier_wait(&start);
+        assert_true(s->ops->reap(s, 2, 3, &result));
+        pthread_join(thread, NULL);
+        assert_true(w.was_found);
+    }
+    alarm(0);
+    pthread_barrier_destroy(&start);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
 static void counts_what_it_did(void **state)
 {
     (void)state;
@@ -444,6 +486,7 @@ int main(void)
         cmocka_unit_test(reaps_only_tags_of_the_range),
         cmocka_unit_test(says_when_the_queue_is_full),
         cmocka_unit_test(serves_several_users_at_once),
+        cmocka_unit_test(wakes_the_one_whose_read_is_done),
         cmocka_unit_test(counts_what_it_did),
         cmocka_unit_test(closes_with_reads_under_way),
         cmocka_unit_test(takes_its_memory_from_the_ledger_or_fails_cleanly),
