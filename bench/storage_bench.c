@@ -1,11 +1,13 @@
 /*
- * storage_bench.c - what the storage seam costs: reads of one size at one depth through storage_threads beside a plain loop of O_DIRECT
- * preads with as many threads, in one interleaved run, so that both meet the same disk in the same mood.
+ * storage_bench.c - what the storage seam costs: reads of one size at one depth through storage_threads beside a plain
+ * loop of O_DIRECT preads with as many threads, in one interleaved run, so that both meet the same disk in the same
+ * mood.
  *
  *     storage_bench FILE [SIZES [DEPTHS [BYTES]]]      e.g. storage_bench big.bin 256K,1M,4M 1,2,4,8 512M
  *
- * Both read the same blocks, in the same random order, at most once each in a round. BYTES is what one round reads (at most the file).
- * Printed are medians of five rounds; the ratio is storage / plain. A file that fits a host's cache measures that cache.
+ * Both read the same blocks, in the same random order, at most once each in a round. BYTES is what one round reads (at
+ * most the file). Printed are medians of five rounds; the ratio is storage / plain. A file that fits a host's cache
+ * measures that cache.
  */
 #include "io/storage.h"
 
@@ -56,8 +58,10 @@ static void *read_plainly(void *context)
     const plain_reader *r = context;
     const job *j = r->j;
     uint32_t buffer_idx = r->reader_idx; /* alternates between two buffers, so that both sides touch the same memory */
-    for (uint32_t i = r->reader_idx; i < j->block_count; i += j->depth, buffer_idx = (buffer_idx + j->depth) % (2 * j->depth))
-        if (pread(j->f.fd, j->buffers + buffer_idx * j->bytes, j->bytes, (off_t)j->block_offsets[i]) != (ssize_t)j->bytes)
+    for (uint32_t i = r->reader_idx; i < j->block_count;
+         i += j->depth, buffer_idx = (buffer_idx + j->depth) % (2 * j->depth))
+        if (pread(j->f.fd, j->buffers + buffer_idx * j->bytes, j->bytes, (off_t)j->block_offsets[i]) !=
+            (ssize_t)j->bytes)
             die(j->path, "a plain pread failed or was cut short");
     return NULL;
 }
@@ -146,9 +150,9 @@ static void run_job(job *j, uint64_t round_bytes)
         if (round % 2 == 1) plain_rates[round] = measure_plain(j);
     }
     double plain_rate = median(plain_rates), storage_rate = median(storage_rates);
-    printf("%10llu %6u %8u %10.3f (%5.3f..%5.3f) %10.3f (%5.3f..%5.3f) %8.3f\n", (unsigned long long)j->bytes, j->depth, j->block_count,
-           plain_rate, plain_rates[0], plain_rates[ROUND_COUNT - 1], storage_rate, storage_rates[0], storage_rates[ROUND_COUNT - 1],
-           storage_rate / plain_rate);
+    printf("%10llu %6u %8u %10.3f (%5.3f..%5.3f) %10.3f (%5.3f..%5.3f) %8.3f\n", (unsigned long long)j->bytes, j->depth,
+           j->block_count, plain_rate, plain_rates[0], plain_rates[ROUND_COUNT - 1], storage_rate, storage_rates[0],
+           storage_rates[ROUND_COUNT - 1], storage_rate / plain_rate);
     fflush(stdout);
     free(j->block_offsets);
     free(j->buffers);
@@ -185,7 +189,8 @@ int main(int argc, char **argv)
     leat_error error;
     job j = {.path = argv[1]};
     if (file_open(AT_FDCWD, argv[1], false, FILE_DIRECT, &j.f, &error) != LEAT_OK) die(argv[1], error.text);
-    printf("# GB/s: median (least..most) of %d interleaved rounds; O_DIRECT, offset alignment %u\n", ROUND_COUNT, j.f.offset_align);
+    printf("# GB/s: median (least..most) of %d interleaved rounds; O_DIRECT, offset alignment %u\n", ROUND_COUNT,
+           j.f.offset_align);
     printf("#    bytes  depth   blocks      plain                     storage                    ratio\n");
     for (uint32_t s = 0; s < size_count; s++)
         for (uint32_t d = 0; d < depth_count; d++) {

@@ -3,26 +3,29 @@
  *
  * What is worth knowing before changing it:
  *
- * The set, not the record, is the unit of pinning. A layer computes with all of its routed experts, so a record taken alone is of no
- * use, and two holders that took records one by one could each wait for the other's last slot. acquire therefore counts first and
- * changes the table only when the whole set will fit.
+ * The set, not the record, is the unit of pinning. A layer computes with all of its routed experts, so a record taken
+ * alone is of no use, and two holders that took records one by one could each wait for the other's last slot. acquire
+ * therefore counts first and changes the table only when the whole set will fit.
  *
- * Every slot in use is in the list of its layer, oldest acquire first. Hits move to the young end, so the least recently used record of
- * a layer is the first idle one from the old end: pinned ones are young, and few are skipped. Choosing a victim is a pure function of
- * these lists and costs at most one look per layer, never a walk over all slots.
+ * Every slot in use is in the list of its layer, oldest acquire first. Hits move to the young end, so the least
+ * recently used record of a layer is the first idle one from the old end: pinned ones are young, and few are skipped.
+ * Choosing a victim is a pure function of these lists and costs at most one look per layer, never a walk over all
+ * slots.
  *
- * Shares are per layer because a decoded token visits the layers in turn: with one list for all of them, recency is nothing but the
- * cyclic order of the layers, and what is evicted is exactly the layer that comes next. A cache smaller than one set per layer
- * falls back to just that; it can only be correct there, not good.
+ * Shares are per layer because a decoded token visits the layers in turn: with one list for all of them, recency is
+ * nothing but the cyclic order of the layers, and what is evicted is exactly the layer that comes next. A cache smaller
+ * than one set per layer falls back to just that; it can only be correct there, not good.
  *
- * Nothing depends on which slot holds a record nor, as long as sets are handed out completely before they are released, on the order in
- * which reads come back: the same acquires give the same hits, misses and evictions on every machine. A replay can check that.
+ * Nothing depends on which slot holds a record nor, as long as sets are handed out completely before they are released,
+ * on the order in which reads come back: the same acquires give the same hits, misses and evictions on every machine. A
+ * replay can check that.
  *
- * A failed read. The other parts of the record may still be on their way into the slot, so it stays LOADING until all of them are back.
- * Then every holder learns of it through next, which drops that holder's pin; with the last pin the slot is EMPTY.
+ * A failed read. The other parts of the record may still be on their way into the slot, so it stays LOADING until all
+ * of them are back. Then every holder learns of it through next, which drops that holder's pin; with the last pin the
+ * slot is EMPTY.
  *
- * Orphans are slots that are LOADING without a pin: their set was released early. They cannot be evicted (the disk is writing into
- * them); whoever reaps next finds them done. When an acquire runs out of room it waits for orphans.
+ * Orphans are slots that are LOADING without a pin: their set was released early. They cannot be evicted (the disk is
+ * writing into them); whoever reaps next finds them done. When an acquire runs out of room it waits for orphans.
  */
 #include "cache/expert_cache.h"
 
@@ -39,8 +42,8 @@
 enum {
     PART_NONE = 0xff,
     BLOCK_ALIGN_MIN = 4096,
-    PART_ALIGN_MIN = 64,      /* a cache line, also where the disk does not care */
-    LEDGER_PAGE_BYTES = 4096  /* the ledger adds to a block at most its alignment or a page in front, and a page behind */
+    PART_ALIGN_MIN = 64,     /* a cache line, also where the disk does not care */
+    LEDGER_PAGE_BYTES = 4096 /* the ledger puts at most the alignment or a page in front of a block, one behind */
 };
 
 typedef enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_READY } slot_state;
@@ -92,7 +95,7 @@ struct expert_cache {
 
 static uint32_t key_layer(const expert_cache *cache, uint32_t key) { return key / cache->config.expert_count; }
 
-/* Bytes of the record's windows; offsets (may be NULL) receives where each window begins. UINT64_MAX when it is absurd. */
+/* Bytes of the record's windows, UINT64_MAX when absurd; offsets (may be NULL) receives where each window begins. */
 static uint64_t lay_out_parts(const expert_record *record, const file_set *files, uint64_t *offsets)
 {
     uint64_t bytes = 0;
@@ -152,7 +155,7 @@ uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *f
 {
     uint64_t bytes;
     if (!size_mul(config->slot_count, expert_cache_slot_bytes(config, files), &bytes)) return UINT64_MAX;
-    uint64_t slack_bytes = block_align(files) + LEDGER_PAGE_BYTES + 2 * LEDGER_PAGE_BYTES; /* of the slots; of the table */
+    uint64_t slack_bytes = block_align(files) + 3 * LEDGER_PAGE_BYTES; /* around the slots; around the table */
     if (!size_add(bytes, lay_out_table(config).bytes + slack_bytes, &bytes)) return UINT64_MAX;
     return bytes;
 }
@@ -297,7 +300,8 @@ static void reap_one(expert_cache *cache)
     read_result result;
     assert(cache->reading_count > 0);
     uint64_t begin_ns = clock_now_ns();
-    bool found = cache->reads->ops->reap(cache->reads, 0, (uint64_t)cache->config.slot_count * EXPERT_PARTS_MAX, &result);
+    uint64_t tag_end = (uint64_t)cache->config.slot_count * EXPERT_PARTS_MAX;
+    bool found = cache->reads->ops->reap(cache->reads, 0, tag_end, &result);
     uint64_t wait_ns = clock_now_ns() - begin_ns;
     assert(found); /* a submitted read is never lost */
     (void)found;
@@ -371,18 +375,21 @@ static leat_status check_config(const expert_cache_config *config, leat_error *e
 {
     uint64_t key_count = (uint64_t)config->layer_count * config->expert_count;
     if (config->set_max < 1 || config->set_max > EXPERT_SET_MAX)
-        return FAIL(error, USAGE, "an expert cache for sets of %" PRIu32 " experts; 1 to %d are possible", config->set_max,
-                    EXPERT_SET_MAX);
+        return FAIL(error, USAGE, "an expert cache for sets of %" PRIu32 " experts; 1 to %d are possible",
+                    config->set_max, EXPERT_SET_MAX);
     if (config->slot_count < config->set_max)
-        return FAIL(error, BUDGET, "the expert cache has room for %" PRIu32 " experts, but a layer needs %" PRIu32 " at once",
+        return FAIL(error, BUDGET,
+                    "the expert cache has room for %" PRIu32 " experts, but a layer needs %" PRIu32 " at once",
                     config->slot_count, config->set_max);
     if (config->slot_count == NONE || key_count == 0 || key_count >= NONE)
         return FAIL(error, USAGE, "an expert cache of %" PRIu32 " slots for %" PRIu32 " layers of %" PRIu32 " experts",
                     config->slot_count, config->layer_count, config->expert_count);
     for (uint32_t key = 0; key < key_count; key++)
         if (config->records[key].part_count < 1 || config->records[key].part_count > EXPERT_PARTS_MAX)
-            return FAIL(error, MODEL, "layer %" PRIu32 ", expert %" PRIu32 " has %" PRIu32 " parts; 1 to %d are possible",
-                        key / config->expert_count, key % config->expert_count, config->records[key].part_count, EXPERT_PARTS_MAX);
+            return FAIL(error, MODEL,
+                        "layer %" PRIu32 ", expert %" PRIu32 " has %" PRIu32 " parts; 1 to %d are possible",
+                        key / config->expert_count, key % config->expert_count, config->records[key].part_count,
+                        EXPERT_PARTS_MAX);
     return LEAT_OK;
 }
 
@@ -394,9 +401,10 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     uint8_t *table = NULL, *block = NULL;
     table_layout layout = lay_out_table(config);
     uint64_t slot_bytes = expert_cache_slot_bytes(config, files);
-    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, 64, "table of the expert cache", (void **)&table, error));
-    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, config->slot_count, slot_bytes, block_align(files), "slots of the expert cache",
-                           (void **)&block, error));
+    TRY_OR(fail,
+           mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, 64, "table of the expert cache", (void **)&table, error));
+    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, config->slot_count, slot_bytes, block_align(files),
+                           "slots of the expert cache", (void **)&block, error));
 
     expert_cache *cache = (expert_cache *)(void *)table;
     cache->ledger = ledger;
@@ -474,12 +482,14 @@ leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint
         for (uint32_t i = 0; i < count; i++)
             if (!is_absent[i]) unpin(cache, slot_of_expert[experts[i]]);
         return FAIL(error, INTERNAL,
-                    "layer %" PRIu32 " needs %" PRIu32 " more slots of the expert cache, but %" PRIu32 " of %" PRIu32 " are held",
+                    "layer %" PRIu32 " needs %" PRIu32 " more slots of the expert cache, but %" PRIu32 " of %" PRIu32
+                    " are held",
                     layer, absent_count, pinned_count, cache->config.slot_count);
     }
 
-    /* From here on nothing fails. The first named becomes the youngest, for a router names its best expert first; so the table
-     * is changed from the last to the first, which keeps the lists sorted by stamp, and the reads go out in order. */
+    /* From here on nothing fails. The first named becomes the youngest, for a router names its best expert first; so
+     * the table is changed from the last to the first, which keeps the lists sorted by stamp, and the reads go out in
+     * order. */
     uint64_t stamp_before = cache->last_stamp;
     out_set->layer = layer;
     out_set->count = count;
@@ -525,7 +535,8 @@ static leat_status tell_failure(expert_cache *cache, uint32_t layer, expert_ref 
     const slot *s = &cache->slots[ref->slot_idx];
     const extent *part = &cache->config.records[s->key].parts[s->failed_part];
     leat_status status = FAIL_OS(error, IO, s->failed_errno,
-                                 "layer %" PRIu32 ", expert %" PRIu32 ": %" PRIu64 " bytes at offset %" PRIu64 " of %s could not be read: %s",
+                                 "layer %" PRIu32 ", expert %" PRIu32 ": %" PRIu64 " bytes at offset %" PRIu64
+                                 " of %s could not be read: %s",
                                  layer, ref->expert, part->bytes, part->offset, cache->files->names[part->file_idx],
                                  s->failed_errno != 0 ? strerrordesc_np(s->failed_errno) : "the file is too short");
     unpin(cache, ref->slot_idx);

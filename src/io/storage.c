@@ -7,8 +7,8 @@
  *           |<------------------ what is read ----------------->|<- padding ->|
  *           |<------------------ storage_window_bytes ----------------------->|
  *
- * The padding makes the window a multiple of the file's memory alignment as well, so that windows of one file can be packed one
- * after the other. A buffered file has alignment 1: its window is the extent.
+ * The padding makes the window a multiple of the file's memory alignment as well, so that windows of one file can be
+ * packed one after the other. A buffered file has alignment 1: its window is the extent.
  */
 #include "io/storage.h"
 

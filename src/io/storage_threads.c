@@ -1,8 +1,8 @@
 /*
  * storage_threads.c - the storage seam on a pool of threads that call pread.
  *
- * At the sizes of expert records (hundreds of kilobytes and more) a handful of blocking threads keeps a disk as busy as an
- * asynchronous interface does, and it works on every kernel and file system.
+ * At the sizes of expert records (hundreds of kilobytes and more) a handful of blocking threads keeps a disk as busy as
+ * an asynchronous interface does, and it works on every kernel and file system.
  *
  * A fixed number of entries (queue_depth) goes round:
  *
@@ -11,8 +11,8 @@
  *       |                                                             ^
  *       +---------------- submit of an extent of zero bytes ----------+
  *
- * The entries of a state, READING excepted, form a list in order of arrival. A reader owns its READING entry, so it fills in the
- * status without the mutex; everything else is guarded by it. The mutex is never held during a read.
+ * The entries of a state, READING excepted, form a list in order of arrival. A reader owns its READING entry, so it
+ * fills in the status without the mutex; everything else is guarded by it. The mutex is never held during a read.
  */
 #include "io/storage.h"
 
@@ -36,8 +36,8 @@
 #endif
 
 enum {
-    /* The deepest call is file_read raising an error: a few kilobytes of text formatting; the rest is for a signal frame with
-     * vector registers. The thread sanitizer keeps nearly 1 MiB of its own there. */
+    /* The deepest call is file_read raising an error: a few kilobytes of text formatting; the rest is for a signal
+     * frame with vector registers. The thread sanitizer keeps nearly 1 MiB of its own there. */
     READER_STACK_BYTES = HAS_THREAD_SANITIZER ? 2 * 1024 * 1024 : 128 * 1024,
     READER_COUNT_MAX = 256,
     QUEUE_DEPTH_MAX = 65536,
@@ -65,7 +65,7 @@ typedef struct storage_threads {
     mem *ledger;
     const file_set *files;
     pthread_t *readers; /* (reader_count) */
-    uint8_t *stacks;    /* (reader_count, READER_STACK_BYTES); the lowest page of each is a guard: to overrun it faults */
+    uint8_t *stacks; /* (reader_count, READER_STACK_BYTES); the lowest page of each is a guard: to overrun it faults */
     size_t guard_bytes;
     uint32_t reader_count; /* threads that run, while open is under way */
     uint32_t queue_depth;
@@ -114,12 +114,12 @@ static leat_status read_window(const file_set *files, const read_request *reques
     const char *name = files->names[what->file_idx];
     uint64_t end;
     if (!size_add(what->offset, what->bytes, &end) || end > f->bytes)
-        return FAIL(error, IO, "%s: %" PRIu64 " bytes wanted at offset %" PRIu64 ", but the file has %" PRIu64 " bytes", name,
-                    what->bytes, what->offset, f->bytes);
+        return FAIL(error, IO, "%s: %" PRIu64 " bytes wanted at offset %" PRIu64 ", but the file has %" PRIu64 " bytes",
+                    name, what->bytes, what->offset, f->bytes);
 
     uint64_t payload_offset = storage_payload_offset(files, what);
     uint64_t used_bytes = payload_offset + what->bytes;
-    uint64_t read_bytes = round_up(used_bytes, f->offset_align); /* may reach past the end of the file: file_read allows it */
+    uint64_t read_bytes = round_up(used_bytes, f->offset_align); /* file_read lets it pass the end of the file */
     uint64_t there_bytes = 0;
     *out_window_bytes = read_bytes;
     TRY(file_read(f, name, what->offset - payload_offset, request->buffer, read_bytes, &there_bytes, error));
@@ -201,7 +201,8 @@ static void enter_request(storage_threads *t, const read_request *request)
 static void assert_request(const storage_threads *t, const read_request *request)
 {
     assert(request->what.file_idx < t->files->count);
-    assert(request->what.bytes == 0 || (uintptr_t)request->buffer % t->files->files[request->what.file_idx].memory_align == 0);
+    assert(request->what.bytes == 0 ||
+           (uintptr_t)request->buffer % t->files->files[request->what.file_idx].memory_align == 0);
     (void)t;
     (void)request;
 }
@@ -297,7 +298,7 @@ static void close_storage(storage **s)
     pthread_mutex_unlock(&t->mutex);
     for (uint32_t i = 0; i < t->reader_count; i++) {
         pthread_join(t->readers[i], NULL);
-        mprotect(stack_of(t, i), t->guard_bytes, PROT_READ | PROT_WRITE); /* the block may be heap memory, to be used again */
+        mprotect(stack_of(t, i), t->guard_bytes, PROT_READ | PROT_WRITE); /* the block may be heap memory, used again */
     }
     pthread_cond_destroy(&t->done_some);
     pthread_cond_destroy(&t->freed_one);
@@ -365,8 +366,8 @@ leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t th
 
     TRY_OR(fail, MEM_NEW(ledger, IO, queue_depth, &t->entries, error));
     TRY_OR(fail, MEM_NEW(ledger, IO, thread_count, &t->readers, error));
-    TRY_OR(fail, mem_alloc(ledger, MEM_IO, thread_count, READER_STACK_BYTES, t->guard_bytes, "stacks of the reader threads",
-                           (void **)&t->stacks, error));
+    TRY_OR(fail, mem_alloc(ledger, MEM_IO, thread_count, READER_STACK_BYTES, t->guard_bytes,
+                           "stacks of the reader threads", (void **)&t->stacks, error));
     for (uint32_t i = 0; i < queue_depth; i++) append_entry(t, &t->free, (int32_t)i);
     for (uint32_t i = 0; i < thread_count; i++) TRY_OR(fail, start_reader(t, thread_count, error));
     *out_storage = &t->base;

@@ -74,13 +74,15 @@ static void deliver(storage_sim *sim, const pending_read *p, read_result *out_re
     uint64_t read_bytes = what->bytes == 0 ? 0 : round_up(payload_offset + what->bytes, f->offset_align);
     uint64_t begin = what->offset - payload_offset, end;
     if (!size_add(what->offset, what->bytes, &end) || end > f->bytes) {
-        out_result->status = FAIL(&out_result->error, IO, "%s: simulated read past the end", sim->files->names[what->file_idx]);
+        out_result->status =
+            FAIL(&out_result->error, IO, "%s: simulated read past the end", sim->files->names[what->file_idx]);
         return;
     }
     uint64_t there_bytes = min_u64(read_bytes, f->bytes - begin);
     if (p->fails) {
         there_bytes /= 2;
-        out_result->status = FAIL_OS(&out_result->error, IO, EIO, "%s: simulated failure", sim->files->names[what->file_idx]);
+        out_result->status =
+            FAIL_OS(&out_result->error, IO, EIO, "%s: simulated failure", sim->files->names[what->file_idx]);
     } else {
         sim->stats.payload_bytes += what->bytes;
     }

@@ -1,10 +1,11 @@
 /*
- * storage_sim.h - a storage for tests: files in memory, a clock that nobody waits for, and all the misfortune a disk can offer.
+ * storage_sim.h - a storage for tests: files in memory, a clock that nobody waits for, and all the misfortune a disk
+ * can offer.
  *
- * Reads complete in the order of their random latencies, so they are reordered; the same seed gives the same run. From submit until
- * reap the window in the caller's buffer is filled with STORAGE_SIM_POISON and only reap delivers the bytes, so who looks too
- * early, or into a read that failed, sees it. A submit that would wait for ever (the queue is full and this thread is the only one)
- * aborts the test.
+ * Reads complete in the order of their random latencies, so they are reordered; the same seed gives the same run. From
+ * submit until reap the window in the caller's buffer is filled with STORAGE_SIM_POISON and only reap delivers the
+ * bytes, so who looks too early, or into a read that failed, sees it. A submit that would wait for ever (the queue is
+ * full and this thread is the only one) aborts the test.
  *
  * Threads: one thread.
  */
@@ -22,7 +23,7 @@ typedef struct storage_sim_config {
     uint32_t failures_per_1000;              /* of the reads: EIO after half of the window was written */
 } storage_sim_config;
 
-/* `contents[i]` are the files->files[i].bytes bytes of file i (whose descriptor is not used). Both are borrowed until close. */
+/* `contents[i]` are the bytes of file i, whose descriptor is not used. Both are borrowed until close. */
 storage *storage_sim_open(const file_set *files, const uint8_t *const *contents, const storage_sim_config *config);
 
 /* The n-th read from now (1 = the next one submitted) fails with EIO; 0 switches it off. */

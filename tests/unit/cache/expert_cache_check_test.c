@@ -1,6 +1,7 @@
 /*
- * expert_cache_check_test.c - expert_cache_check() aborts on every kind of damage, so that the other tests may rely on it. The module is
- * included rather than linked, because only from within can its table be damaged; each damage is done in a child process.
+ * expert_cache_check_test.c - expert_cache_check() aborts on every kind of damage, so that the other tests may rely on
+ * it. The module is included rather than linked, because only from within can its table be damaged; each damage is done
+ * in a child process.
  */
 #include "cache/expert_cache.c"
 
@@ -83,7 +84,8 @@ DAMAGE(invent_a_state, c->slots[s->orphan_idx].state = 7)
 DAMAGE(call_a_loading_slot_ready, c->slots[s->loading_idx].state = SLOT_READY)
 DAMAGE(lose_a_read, c->slots[s->loading_idx].parts_left--)
 DAMAGE(leave_a_failure_on_a_ready_slot, c->slots[s->idle_idx].failed_part = 0)
-DAMAGE(keep_a_failed_orphan, c->slots[s->orphan_idx].parts_left = 0; c->reading_count -= 2; c->slots[s->orphan_idx].failed_part = 0)
+DAMAGE(keep_a_failed_orphan, c->slots[s->orphan_idx].parts_left = 0; c->reading_count -= 2;
+       c->slots[s->orphan_idx].failed_part = 0)
 DAMAGE(have_too_few_slots, c->config.set_max = c->config.slot_count + 1)
 DAMAGE(lose_a_pin, c->slots[s->held_idx].pins = 0)
 DAMAGE(miscount_pins, c->pinned_count++)
@@ -108,12 +110,32 @@ static void check_finds_every_damage(void **state)
         damage *harm;
     } damages[] = {
 #define ROW(name) {#name, name}
-        ROW(put_a_key_into_two_slots), ROW(forget_a_key), ROW(point_a_key_at_a_strange_slot), ROW(leave_the_range_of_keys),
-        ROW(pin_an_empty_slot), ROW(empty_a_held_slot), ROW(invent_a_state), ROW(call_a_loading_slot_ready), ROW(lose_a_read),
-        ROW(leave_a_failure_on_a_ready_slot), ROW(keep_a_failed_orphan), ROW(have_too_few_slots), ROW(lose_a_pin),
-        ROW(miscount_pins), ROW(miscount_orphans), ROW(miscount_reads), ROW(miscount_ready_slots),
-        ROW(put_a_used_slot_on_the_free_list), ROW(lose_free_slots), ROW(break_a_list_forwards), ROW(break_a_list_backwards),
-        ROW(lose_the_youngest), ROW(miscount_a_layer), ROW(swap_two_layers), ROW(unsort_a_list), ROW(live_in_the_future),
+        ROW(put_a_key_into_two_slots),
+        ROW(forget_a_key),
+        ROW(point_a_key_at_a_strange_slot),
+        ROW(leave_the_range_of_keys),
+        ROW(pin_an_empty_slot),
+        ROW(empty_a_held_slot),
+        ROW(invent_a_state),
+        ROW(call_a_loading_slot_ready),
+        ROW(lose_a_read),
+        ROW(leave_a_failure_on_a_ready_slot),
+        ROW(keep_a_failed_orphan),
+        ROW(have_too_few_slots),
+        ROW(lose_a_pin),
+        ROW(miscount_pins),
+        ROW(miscount_orphans),
+        ROW(miscount_reads),
+        ROW(miscount_ready_slots),
+        ROW(put_a_used_slot_on_the_free_list),
+        ROW(lose_free_slots),
+        ROW(break_a_list_forwards),
+        ROW(break_a_list_backwards),
+        ROW(lose_the_youngest),
+        ROW(miscount_a_layer),
+        ROW(swap_two_layers),
+        ROW(unsort_a_list),
+        ROW(live_in_the_future),
     };
     assert_false(check_aborts(do_no_harm));
     for (size_t i = 0; i < ARRAY_COUNT(damages); i++)

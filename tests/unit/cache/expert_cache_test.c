@@ -1,6 +1,7 @@
 /*
- * expert_cache_test.c - one test for each arrow of the header's diagram, for each invariant, and for each rule of the policy and of the
- * hand-out; then a comparison with a small reference over random visits, and a torture with failing, late and abandoned reads.
+ * expert_cache_test.c - one test for each arrow of the header's diagram, for each invariant, and for each rule of the
+ * policy and of the hand-out; then a comparison with a small reference over random visits, and a torture with failing,
+ * late and abandoned reads.
  */
 #include "cache/expert_cache.h"
 
@@ -78,7 +79,8 @@ static void a_failed_read_empties_the_slot_and_is_told_once(void **state)
     assert_non_null(strstr(error.text, offset_text));
     assert_non_null(strstr(error.text, w.set.names[part->file_idx]));
     assert_int_equal(error.os_errno, EIO);
-    assert_int_equal(storage_sim_pending_count(w.reads), 3); /* its third part was awaited, the last record's were not */
+    /* its third part was awaited, the last record's were not */
+    assert_int_equal(storage_sim_pending_count(w.reads), 3);
     assert_int_equal(world_next(&w, &set), 1);
     assert_int_equal(set.handed_out_count, set.count);
     assert_int_equal(stats_of(&w).ready_count, 2);
@@ -97,7 +99,8 @@ static void an_idle_record_is_evicted_when_room_is_needed(void **state)
     world_visit(&w, 0, LIST(2));
     assert_int_equal(stats_of(&w).evictions, 1);
     assert_int_equal(stats_of(&w).ready_count, 2);
-    assert_int_equal(world_visit(&w, 0, LIST(0)), 1); /* 1 was the older one: the first named counts as the most recent */
+    /* 1 was the older one: the first named counts as the most recent */
+    assert_int_equal(world_visit(&w, 0, LIST(0)), 1);
     assert_int_equal(world_visit(&w, 0, LIST(1)), 0);
     world_close(&w);
 }
@@ -152,7 +155,8 @@ static void acquire_pins_all_or_nothing(void **state)
     world_acquire(&w, &a, 0, LIST(0, 1, 2));
     world_acquire(&w, &b, 0, LIST(9));
     memset(&refused, 0x5a, sizeof refused);
-    assert_int_equal(expert_cache_acquire(w.cache, 0, LIST(9, 3, 4), &refused, &error), LEAT_INTERNAL); /* one slot is left */
+    /* one slot is left */
+    assert_int_equal(expert_cache_acquire(w.cache, 0, LIST(9, 3, 4), &refused, &error), LEAT_INTERNAL);
     assert_non_null(strstr(error.text, "layer 0 needs 2 more slots"));
     assert_int_equal(refused.count, 0x5a5a5a5a); /* outputs only on success */
     expert_cache_check(w.cache);
@@ -326,8 +330,9 @@ static void gets_along_with_a_queue_shorter_than_a_set(void **state)
     (void)state;
     for (uint32_t depth = 1; depth < 8; depth++) {
         expert_world w;
-        world_open(&w, &(world_shape){2, 16, 8, 8, 3, 700},
-                   &(storage_sim_config){.seed = depth, .queue_depth = depth, .latency_ns_min = 1, .latency_ns_max = 1000});
+        world_open(
+            &w, &(world_shape){2, 16, 8, 8, 3, 700},
+            &(storage_sim_config){.seed = depth, .queue_depth = depth, .latency_ns_min = 1, .latency_ns_max = 1000});
         world_visit(&w, 0, LIST(0, 1, 2, 3, 4, 5, 6, 7));
         assert_int_equal(world_visit(&w, 0, LIST(7, 8, 1, 9, 2)), 1 + 4 + 16);
         storage_sim_fail_nth(w.reads, 4);
@@ -441,8 +446,11 @@ static void a_full_layer_whose_records_are_held_takes_from_another(void **state)
 static void takes_the_memory_that_the_planner_was_told(void **state)
 {
     (void)state;
-    static const world_shape shapes[] = {
-        {2, 32, 40, 4, 3, 20000}, {24, 64, 300, 8, 9, 3000}, {1, 4, 2, 2, 1, 400000}, {3, 200, 500, 8, 0, 1500}, {2, 4, 100, 2, 12, 300}};
+    static const world_shape shapes[] = {{2, 32, 40, 4, 3, 20000},
+                                         {24, 64, 300, 8, 9, 3000},
+                                         {1, 4, 2, 2, 1, 400000},
+                                         {3, 200, 500, 8, 0, 1500},
+                                         {2, 4, 100, 2, 12, 300}};
     for (size_t i = 0; i < ARRAY_COUNT(shapes); i++) {
         expert_world w;
         world_open(&w, &shapes[i], &prompt_disk);
@@ -459,13 +467,15 @@ static void takes_the_memory_that_the_planner_was_told(void **state)
 static void a_slot_holds_every_record_with_aligned_parts(void **state)
 {
     (void)state;
-    const file files[] = {{.is_direct = true, .offset_align = 4096, .memory_align = 512}, {.offset_align = 1, .memory_align = 1}};
+    const file files[] = {{.is_direct = true, .offset_align = 4096, .memory_align = 512},
+                          {.offset_align = 1, .memory_align = 1}};
     const char *const names[] = {"a", "b"};
     const file_set set = {files, names, 2};
     const extent small[] = {{0, 0, 1}};
     const extent large[] = {{0, 4095, 2}, {1, 7, 3}, {0, 0, 4096}, {1, 0, 100}}; /* 8192, 3 -> 512, 4096, 100 */
     const expert_record records[] = {{small, 1}, {large, 4}};
-    expert_cache_config config = {.layer_count = 1, .expert_count = 2, .records = records, .slot_count = 3, .set_max = 1};
+    expert_cache_config config = {
+        .layer_count = 1, .expert_count = 2, .records = records, .slot_count = 3, .set_max = 1};
     assert_int_equal(expert_cache_slot_bytes(&config, &set), 16384);
     config.expert_count = 1;
     assert_int_equal(expert_cache_slot_bytes(&config, &set), 4096);
@@ -473,7 +483,8 @@ static void a_slot_holds_every_record_with_aligned_parts(void **state)
     assert_int_equal(expert_cache_slot_bytes(&config, &set), 0);
     const extent buffered[] = {{0, 7, 65}, {0, 3, 1}};
     const expert_record buffered_record = {buffered, 2};
-    config = (expert_cache_config){.layer_count = 1, .expert_count = 1, .records = &buffered_record, .slot_count = 3, .set_max = 1};
+    config = (expert_cache_config){
+        .layer_count = 1, .expert_count = 1, .records = &buffered_record, .slot_count = 3, .set_max = 1};
     assert_int_equal(expert_cache_slot_bytes(&config, &(file_set){files + 1, names + 1, 1}), 192); /* cache lines */
     const extent absurd[] = {{0, 1, UINT64_MAX / 2}, {0, 1, UINT64_MAX / 2}, {0, 1, UINT64_MAX / 2}};
     const expert_record absurd_record = {absurd, 3};
@@ -544,7 +555,7 @@ static uint32_t count_layer(const reference *r, uint32_t layer)
     return count;
 }
 
-/* rule 0: a free slot; 1: its own oldest, if it has its share; 2: the oldest of a layer beyond its share; 3: the oldest */
+/* Rule 0: a free slot; 1: its own oldest, if it has its share; 2: the oldest of layers beyond theirs; 3: the oldest. */
 static bool is_candidate(const reference *r, uint32_t i, int rule, uint32_t layer)
 {
     if (rule == 0 || !r->slots[i].used) return rule == 0 && !r->slots[i].used;
@@ -558,7 +569,8 @@ static uint32_t reference_room(const reference *r, uint32_t layer)
     for (int rule = 0; rule < 4; rule++) {
         uint32_t best = UINT32_MAX;
         for (uint32_t i = 0; i < r->slot_count; i++)
-            if (is_candidate(r, i, rule, layer) && (best == UINT32_MAX || r->slots[i].stamp < r->slots[best].stamp)) best = i;
+            if (is_candidate(r, i, rule, layer) && (best == UINT32_MAX || r->slots[i].stamp < r->slots[best].stamp))
+                best = i;
         if (best != UINT32_MAX) return best;
     }
     return UINT32_MAX;
@@ -675,8 +687,8 @@ static void equals_a_reference_over_random_visits(void **state)
 
 /* ---- torture ---- */
 
-/* Reads fail, arrive in any order, and are abandoned at any moment, with up to three sets held and a queue that is always too short.
- * What is handed out is right, what fails is told, and nothing is lost. */
+/* Reads fail, arrive in any order, and are abandoned at any moment, with up to three sets held and a queue that is
+ * always too short. What is handed out is right, what fails is told, and nothing is lost. */
 static void survives_failing_late_and_abandoned_reads(void **state)
 {
     (void)state;
@@ -690,14 +702,17 @@ static void survives_failing_late_and_abandoned_reads(void **state)
         prng_init(&dice, seed);
         memset(sets, 0, sizeof sets);
         world_open(&w, &(world_shape){3, 12, 5 + (uint32_t)seed, 5, 0, 200},
-                   &(storage_sim_config){.seed = seed, .queue_depth = 1 + (uint32_t)seed * 2 % 11, .latency_ns_max = 1000000,
+                   &(storage_sim_config){.seed = seed,
+                                         .queue_depth = 1 + (uint32_t)seed * 2 % 11,
+                                         .latency_ns_max = 1000000,
                                          .failures_per_1000 = 60});
         for (int i = 0; i < 3000; i++) {
             expert_set *set = &sets[prng_below(&dice, HELD_MAX)];
             if (set->count == 0) {
                 uint32_t experts[5], count = 1 + (uint32_t)prng_below(&dice, 5);
                 draw_experts(&dice, 12, experts, count);
-                leat_status status = expert_cache_acquire(w.cache, (uint32_t)prng_below(&dice, 3), experts, count, set, &error);
+                leat_status status =
+                    expert_cache_acquire(w.cache, (uint32_t)prng_below(&dice, 3), experts, count, set, &error);
                 assert_true(status == LEAT_OK || status == LEAT_INTERNAL);
                 refused_count += status != LEAT_OK;
             } else if (set->handed_out_count == set->count || prng_below(&dice, 6) == 0) {

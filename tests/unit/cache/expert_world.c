@@ -47,8 +47,11 @@ void world_open(expert_world *w, const world_shape *shape, const storage_sim_con
         for (uint64_t i = 0; i < file_bytes[f]; i++) w->contents[f][i] = (uint8_t)hash_u64(i + ((uint64_t)f << 40));
     }
     w->set = (file_set){w->files, file_names, WORLD_FILE_COUNT};
-    w->config = (expert_cache_config){.layer_count = shape->layer_count, .expert_count = shape->expert_count,
-                                      .records = w->records, .slot_count = shape->slot_count, .set_max = shape->set_max};
+    w->config = (expert_cache_config){.layer_count = shape->layer_count,
+                                      .expert_count = shape->expert_count,
+                                      .records = w->records,
+                                      .slot_count = shape->slot_count,
+                                      .set_max = shape->set_max};
     leat_error error;
     assert_int_equal(mem_open(0, &w->ledger, &error), LEAT_OK);
     w->reads = storage_sim_open(&w->set, (const uint8_t *const *)w->contents, sim);

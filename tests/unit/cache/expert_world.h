@@ -1,6 +1,7 @@
 /*
- * expert_world.h - what the tests of the expert cache share: layers of experts whose parts lie unaligned in two files in memory, one of
- * them read as if it were direct, a simulated storage over them, and a comparison of what is handed out with what is in the files.
+ * expert_world.h - what the tests of the expert cache share: layers of experts whose parts lie unaligned in two files
+ * in memory, one of them read as if it were direct, a simulated storage over them, and a comparison of what is handed
+ * out with what is in the files.
  */
 #ifndef UNIT_CACHE_EXPERT_WORLD_H
 #define UNIT_CACHE_EXPERT_WORLD_H

@@ -17,7 +17,8 @@ static const file files[] = {
 static const char *const names[] = {"a", "b", "c", "d"};
 static const file_set set = {files, names, 4};
 
-static void check_window(uint32_t file_idx, uint64_t offset, uint64_t bytes, uint64_t window_bytes, uint64_t payload_offset)
+static void check_window(uint32_t file_idx, uint64_t offset, uint64_t bytes, uint64_t window_bytes,
+                         uint64_t payload_offset)
 {
     extent what = {file_idx, offset, bytes};
     assert_int_equal(storage_window_bytes(&set, &what), window_bytes);

@@ -103,7 +103,8 @@ static void check_extent(fixture *f, storage *s, uint32_t file_idx, uint64_t off
 {
     static uint64_t tag = 1;
     extent what = {file_idx, offset, bytes};
-    uint64_t window_bytes = storage_window_bytes(&f->set, &what), payload_offset = storage_payload_offset(&f->set, &what);
+    uint64_t window_bytes = storage_window_bytes(&f->set, &what);
+    uint64_t payload_offset = storage_payload_offset(&f->set, &what);
     assert_true(window_bytes + 64 <= BUFFER_BYTES);
     memset(f->buffer, GUARD, window_bytes + 64);
     s->ops->submit(s, &(read_request){what, f->buffer, ++tag});
@@ -236,7 +237,8 @@ static void reaps_only_tags_of_the_range(void **state)
     storage *s = open_storage(&f, 2, 8);
     read_result result;
     assert_false(s->ops->reap(s, 0, UINT64_MAX, &result));
-    for (uint64_t tag = 10; tag < 16; tag++) s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag});
+    for (uint64_t tag = 10; tag < 16; tag++)
+        s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag});
     assert_false(s->ops->reap(s, 0, 10, &result));
     assert_false(s->ops->reap(s, 16, UINT64_MAX, &result));
     assert_true(s->ops->reap(s, 14, 15, &result));
@@ -290,7 +292,10 @@ typedef struct user {
     uint8_t seen[READS_PER_USER];
 } user;
 
-static extent user_extent(uint64_t tag) { return (extent){0, hash_u64(tag) % (LONG_BYTES - 6000), 1 + hash_u64(tag * 7) % 6000}; }
+static extent user_extent(uint64_t tag)
+{
+    return (extent){0, hash_u64(tag) % (LONG_BYTES - 6000), 1 + hash_u64(tag * 7) % 6000};
+}
 
 static bool reap_and_compare(user *u, uint8_t *const *buffers)
 {
@@ -357,7 +362,7 @@ static void serves_several_users_at_once(void **state)
     close_fixture(&f);
 }
 
-/* Two threads wait at the same time, each for a tag of its own; the first read to finish is the other's half of the time. */
+/* Two threads wait at the same time, each for a tag of its own; half of the time the other's read finishes first. */
 typedef struct waiter {
     storage *s;
     pthread_barrier_t *start;
@@ -387,7 +392,8 @@ static void wakes_the_one_whose_read_is_done(void **state)
         pthread_t thread;
         read_result result;
         assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
-        for (uint64_t tag = 1; tag <= 2; tag++) s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag});
+        for (uint64_t tag = 1; tag <= 2; tag++)
+            s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag});
         pthread_barrier_wait(&start);
         assert_true(s->ops->reap(s, 2, 3, &result));
         pthread_join(thread, NULL);
@@ -418,7 +424,8 @@ static void counts_what_it_did(void **state)
     assert_int_equal(stats.read_count, 20);
     assert_int_equal(stats.payload_bytes, 20 * 5000);
     assert_int_equal(stats.window_bytes, window_bytes);
-    assert_true(stats.read_ns > 0 && stats.read_ns <= stats.busy_ns); /* one at a time: busy includes the wait for a reader */
+    /* one at a time: busy includes the wait for a reader */
+    assert_true(stats.read_ns > 0 && stats.read_ns <= stats.busy_ns);
     assert_true(stats.busy_ns <= wall_ns);
     usleep(2000);
     assert_int_equal(s->ops->stats(s).busy_ns, stats.busy_ns); /* idle time is not busy */
@@ -467,7 +474,8 @@ static void takes_its_memory_from_the_ledger_or_fails_cleanly(void **state)
         assert_int_equal(mem_pool_usage(f.ledger, MEM_IO).current_bytes, 0);
     }
     assert_true(nth > 2);
-    assert_true(mem_pool_usage(f.ledger, MEM_IO).current_bytes >= 3 * 128 * 1024 + 8 * sizeof(leat_error)); /* stacks, entries */
+    /* stacks, entries */
+    assert_true(mem_pool_usage(f.ledger, MEM_IO).current_bytes >= 3 * 128 * 1024 + 8 * sizeof(leat_error));
     mem_fail_nth(f.ledger, 1);
     for (uint64_t offset = 0; offset < 1000; offset += 10) check_extent(&f, s, 0, offset, 3000); /* allocates nothing */
     mem_fail_nth(f.ledger, 0);
