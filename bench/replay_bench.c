@@ -56,7 +56,7 @@ static void read_ids(json *parser, trace *t)
     uint32_t *ids = t->ids + t->list_count * EXPERT_SET_MAX, count = 0;
     for (;;) {
         json_token token = next_token(parser);
-        uint64_t id;
+        uint64_t id = 0;
         if (token.kind == JSON_ARRAY_END) break;
         if (token.kind != JSON_NUMBER || !json_to_u64(&token, &id) || id > 65535 || count == EXPERT_SET_MAX)
             die("trace", "a list of expert ids was expected");
