@@ -1,13 +1,16 @@
 /*
  * checkpoint.c - opens a checkpoint's folder: configuration, weight files, their headers.
  *
- * Which weight files there are is said by the index file, or by their names when there is no index. What is in them is said by their own headers
- * alone: an index that disagrees is stale, which is common among converted checkpoints, and gives a warning. Names from the index
- * are checked before anything is opened, and every file is opened beneath the root, so that neither a name nor a link leads outside.
+ * Which weight files there are is said by the index file, or by their names when there is no index. What is in them is
+ * said by their own headers alone: an index that disagrees is stale, which is common among converted checkpoints, and
+ * gives a warning. Names from the index are checked before anything is opened, and every file is opened beneath the
+ * root, so that neither a name nor a link leads outside.
  *
- * Order of opening: path -> config.json -> names of the weight files -> their headers -> the index compared with the headers.
+ * Order of opening: path -> config.json -> names of the weight files -> their headers -> the index compared with the
+ * headers.
  *
- * Threads: opened and closed by one thread; after that the functions that take a const checkpoint may be called from any thread.
+ * Threads: opened and closed by one thread; after that the functions that take a const checkpoint may be called from
+ * any thread.
  */
 #include "exec/checkpoint.h"
 
@@ -58,7 +61,8 @@ static bool name_exists(const checkpoint *c, const char *name)
     return fstatat(c->folder_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-static leat_status open_below_root(const checkpoint *c, const char *name, file_mode mode, file *out_file, leat_error *error)
+static leat_status open_below_root(const checkpoint *c, const char *name, file_mode mode, file *out_file,
+                                   leat_error *error)
 {
     char path[PATH_BYTES];
     join_below_root(c, name, path);
@@ -103,8 +107,8 @@ static bool is_shard_name(const char *text, size_t length)
     if (length <= suffix_length || length > NAME_BYTES_MAX || text[0] == '.') return false;
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
-        bool is_allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-                          c == '-';
+        bool is_allowed = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+                          c == '_' || c == '-';
         if (!is_allowed) return false;
     }
     return memcmp(text + length - suffix_length, shard_suffix, suffix_length) == 0;
@@ -141,8 +145,8 @@ static leat_status add_shard(checkpoint *c, const char *name, leat_error *error)
     }
     if ((c->file_count & (c->file_count - 1)) == 0) { /* full at powers of two */
         uint64_t capacity = c->file_count == 0 ? 1 : (uint64_t)c->file_count * 2;
-        TRY(mem_resize(c->ledger, MEM_META, (void **)&c->file_names, capacity, sizeof *c->file_names, "names of weight files",
-                       error));
+        TRY(mem_resize(c->ledger, MEM_META, (void **)&c->file_names, capacity, sizeof *c->file_names,
+                       "names of weight files", error));
     }
     char *copy = NULL;
     TRY(mem_alloc(c->ledger, MEM_META, strlen(name) + 1, 1, 0, "name of a weight file", (void **)&copy, error));
@@ -160,7 +164,8 @@ static leat_status walk_weight_map(json *parser, index_visitor *visit, void *use
 {
     json_token token;
     TRY(json_next(parser, &token, error));
-    if (token.kind != JSON_OBJECT_BEGIN) return json_fail_at(parser, token.offset, error, "weight_map is not an object");
+    if (token.kind != JSON_OBJECT_BEGIN)
+        return json_fail_at(parser, token.offset, error, "weight_map is not an object");
     for (;;) {
         char tensor_name[TENSOR_NAME_BYTES_MAX + 1], shard_name[NAME_BYTES_MAX + 1];
         TRY(json_next(parser, &token, error));
@@ -179,8 +184,9 @@ static leat_status walk_weight_map(json *parser, index_visitor *visit, void *use
         }
         if (!is_shard_name(token.text, token.text_bytes)) {
             return json_fail_at(parser, token.offset, error,
-                                "tensor %.*s lies in '%.*s', which is not the plain name of a safetensors file", SHOWN_BYTES_MAX,
-                                tensor_name, (int)min_u64(token.text_bytes, SHOWN_BYTES_MAX), token.text);
+                                "tensor %.*s lies in '%.*s', which is not the plain name of a safetensors file",
+                                SHOWN_BYTES_MAX, tensor_name, (int)min_u64(token.text_bytes, SHOWN_BYTES_MAX),
+                                token.text);
         }
         memcpy(shard_name, token.text, token.text_bytes);
         shard_name[token.text_bytes] = 0;
@@ -188,7 +194,8 @@ static leat_status walk_weight_map(json *parser, index_visitor *visit, void *use
     }
 }
 
-/* Visits every entry of weight_map in the file's order. Everything else in the file (metadata.total_size) is only advisory. */
+/* Visits every entry of weight_map in the file's order. Everything else in the file (metadata.total_size) is only
+ * advisory. */
 static leat_status walk_index(const checkpoint *c, const char *text, uint64_t bytes, index_visitor *visit, void *user,
                               leat_error *error)
 {
@@ -236,7 +243,8 @@ static bool ends_with(const char *text, const char *suffix)
 
 static leat_status fail_without_weights(bool has_gguf, bool has_pickle, leat_error *error)
 {
-    leat_status status = FAIL(error, MODEL, "no weights: the folder has neither %s nor model*%s", index_name, shard_suffix);
+    leat_status status =
+        FAIL(error, MODEL, "no weights: the folder has neither %s nor model*%s", index_name, shard_suffix);
     if (has_gguf) {
         status_hint(error, "GGUF files are not supported yet; use the model's safetensors or MLX version");
     } else if (has_pickle) {
@@ -261,7 +269,8 @@ static leat_status list_shards(checkpoint *c, leat_error *error)
         const char *name = entry->d_name;
         has_gguf |= ends_with(name, ".gguf");
         has_pickle |= ends_with(name, ".bin") || ends_with(name, ".pt") || ends_with(name, ".pth");
-        if (strncmp(name, "model", strlen("model")) == 0 && is_shard_name(name, strlen(name))) status = add_shard(c, name, error);
+        if (strncmp(name, "model", strlen("model")) == 0 && is_shard_name(name, strlen(name)))
+            status = add_shard(c, name, error);
     }
     closedir(listing);
     if (status == LEAT_OK && c->file_count == 0) status = fail_without_weights(has_gguf, has_pickle, error);
@@ -346,12 +355,13 @@ static leat_status compare_index(checkpoint *c, const char *text, uint64_t bytes
 
     unsigned long long difference_count = d.misplaced_count + unlisted_count;
     if (d.misplaced_count > 0) {
-        checkpoint_warn(c, "%s lists %.*s in %s, which does not hold it; the shards' headers win (%llu difference%s)", index_name,
-                        SHOWN_BYTES_MAX, d.tensor_name, d.shard_name, difference_count, difference_count == 1 ? "" : "s");
-    } else if (unlisted) {
-        checkpoint_warn(c, "%s does not list %.*s, which is in %s; the shards' headers win (%llu difference%s)", index_name,
-                        SHOWN_BYTES_MAX, unlisted->name, c->file_names[unlisted->file_idx], difference_count,
+        checkpoint_warn(c, "%s lists %.*s in %s, which does not hold it; the shards' headers win (%llu difference%s)",
+                        index_name, SHOWN_BYTES_MAX, d.tensor_name, d.shard_name, difference_count,
                         difference_count == 1 ? "" : "s");
+    } else if (unlisted) {
+        checkpoint_warn(c, "%s does not list %.*s, which is in %s; the shards' headers win (%llu difference%s)",
+                        index_name, SHOWN_BYTES_MAX, unlisted->name, c->file_names[unlisted->file_idx],
+                        difference_count, difference_count == 1 ? "" : "s");
     }
     return LEAT_OK;
 }
@@ -404,10 +414,12 @@ static leat_status open_folder(checkpoint *c, const model_path *where, leat_erro
 
     c->root_fd = open(where->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     /* folder_fd serves to list names and to read links. What they name is opened beneath root_fd. */
-    if (c->root_fd >= 0) c->folder_fd = openat(c->root_fd, where->below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (c->root_fd >= 0)
+        c->folder_fd = openat(c->root_fd, where->below, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (c->root_fd >= 0 && c->folder_fd >= 0) return LEAT_OK;
     int os_errno = errno;
-    if (os_errno == EACCES || os_errno == EPERM) return FAIL_OS(error, PERMISSION, os_errno, "%s: may not be opened", path);
+    if (os_errno == EACCES || os_errno == EPERM)
+        return FAIL_OS(error, PERMISSION, os_errno, "%s: may not be opened", path);
     return FAIL_OS(error, MODEL, os_errno, "%s: the folder cannot be opened", path);
 }
 

@@ -1,8 +1,9 @@
 /*
  * model_path.c - what the user typed becomes a folder.
  *
- * A path that exists wins over a repository of the same name. Otherwise ORG/REPO[@REV] is looked up in the Hugging Face cache, whose layout
- * docs/formats/huggingface-cache.md describes. Nothing is ever downloaded, and no weight file is opened here.
+ * A path that exists wins over a repository of the same name. Otherwise ORG/REPO[@REV] is looked up in the Hugging Face
+ * cache, whose layout docs/formats/huggingface-cache.md describes. Nothing is ever downloaded, and no weight file is
+ * opened here.
  *
  * Threads: any thread, as long as nobody changes the environment meanwhile.
  */
@@ -46,10 +47,12 @@ static bool ends_with(const char *text, const char *suffix)
 
 static bool is_name_byte(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
 }
 
-/* One component: no leading dot or dash (so neither "." nor ".." nor an option), and no "--", which the cache uses for '/'. */
+/* One component: no leading dot or dash (so neither "." nor ".." nor an option), and no "--", which the cache uses for
+ * '/'. */
 static bool is_repo_part(const char *text, size_t length)
 {
     if (length == 0 || length > REPO_PART_BYTES_MAX || text[0] == '.' || text[0] == '-') return false;
@@ -121,7 +124,8 @@ static leat_status fail_for_errno(const char *path, int os_errno, leat_error *er
 
 /* ---- paths that exist ---- */
 
-/* The resolved folder. A snapshot of the Hugging Face cache keeps its files as links to ../../blobs, so there the repository's folder is the root. */
+/* The resolved folder. A snapshot of the Hugging Face cache keeps its files as links to ../../blobs, so there the
+ * repository's folder is the root. */
 static leat_status use_folder(const char *folder, model_path *out_path, leat_error *error)
 {
     model_path found = {.below = "."};
@@ -131,7 +135,8 @@ static leat_status use_folder(const char *folder, model_path *out_path, leat_err
     if (commit && commit > found.root && is_commit(commit + 1)) {
         static const char snapshots[] = "/snapshots";
         size_t above = (size_t)(commit - found.root);
-        if (above > sizeof snapshots - 1 && memcmp(commit - (sizeof snapshots - 1), snapshots, sizeof snapshots - 1) == 0) {
+        if (above > sizeof snapshots - 1 &&
+            memcmp(commit - (sizeof snapshots - 1), snapshots, sizeof snapshots - 1) == 0) {
             char *repo_end = commit - (sizeof snapshots - 1);
             char *repo = memrchr(found.root, '/', (size_t)(repo_end - found.root));
             if (repo && strncmp(repo + 1, "models--", strlen("models--")) == 0) {
@@ -148,15 +153,19 @@ static leat_status refuse_format(const char *given, leat_error *error)
 {
     static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
     if (ends_with(given, ".gguf")) {
-        leat_status status = FAIL(error, MODEL, "%s: GGUF files are not supported yet; only folders with safetensors files are", given);
+        leat_status status =
+            FAIL(error, MODEL, "%s: GGUF files are not supported yet; only folders with safetensors files are", given);
         status_hint(error, "use the model's safetensors or MLX version");
         return status;
     }
     for (size_t i = 0; i < sizeof pickles / sizeof pickles[0]; i++) {
         if (!ends_with(given, pickles[i])) continue;
-        leat_status status = FAIL(error, MODEL, "%s: PyTorch pickle files can run code and are never opened; only safetensors files are supported",
-             given);
-        status_hint(error, "use the model's safetensors version, or convert it with save_pretrained(.., safe_serialization=True)");
+        leat_status status = FAIL(
+            error, MODEL,
+            "%s: PyTorch pickle files can run code and are never opened; only safetensors files are supported", given);
+        status_hint(
+            error,
+            "use the model's safetensors version, or convert it with save_pretrained(.., safe_serialization=True)");
         return status;
     }
     leat_status status = FAIL(error, MODEL, "%s: neither a folder nor a *.safetensors file", given);
@@ -227,8 +236,8 @@ static leat_status fail_absent(const repo_name *repo, const char *cache, leat_er
 {
     leat_status status =
         repo->has_revision
-            ? FAIL(error, MODEL, "%s/%s@%s: no such folder, and no such revision in the Hugging Face cache (%s)", repo->org,
-                   repo->name, repo->revision, cache)
+            ? FAIL(error, MODEL, "%s/%s@%s: no such folder, and no such revision in the Hugging Face cache (%s)",
+                   repo->org, repo->name, repo->revision, cache)
             : FAIL(error, MODEL, "%s/%s: no such file or folder, and not in the Hugging Face cache (%s)", repo->org,
                    repo->name, cache);
     hint_download(repo, error);
@@ -251,7 +260,8 @@ static DIR *open_listing(int folder_fd, const char *name)
     return listing;
 }
 
-/* Whether blobs/ holds the beginning of a file whose whole is not there. A finished file may leave an older attempt behind: that is none. */
+/* Whether blobs/ holds the beginning of a file whose whole is not there. A finished file may leave an older attempt
+ * behind: that is none. */
 static bool has_partial_blob(int repo_fd)
 {
     DIR *blobs = open_listing(repo_fd, "blobs");
@@ -260,7 +270,8 @@ static bool has_partial_blob(int repo_fd)
     for (const struct dirent *entry; !is_found && (entry = readdir(blobs));) {
         if (!ends_with(entry->d_name, ".incomplete")) continue;
         char whole[sizeof entry->d_name];
-        snprintf(whole, sizeof whole, "%.*s", (int)strcspn(entry->d_name, "."), entry->d_name); /* HASH[.ATTEMPT].incomplete */
+        /* HASH[.ATTEMPT].incomplete */
+        snprintf(whole, sizeof whole, "%.*s", (int)strcspn(entry->d_name, "."), entry->d_name);
         struct stat info;
         is_found = fstatat(dirfd(blobs), whole, &info, AT_SYMLINK_NOFOLLOW) != 0;
     }
@@ -278,7 +289,8 @@ static unsigned long parse_shard_total(const char *name)
     return strcmp(end, ".safetensors") == 0 ? total : 0;
 }
 
-/* Links appear in a snapshot one by one as files are finished. Whole here means: config.json and, judged by the names alone, every shard. */
+/* Links appear in a snapshot one by one as files are finished. Whole here means: config.json and, judged by the names
+ * alone, every shard. */
 static bool is_snapshot_whole(int repo_fd, const char *snapshot)
 {
     DIR *listing = open_listing(repo_fd, snapshot);
@@ -318,8 +330,9 @@ static leat_status read_ref(int repo_fd, const repo_name *repo, char out_commit[
 
     text[strcspn(text, " \t\r\n")] = 0;
     if (!is_commit(text)) {
-        status = FAIL(error, MODEL, "%s/%s: %s in the Hugging Face cache does not hold a commit of 40 hexadecimal digits", repo->org,
-             repo->name, name);
+        status =
+            FAIL(error, MODEL, "%s/%s: %s in the Hugging Face cache does not hold a commit of 40 hexadecimal digits",
+                 repo->org, repo->name, name);
         hint_download(repo, error);
         return status;
     }
@@ -347,7 +360,8 @@ static leat_status find_snapshot(const repo_name *repo, const char *cache, const
     struct stat info;
     if (fstatat(repo_fd, below, &info, AT_SYMLINK_NOFOLLOW) != 0) {
         if (errno != ENOENT && errno != ENOTDIR) return fail_for_errno(below, errno, error);
-        /* A reference is written first, so its snapshot must follow; a commit that the user names may never have been asked for. */
+        /* A reference is written first, so its snapshot must follow; a commit that the user names may never have been
+         * asked for. */
         bool was_asked_for = !is_commit(repo->revision) || has_partial_blob(repo_fd);
         return was_asked_for ? fail_unfinished(repo, root, error) : fail_absent(repo, cache, error);
     }
@@ -396,14 +410,17 @@ leat_status model_path_resolve(const char *given, model_path *out_path, leat_err
     bool looks_like_file = ends_with(given, ".safetensors") || ends_with(given, ".gguf");
     if (looks_like_file || !split_repo_name(given, &revision, &repo)) {
         leat_status status = FAIL(error, MODEL, "%s: no such file or folder", given);
-        status_hint(error, "give a folder that holds config.json and safetensors files, or ORG/REPO[@REV] of the Hugging Face cache");
+        status_hint(
+            error,
+            "give a folder that holds config.json and safetensors files, or ORG/REPO[@REV] of the Hugging Face cache");
         return status;
     }
     repo.has_revision = revision != NULL;
     if (!revision) revision = "main";
     if (!is_revision(revision)) {
-        return FAIL(error, MODEL, "%s: '%s' cannot be a revision (a branch, a tag or a commit of 40 hexadecimal digits)",
-                    given, revision);
+        return FAIL(error, MODEL,
+                    "%s: '%s' cannot be a revision (a branch, a tag or a commit of 40 hexadecimal digits)", given,
+                    revision);
     }
     snprintf(repo.revision, sizeof repo.revision, "%s", revision);
     return use_cached_repo(&repo, out_path, error);

@@ -1,12 +1,14 @@
 /*
  * sampler.c - the next token from a row of logits.
  *
- * A candidate is one 64-bit number, its rank: the logit's bits mapped so that a larger logit gives a smaller number, then the token's id.
- * Comparing two ranks is comparing (logit descending, id ascending), a total order: whichever algorithm selects or sorts, the
- * result is the same. Few candidates (greedy, top_k) are kept in a heap while the logits stream by; many are gathered and radix sorted.
+ * A candidate is one 64-bit number, its rank: the logit's bits mapped so that a larger logit gives a smaller number,
+ * then the token's id. Comparing two ranks is comparing (logit descending, id ascending), a total order: whichever
+ * algorithm selects or sorts, the result is the same. Few candidates (greedy, top_k) are kept in a heap while the
+ * logits stream by; many are gathered and radix sorted.
  *
- * Invariants: (1) between picks every recent_counts entry is 0. (2) With temperature > 0 a successful pick takes exactly one number from the
- * generator, however many candidates are left; a greedy pick takes none. (3) After open nothing is allocated.
+ * Invariants: (1) between picks every recent_counts entry is 0. (2) With temperature > 0 a successful pick takes
+ * exactly one number from the generator, however many candidates are left; a greedy pick takes none. (3) After open
+ * nothing is allocated.
  *
  * Threads: one thread at a time per sampler.
  */
@@ -21,8 +23,8 @@
 #include <stdbool.h>
 
 enum {
-    /* Up to here a heap is kept instead of sorting everything: nearly all logits are turned away by one comparison. Any value gives the same
-     * tokens. */
+    /* Up to here a heap is kept instead of sorting everything: nearly all logits are turned away by one comparison. Any
+     * value gives the same tokens. */
     HEAP_CANDIDATES_MAX = 1024,
     RADIX_BITS = 11,
     RADIX_BINS = 1 << RADIX_BITS,
@@ -104,7 +106,7 @@ static void sort_heap(uint64_t *heap, uint32_t count)
     }
 }
 
-/* Least significant digit first, on the logit's half only: each pass is stable and the candidates come in order of id. */
+/* Least significant digit first, on the logit's half only: each pass is stable and the candidates come by id. */
 static void sort_whole(sampler *s, uint32_t count)
 {
     uint64_t *from = s->ranks, *to = s->scratch;
@@ -138,7 +140,7 @@ static float penalise(const sampler_options *o, float logit, uint32_t occurrence
     return penalised > FLT_MAX ? FLT_MAX : penalised < -FLT_MAX ? -FLT_MAX : penalised;
 }
 
-/* Adds to the counts of the window's tokens, or clears them. Ids outside the vocabulary have no logit to be penalised. */
+/* Adds to the counts of the window's tokens, or clears them. Ids outside the vocabulary have no logit. */
 static void count_recent(sampler *s, const uint32_t *window, uint64_t window_count)
 {
     for (uint64_t i = 0; i < window_count; i++) {
@@ -160,11 +162,15 @@ static leat_status select_candidates(sampler *s, const float *logits, uint32_t *
 {
     uint64_t *ranks = s->ranks;
     uint32_t count = 0;
+    /* Once the heap is full: its worst logit. Ids ascend, so an equal logit that comes later is worse. */
+    float threshold = -INFINITY;
     for (uint32_t id = 0; id < s->vocab_count; id++) {
         float logit = logits[id];
-        if (isnan(logit) || logit == -INFINITY) continue;
+        uint32_t occurrences = s->recent_counts ? s->recent_counts[id] : 0;
+        if (!(logit > threshold) && occurrences == 0) continue; /* also NaN and -infinity */
+        if (!(logit > -INFINITY)) continue;
         if (logit == INFINITY) return FAIL(error, INTERNAL, "sampler: the logit of token %u is +infinity", id);
-        if (s->recent_counts && s->recent_counts[id] > 0) logit = penalise(&s->options, logit, s->recent_counts[id]);
+        if (occurrences > 0) logit = penalise(&s->options, logit, occurrences);
         uint64_t rank = rank_of(logit, id);
         if (s->is_sorted_whole) {
             ranks[count++] = rank;
@@ -175,6 +181,7 @@ static leat_status select_candidates(sampler *s, const float *logits, uint32_t *
             ranks[0] = rank;
             sift_down(ranks, count, 0);
         }
+        if (count == s->limit && !s->is_sorted_whole) threshold = logit_of(ranks[0]);
     }
     if (count == 0) return FAIL(error, INTERNAL, "sampler: none of the %u logits is a finite number", s->vocab_count);
     if (s->is_sorted_whole) {
@@ -207,7 +214,7 @@ static uint32_t draw(sampler *s, uint32_t count)
         float scaled = (logit_of(s->ranks[i]) - largest) / s->options.temperature; /* <= 0, perhaps -infinity */
         weights[i] = exact_expf(scaled > -104.0f ? scaled : -104.0f);              /* 0 from there on */
     }
-    /* Both filters keep a head of the sorted list: top_p by sum, min_p by the ratio to the largest weight, which is 1. */
+    /* Both filters keep a head of the sorted list: top_p by sum, min_p by the ratio to the largest, which is 1. */
     if (s->options.top_p < 1.0f) count = count_until_share(weights, count, s->options.top_p);
     while (count > 1 && weights[count - 1] < s->options.min_p) count--;
 
@@ -247,7 +254,8 @@ leat_status sampler_pick(sampler *s, const float *logits, const uint32_t *recent
 static leat_status check_range(const char *name, float value, float low, float high, leat_error *error)
 {
     if (value >= low && value <= high) return LEAT_OK;
-    return FAIL(error, USAGE, "%s is %g; it must lie between %g and %g", name, (double)value, (double)low, (double)high);
+    return FAIL(error, USAGE, "%s is %g; it must lie between %g and %g", name, (double)value, (double)low,
+                (double)high);
 }
 
 static leat_status check_options(const sampler_options *o, leat_error *error)
@@ -283,8 +291,9 @@ leat_status sampler_open(mem *ledger, const sampler_options *options, uint32_t v
     TRY_OR(failed, MEM_NEW(ledger, SCRATCH, s->is_sorted_whole ? vocab_count : s->limit, &s->ranks, error));
     if (s->is_sorted_whole) TRY_OR(failed, MEM_NEW(ledger, SCRATCH, vocab_count, &s->scratch, error));
     if (!is_greedy) TRY_OR(failed, MEM_NEW(ledger, SCRATCH, s->limit, &s->weights, error));
-    bool has_penalties = options->repeat_last > 0 && (options->repeat_penalty != 1.0f || options->presence_penalty != 0.0f ||
-                                                      options->frequency_penalty != 0.0f);
+    bool has_penalties =
+        options->repeat_last > 0 &&
+        (options->repeat_penalty != 1.0f || options->presence_penalty != 0.0f || options->frequency_penalty != 0.0f);
     if (has_penalties) TRY_OR(failed, MEM_NEW(ledger, SCRATCH, vocab_count, &s->recent_counts, error));
 
     *out_sampler = s;

@@ -1,14 +1,14 @@
 /*
  * verify.c - reads a checkpoint whole and says whether it can be trusted.
  *
- * Two questions. Is the content what was published? In a Hugging Face cache a file is a link whose target is named after the content: 64
- * hexadecimal digits are its SHA-256, 40 are the SHA-1 that git gives a blob (of "blob LENGTH", a NUL, then the content). Elsewhere there is
- * nothing to compare with. And does it hold numbers only? A NaN or an infinity in a float tensor, a scale or a zero offset spoils every
- * answer, however it came there.
+ * Two questions. Is the content what was published? In a Hugging Face cache a file is a link whose target is named
+ * after the content: 64 hexadecimal digits are its SHA-256, 40 are the SHA-1 that git gives a blob (of "blob LENGTH", a
+ * NUL, then the content). Elsewhere there is nothing to compare with. And does it hold numbers only? A NaN or an
+ * infinity in a float tensor, a scale or a zero offset spoils every answer, however it came there.
  *
- * One pass: a file is read in blocks, each block is hashed and scanned while it is in memory. Because a tensor may begin at any byte, an element
- * can straddle two blocks: the last bytes of a block are kept in front of the next one, and an element is looked at in the block in which
- * it ends.
+ * One pass: a file is read in blocks, each block is hashed and scanned while it is in memory. Because a tensor may
+ * begin at any byte, an element can straddle two blocks: the last bytes of a block are kept in front of the next one,
+ * and an element is looked at in the block in which it ends.
  *
  *   buffer:   [ CARRY_BYTES of the block before | BLOCK_BYTES of this one ]
  *
@@ -49,10 +49,20 @@ typedef struct verifier {
 
 /* ---- numbers that are none ---- */
 
-typedef enum scan_kind { SCAN_NOTHING, SCAN_F64, SCAN_F32, SCAN_F16, SCAN_BF16, SCAN_E8M0, SCAN_E4M3, SCAN_E5M2 } scan_kind;
+typedef enum scan_kind {
+    SCAN_NOTHING,
+    SCAN_F64,
+    SCAN_F32,
+    SCAN_F16,
+    SCAN_BF16,
+    SCAN_E8M0,
+    SCAN_E4M3,
+    SCAN_E5M2
+} scan_kind;
 
-/* MLX stores the scales of mxfp4 and mxfp8 as E8M0 and those of nvfp4 as E4M3, both as U8. Which one is seen from the shapes: nvfp4 has groups of 16
- * four-bit elements, so two 32-bit words share a scale; in mxfp4 four do, in mxfp8 eight. */
+/* MLX stores the scales of mxfp4 and mxfp8 as E8M0 and those of nvfp4 as E4M3, both as U8. Which one is seen from the
+ * shapes: nvfp4 has groups of 16 four-bit elements, so two 32-bit words share a scale; in mxfp4 four do, in mxfp8
+ * eight. */
 static scan_kind kind_of_byte_scales(const tensor_index *index, const tensor *scales, size_t stem_length)
 {
     char weight_name[TENSOR_NAME_BYTES_MAX + 16];
@@ -82,8 +92,8 @@ static scan_kind scan_kind_of(const tensor_index *index, const tensor *t)
     }
 }
 
-/* The first of `count` elements that is a NaN or an infinity, or `count`. In the binary formats those have all exponent bits set; E8M0 and E4M3 have
- * no infinity and one pattern (E4M3: of either sign) for NaN. `bytes` has any alignment. */
+/* The first of `count` elements that is a NaN or an infinity, or `count`. In the binary formats those have all exponent
+ * bits set; E8M0 and E4M3 have no infinity and one pattern (E4M3: of either sign) for NaN. `bytes` is not aligned. */
 #define DEFINE_FINDER(name, type, is_bad)                                     \
     static uint64_t name(const uint8_t *bytes, uint64_t count)                \
     {                                                                         \
@@ -122,7 +132,8 @@ static const struct {
     [SCAN_E5M2] = {1, find_bad_e5m2},
 };
 
-/* The elements of `t` that end inside the block [begin, end) of its file; block[0] is byte `begin`, and CARRY_BYTES before it are there. */
+/* The elements of `t` that end inside the block [begin, end) of its file; block[0] is byte `begin`, and CARRY_BYTES
+ * before it are there. */
 static leat_status scan_tensor(const verifier *v, const tensor *t, const uint8_t *block, uint64_t begin, uint64_t end,
                                leat_error *error)
 {
@@ -141,14 +152,15 @@ static leat_status scan_tensor(const verifier *v, const tensor *t, const uint8_t
     const uint8_t *element = block + start + bad * size;
     char digits[2 * 8 + 1];
     for (uint64_t i = 0; i < size; i++) snprintf(digits + 2 * i, 3, "%02x", element[size - 1 - i]);
-    return FAIL(error, MODEL, "%s: tensor %.*s holds a NaN or an infinity (%s 0x%s) at byte %llu of the file, element %llu",
+    return FAIL(error, MODEL,
+                "%s: tensor %.*s holds a NaN or an infinity (%s 0x%s) at byte %llu of the file, element %llu",
                 v->c->file_names[t->file_idx], SHOWN_BYTES_MAX, t->name, dtype_label(t->type), digits,
                 (unsigned long long)(t->offset + (first + bad) * size), (unsigned long long)(first + bad));
 }
 
 /* by_offset[*next..last) are the tensors of this file; *next moves past those that end in this block. */
-static leat_status scan_block(const verifier *v, const uint8_t *block, uint64_t begin, uint64_t end, uint64_t *next, uint64_t last,
-                              leat_error *error)
+static leat_status scan_block(const verifier *v, const uint8_t *block, uint64_t begin, uint64_t end, uint64_t *next,
+                              uint64_t last, leat_error *error)
 {
     while (*next < last && v->by_offset[*next]->offset < end) {
         const tensor *t = v->by_offset[*next];
@@ -216,13 +228,15 @@ static bool read_blob_name(int folder_fd, const char *name, char out_digits[SHA2
     return true;
 }
 
-static leat_status open_checksum(const verifier *v, const char *name, uint64_t file_bytes, checksum *out_sum, leat_error *error)
+static leat_status open_checksum(const verifier *v, const char *name, uint64_t file_bytes, checksum *out_sum,
+                                 leat_error *error)
 {
     checksum sum = {0};
     if (read_blob_name(v->c->folder_fd, name, sum.expected)) {
         bool is_git = strlen(sum.expected) == SHA1_DIGITS;
         char prefix[40];
-        int prefix_length = snprintf(prefix, sizeof prefix, "blob %llu", (unsigned long long)file_bytes) + 1; /* with its NUL */
+        int prefix_length =
+            snprintf(prefix, sizeof prefix, "blob %llu", (unsigned long long)file_bytes) + 1; /* with its NUL */
         sum.context = EVP_MD_CTX_new();
         if (!sum.context) return FAIL(error, NO_MEMORY, "%s: no memory for a checksum", name);
         if (EVP_DigestInit_ex(sum.context, is_git ? EVP_sha1() : EVP_sha256(), NULL) != 1 ||
@@ -241,7 +255,8 @@ static void close_checksum(checksum *sum)
     sum->context = NULL;
 }
 
-static leat_status add_to_checksum(checksum *sum, const uint8_t *bytes, uint64_t count, const char *name, leat_error *error)
+static leat_status add_to_checksum(checksum *sum, const uint8_t *bytes, uint64_t count, const char *name,
+                                   leat_error *error)
 {
     if (!sum->context || EVP_DigestUpdate(sum->context, bytes, count) == 1) return LEAT_OK;
     return FAIL(error, INTERNAL, "%s: the cryptographic library failed", name);
@@ -258,17 +273,18 @@ static leat_status compare_checksum(checksum *sum, const char *name, leat_error 
     char found[2 * EVP_MAX_MD_SIZE + 1];
     for (unsigned i = 0; i < digest_bytes; i++) snprintf(found + 2 * i, 3, "%02x", digest[i]);
     if (strcmp(found, sum->expected) == 0) return LEAT_OK;
-    leat_status status = FAIL(error, MODEL, "%s: damaged: the content's %s is %s, but the file was published as %s", name,
-         digest_bytes * 2 == SHA1_DIGITS ? "git SHA-1" : "SHA-256", found, sum->expected);
+    leat_status status = FAIL(error, MODEL, "%s: damaged: the content's %s is %s, but the file was published as %s",
+                              name, digest_bytes * 2 == SHA1_DIGITS ? "git SHA-1" : "SHA-256", found, sum->expected);
     status_hint(error, "remove blobs/%s from the Hugging Face cache and download the model again", sum->expected);
     return status;
 }
 
 /* ---- files ---- */
 
-/* Reads `f` whole. [next, last) are its tensors in by_offset, none for a file without weights. A checksum that differs is reported rather
- * than the NaN that comes with it. */
-static leat_status verify_file(verifier *v, const file *f, const char *name, uint64_t next, uint64_t last, leat_error *error)
+/* Reads `f` whole. [next, last) are its tensors in by_offset, none for a file without weights. A checksum that differs
+ * is reported rather than the NaN that comes with it. */
+static leat_status verify_file(verifier *v, const file *f, const char *name, uint64_t next, uint64_t last,
+                               leat_error *error)
 {
     checksum sum;
     TRY(open_checksum(v, name, f->bytes, &sum, error));
@@ -277,7 +293,8 @@ static leat_status verify_file(verifier *v, const file *f, const char *name, uin
     for (uint64_t begin = 0; begin < f->bytes;) {
         uint64_t count = min_u64(BLOCK_BYTES, f->bytes - begin);
         if (v->cancel && *v->cancel) {
-            status = FAIL(error, CANCELLED, "the check was cancelled at byte %llu of %s", (unsigned long long)begin, name);
+            status =
+                FAIL(error, CANCELLED, "the check was cancelled at byte %llu of %s", (unsigned long long)begin, name);
             goto done;
         }
         TRY_OR(done, file_read(f, name, begin, block, count, NULL, error));
@@ -315,7 +332,8 @@ static bool is_weight_file(const checkpoint *c, const char *name)
     return false;
 }
 
-/* The other files are worth reading only where there is something to compare them with. Called twice: first only to add to total_bytes. */
+/* The other files are worth reading only where there is something to compare them with. Called twice: first only to add
+ * to total_bytes. */
 static leat_status verify_other_files(verifier *v, bool is_counting, leat_error *error)
 {
     const checkpoint *c = v->c;
@@ -345,8 +363,8 @@ static leat_status verify_other_files(verifier *v, bool is_counting, leat_error 
     return status;
 }
 
-leat_status checkpoint_verify(const checkpoint *c, checkpoint_progress *progress, void *user, const volatile int *cancel,
-                              uint64_t *out_bytes, leat_error *error)
+leat_status checkpoint_verify(const checkpoint *c, checkpoint_progress *progress, void *user,
+                              const volatile int *cancel, uint64_t *out_bytes, leat_error *error)
 {
     assert(c);
     leat_status status = LEAT_OK;

@@ -99,7 +99,10 @@ void temp_folder_fifo(const temp_folder *t, const char *name)
     require(mkfifo(temp_folder_path(t, name), 0644) == 0, name);
 }
 
-void temp_folder_remove(const temp_folder *t, const char *name) { require(remove(temp_folder_path(t, name)) == 0, name); }
+void temp_folder_remove(const temp_folder *t, const char *name)
+{
+    require(remove(temp_folder_path(t, name)) == 0, name);
+}
 
 void temp_folder_copy(const temp_folder *t, const char *name, const char *source_path)
 {
@@ -116,8 +119,8 @@ void temp_folder_copy(const temp_folder *t, const char *name, const char *source
     free(bytes);
 }
 
-void temp_folder_write_shard(const temp_folder *t, const char *name, const char *header, size_t header_bytes, const void *data,
-                             size_t data_bytes)
+void temp_folder_write_shard(const temp_folder *t, const char *name, const char *header, size_t header_bytes,
+                             const void *data, size_t data_bytes)
 {
     size_t text_bytes = strlen(header);
     if (header_bytes == 0) header_bytes = text_bytes;

@@ -25,10 +25,11 @@ void temp_folder_copy(const temp_folder *t, const char *name, const char *source
 const char *temp_folder_path(const temp_folder *t, const char *name);
 
 /* A safetensors file: `header` is padded with spaces to a length of header_bytes (0: as it is). */
-void temp_folder_write_shard(const temp_folder *t, const char *name, const char *header, size_t header_bytes, const void *data,
-                             size_t data_bytes);
+void temp_folder_write_shard(const temp_folder *t, const char *name, const char *header, size_t header_bytes,
+                             const void *data, size_t data_bytes);
 
-/* The folder of the known answers: $LEAT_CONFORMANCE, else ../shared/conformance seen from `source_root`. NULL when there is none. */
+/* The folder of the known answers: $LEAT_CONFORMANCE, else ../shared/conformance seen from `source_root`. NULL when
+ * there is none. */
 const char *find_conformance(const char *source_root);
 
 #endif

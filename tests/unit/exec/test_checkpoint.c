@@ -1,4 +1,5 @@
-/* Opening checkpoints: the damaged ones of the known answers, and layouts that cannot be stored there (FIFOs, links, caches). */
+/* Opening checkpoints: the damaged ones of the known answers, and layouts that cannot be stored there (FIFOs, links,
+ * caches). */
 #include "exec/checkpoint.h"
 
 #include "base/bytes.h"
@@ -149,7 +150,8 @@ static bool is_for_others(const char *name)
 static void check_message(const expectation *e, const char *message)
 {
     for (uint32_t i = 0; i < e->mention_count; i++) {
-        if (!strcasestr(message, e->must_mention[i])) fail_msg("%s: \"%s\" is not in: %s", e->name, e->must_mention[i], message);
+        if (!strcasestr(message, e->must_mention[i]))
+            fail_msg("%s: \"%s\" is not in: %s", e->name, e->must_mention[i], message);
     }
     for (uint32_t i = 0; i < e->ban_count; i++) {
         if (strstr(message, e->must_not_print[i])) fail_msg("%s: forbidden text in: %s", e->name, message);
@@ -193,7 +195,8 @@ static void test_damaged_checkpoints(void **state)
     assert_int_equal(mem_open(0, &ledger, NULL), LEAT_OK);
     snprintf(path, sizeof path, "%s/bad/manifest.json", conformance);
     assert_int_equal(file_load(ledger, MEM_META, AT_FDCWD, path, false, 1 << 20, &text, &bytes, NULL), LEAT_OK);
-    assert_int_equal(json_open(ledger, MEM_META, "manifest.json", text, bytes, &json_limits_default, &parser, NULL), LEAT_OK);
+    assert_int_equal(json_open(ledger, MEM_META, "manifest.json", text, bytes, &json_limits_default, &parser, NULL),
+                     LEAT_OK);
     assert_int_equal(json_next(parser, &token, NULL), LEAT_OK);
     while (read_expectation(parser, &e)) {
         snprintf(path, sizeof path, "%s/bad/%s", conformance, e.name);
@@ -455,12 +458,14 @@ static void test_stale_index(void **state)
     write_shard(t, "x.safetensors", "a", 1.0f);
     write_shard(t, "y.safetensors", "b", 2.0f);
 
-    temp_folder_write_text(t, index_file,
-                           "{\"weight_map\": {\"a\": \"x.safetensors\", \"esc\\u001b\": \"y.safetensors\", \"b\": \"x.safetensors\"}}");
+    temp_folder_write_text(
+        t, index_file,
+        "{\"weight_map\": {\"a\": \"x.safetensors\", \"esc\\u001b\": \"y.safetensors\", \"b\": \"x.safetensors\"}}");
     checkpoint *c = open_good(t->path);
     assert_int_equal(c->warning_count, 1);
-    assert_string_equal(c->warnings[0], "model.safetensors.index.json lists esc\\x1B in y.safetensors, which does not hold it; "
-                                        "the shards' headers win (3 differences)");
+    assert_string_equal(c->warnings[0],
+                        "model.safetensors.index.json lists esc\\x1B in y.safetensors, which does not hold it; "
+                        "the shards' headers win (3 differences)");
     assert_int_equal(tensor_index_find(&c->index, "b")->file_idx, 1);
     checkpoint_close(&c);
 
@@ -473,8 +478,9 @@ static void test_stale_index(void **state)
     write_shard(t, "y.safetensors", "b", 2.0f);
     temp_folder_write_text(t, index_file, "{\"weight_map\": {\"b\": \"y.safetensors\", \"c\": \"x.safetensors\"}}");
     c = open_good(t->path);
-    assert_string_equal(c->warnings[0], "model.safetensors.index.json lists c in x.safetensors, which does not hold it; "
-                                        "the shards' headers win (2 differences)");
+    assert_string_equal(c->warnings[0],
+                        "model.safetensors.index.json lists c in x.safetensors, which does not hold it; "
+                        "the shards' headers win (2 differences)");
     checkpoint_close(&c);
 
     float two[2] = {1.0f, 2.0f};
@@ -595,7 +601,8 @@ static void test_reopening(void **state)
         }
     }
 
-    /* A file put in the place of another: the open descriptor still reads the old one, and the new one is not taken for it. */
+    /* A file put in the place of another: the open descriptor still reads the old one, and the new one is not taken for
+     * it. */
     write_shard(t, "new", "b", 5.0f);
     assert_int_equal(rename(temp_folder_path(t, "new"), temp_folder_path(t, "model-2.safetensors")), 0);
     int descriptors = count_descriptors();

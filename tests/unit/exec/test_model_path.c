@@ -96,7 +96,8 @@ static void test_folders_and_files(void **state)
     expect_failure(temp_folder_path(t, "model folder/MODEL.GGUF"), LEAT_MODEL, "not supported yet");
     expect_failure(temp_folder_path(t, "model folder/pytorch_model.bin"), LEAT_MODEL, "pickle");
     expect_failure(temp_folder_path(t, "model folder/weights.pt"), LEAT_MODEL, "pickle");
-    expect_failure(temp_folder_path(t, "model folder/notes.txt"), LEAT_MODEL, "neither a folder nor a *.safetensors file");
+    expect_failure(temp_folder_path(t, "model folder/notes.txt"), LEAT_MODEL,
+                   "neither a folder nor a *.safetensors file");
     expect_failure(temp_folder_path(t, "model folder/pipe.safetensors"), LEAT_MODEL, "regular file");
 
     char before[TEMP_PATH_BYTES];
@@ -186,7 +187,8 @@ static void test_revisions_are_checked(void **state)
     const temp_folder *t = *state;
     make_repo(t, "hub", COMMIT_A);
     temp_folder_write_text(t, "hub/outside", COMMIT_A);
-    static const char *const bad[] = {"", "..", "../../outside", "a/../b", "/etc/passwd", "a//b", "a/", "-x", "a b", ".hidden", "a\x1b"};
+    static const char *const bad[] = {"",   "..", "../../outside", "a/../b",  "/etc/passwd", "a//b",
+                                      "a/", "-x", "a b",           ".hidden", "a\x1b"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char given[200];
         snprintf(given, sizeof given, "org/Repo-1.5@%s", bad[i]);
@@ -241,7 +243,8 @@ static void test_unfinished_download(void **state)
     /* A snapshot that lacks its second shard. */
     make_repo(t, "hub", COMMIT_A);
     temp_folder_remove(t, "hub/models--org--Repo-1.5/snapshots/" COMMIT_A "/model.safetensors");
-    temp_folder_link(t, "hub/models--org--Repo-1.5/snapshots/" COMMIT_A "/model-00001-of-00002.safetensors", "../../blobs/aaaa");
+    temp_folder_link(t, "hub/models--org--Repo-1.5/snapshots/" COMMIT_A "/model-00001-of-00002.safetensors",
+                     "../../blobs/aaaa");
     temp_folder_write_text(t, "hub/models--org--Repo-1.5/blobs/bbbb.1a2b.incomplete", "x");
     expect_failure("org/Repo-1.5", LEAT_MODEL, "download not finished");
     expect_failure("org/Repo-1.5@" COMMIT_A, LEAT_MODEL, "download not finished");
@@ -251,7 +254,8 @@ static void test_unfinished_download(void **state)
     expect_path("org/Repo-1.5", root, "snapshots/" COMMIT_A);
     temp_folder_remove(t, "hub/models--org--Repo-1.5/blobs/bbbb");
     /* ... nor does another file's beginning once this snapshot has all its shards. */
-    temp_folder_link(t, "hub/models--org--Repo-1.5/snapshots/" COMMIT_A "/model-00002-of-00002.safetensors", "../../blobs/aaaa");
+    temp_folder_link(t, "hub/models--org--Repo-1.5/snapshots/" COMMIT_A "/model-00002-of-00002.safetensors",
+                     "../../blobs/aaaa");
     expect_path("org/Repo-1.5", root, "snapshots/" COMMIT_A);
 }
 

@@ -1,6 +1,6 @@
 /*
- * The sampler against hand-made logits, against a plain model of itself written here, and against picks recorded from a model in another
- * language (Python: the same rules, its own xoshiro256** and exp).
+ * The sampler against hand-made logits, against a plain model of itself written here, and against picks recorded from a
+ * model in another language (Python: the same rules, its own xoshiro256** and exp).
  */
 #include "exec/sampler.h"
 
@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const sampler_options plain = {.temperature = 1.0f, .top_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last = 64, .seed = 1};
+static const sampler_options plain = {
+    .temperature = 1.0f, .top_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last = 64, .seed = 1};
 static const sampler_options greedy = {.top_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last = 64};
 
 static int set_up(void **state)
@@ -54,8 +55,8 @@ static uint32_t pick_after(sampler *s, const float *logits, const uint32_t *rece
 
 static uint32_t pick(sampler *s, const float *logits) { return pick_after(s, logits, NULL, 0); }
 
-static uint32_t pick_once(mem *ledger, sampler_options options, const float *logits, uint32_t vocab_count, const uint32_t *recent,
-                          uint64_t recent_count)
+static uint32_t pick_once(mem *ledger, sampler_options options, const float *logits, uint32_t vocab_count,
+                          const uint32_t *recent, uint64_t recent_count)
 {
     sampler *s = open_sampler(ledger, options, vocab_count);
     uint32_t id = pick_after(s, logits, recent, recent_count);
@@ -144,6 +145,16 @@ static void test_extreme_numbers(void **state)
     o.repeat_penalty = 0.01f;
     const uint32_t recent[] = {1, 0};
     assert_int_equal(pick_once(*state, o, logits, 3, recent, 2), 1);
+    o = plain;
+    o.repeat_penalty = 0.01f;
+    /* Equal before and after, though the first is favoured past the largest float. */
+    const float high[] = {FLT_MAX, FLT_MAX};
+    sampler *s = open_sampler(*state, o, 2);
+    uint32_t second_count = 0;
+    for (int i = 0; i < 100; i++) second_count += pick_after(s, high, recent + 1, 1);
+    sampler_close(&s);
+    assert_true(second_count > 20 && second_count < 80);
+    o = greedy;
     o.repeat_penalty = 100.0f;
     const float low[] = {-FLT_MAX, -INFINITY};
     assert_int_equal(pick_once(*state, o, low, 2, recent + 1, 1), 0);
@@ -180,10 +191,21 @@ static void test_each_filter_keeps_its_set(void **state)
     static const struct {
         float value;
         uint32_t set;
-    } by_top_p[] = {{0.0f, T40},  {0.39f, T40},  {0.41f, T40 | T30}, {0.69f, T40 | T30}, {0.71f, T40 | T30 | T20}, {0.95f, T40 | T30 | T20 | T6},
+    } by_top_p[] = {{0.0f, T40},
+                    {0.39f, T40},
+                    {0.41f, T40 | T30},
+                    {0.69f, T40 | T30},
+                    {0.71f, T40 | T30 | T20},
+                    {0.95f, T40 | T30 | T20 | T6},
                     {0.97f, T40 | T30 | T20 | T6 | T4}},
-      by_min_p[] = {{1.0f, T40}, {0.76f, T40}, {0.74f, T40 | T30}, {0.51f, T40 | T30}, {0.49f, T40 | T30 | T20}, {0.16f, T40 | T30 | T20},
-                    {0.14f, T40 | T30 | T20 | T6}, {0.09f, T40 | T30 | T20 | T6 | T4}};
+      by_min_p[] = {{1.0f, T40},
+                    {0.76f, T40},
+                    {0.74f, T40 | T30},
+                    {0.51f, T40 | T30},
+                    {0.49f, T40 | T30 | T20},
+                    {0.16f, T40 | T30 | T20},
+                    {0.14f, T40 | T30 | T20 | T6},
+                    {0.09f, T40 | T30 | T20 | T6 | T4}};
     for (size_t i = 0; i < ARRAY_COUNT(by_top_p); i++) {
         o.top_p = by_top_p[i].value;
         assert_int_equal(drawn_set(*state, o, fives, 5), by_top_p[i].set);
@@ -197,7 +219,8 @@ static void test_each_filter_keeps_its_set(void **state)
 
 static void test_order_of_filters(void **state)
 {
-    /* top_k first: two tokens are left with 0.571 and 0.429, so half of the whole is reached by one. Of all five it takes two. */
+    /* top_k first: two tokens are left with 0.571 and 0.429, so half of the whole is reached by one. Of all five it
+     * takes two. */
     sampler_options o = plain;
     o.top_p = 0.5f;
     assert_int_equal(drawn_set(*state, o, fives, 5), T40 | T30);
@@ -232,7 +255,8 @@ static void test_penalties(void **state)
 {
     const float logits[] = {2.0f, 1.5f, -1.0f, -1.25f};
     sampler_options o = greedy;
-    const uint32_t zero[] = {0}, two[] = {2}, all_positive[] = {0, 1}, many[] = {0, 0, 0}, foreign[] = {4, UINT32_MAX, 1000};
+    const uint32_t zero[] = {0}, two[] = {2}, all_positive[] = {0, 1}, many[] = {0, 0, 0},
+                   foreign[] = {4, UINT32_MAX, 1000};
 
     o.repeat_penalty = 1.3f; /* 2 / 1.3 = 1.538 */
     assert_int_equal(pick_once(*state, o, logits, 4, zero, 1), 0);
@@ -391,7 +415,8 @@ static uint32_t pick_by_definition(const sampler_options *o, prng *generator, co
     qsort(all, count, sizeof *all, compare_candidates);
     if (o->top_k > 0 && o->top_k < count) count = o->top_k;
     double total = 0, sum = 0;
-    for (uint32_t i = 0; i < count; i++) total += weights[i] = exact_expf((all[i].logit - all[0].logit) / o->temperature);
+    for (uint32_t i = 0; i < count; i++)
+        total += weights[i] = exact_expf((all[i].logit - all[0].logit) / o->temperature);
     if (o->top_p < 1.0f) {
         uint32_t kept = 0;
         while (kept < count) {
@@ -502,8 +527,9 @@ static void test_options_out_of_range(void **state)
     };
     for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
         const float good[] = {fields[i].low, fields[i].high};
-        const float bad[] = {NAN,       -INFINITY, INFINITY, nextafterf(fields[i].low, -INFINITY), nextafterf(fields[i].high, INFINITY),
-                             -1000000.f};
+        const float bad[] = {
+            NAN,       -INFINITY, INFINITY, nextafterf(fields[i].low, -INFINITY), nextafterf(fields[i].high, INFINITY),
+            -1000000.f};
         sampler *s = NULL;
         for (size_t j = 0; j < ARRAY_COUNT(good); j++) {
             sampler_options o = plain;

@@ -123,7 +123,8 @@ static void test_other_files_are_read_too(void **state)
 {
     const temp_folder *t = *state;
     make_cached_model(t, SHARD_SHA256);
-    temp_folder_write_text(t, "hub/models--org--repo/snapshots/" COMMIT "/notes.txt", "no link, nothing to compare with");
+    temp_folder_write_text(t, "hub/models--org--repo/snapshots/" COMMIT "/notes.txt",
+                           "no link, nothing to compare with");
     temp_folder_link(t, "hub/models--org--repo/snapshots/" COMMIT "/same.json", "../../blobs/" CONFIG_SHA1);
     expect_success("org/repo", SHARD_BYTES + 2 * strlen(CONFIG_TEXT));
     temp_folder_write_text(t, "hub/models--org--repo/blobs/" CONFIG_SHA1, "{} ");
@@ -136,7 +137,8 @@ static void test_checksum_before_nan(void **state)
     const temp_folder *t = *state;
     make_cached_model(t, SHARD_SHA256);
     static const uint8_t nan_bytes[] = {0, 0, 0xc0, 0x7f};
-    temp_folder_write_shard(t, "hub/models--org--repo/blobs/" SHARD_SHA256, SHARD_HEADER, 0, nan_bytes, sizeof nan_bytes);
+    temp_folder_write_shard(t, "hub/models--org--repo/blobs/" SHARD_SHA256, SHARD_HEADER, 0, nan_bytes,
+                            sizeof nan_bytes);
     expect_damage("org/repo", "damaged");
 }
 
@@ -164,18 +166,43 @@ typedef struct bad_number {
 } bad_number;
 
 static const bad_number numbers[] = {
-    {"F32", 4, 0x7f800000, 1}, {"F32", 4, 0xff800000, 1}, {"F32", 4, 0x7f800001, 1}, {"F32", 4, 0xffc00000, 1},
-    {"F32", 4, 0x7f7fffff, 0}, {"F32", 4, 0xff7fffff, 0}, {"F32", 4, 0x00000001, 0},
-    {"BF16", 2, 0x7f80, 1},    {"BF16", 2, 0xff80, 1},    {"BF16", 2, 0x7fc0, 1},    {"BF16", 2, 0x7f7f, 0}, {"BF16", 2, 0xff7f, 0},
-    {"F16", 2, 0x7c00, 1},     {"F16", 2, 0xfc00, 1},     {"F16", 2, 0x7e00, 1},     {"F16", 2, 0x7bff, 0},  {"F16", 2, 0x3c00, 0},
-    {"F64", 8, 0x7ff0000000000000, 1}, {"F64", 8, 0xfff8000000000000, 1}, {"F64", 8, 0x7fefffffffffffff, 0},
-    {"F8_E8M0", 1, 0xff, 1},   {"F8_E8M0", 1, 0xfe, 0},   {"F8_E8M0", 1, 0x7f, 0},
-    {"F8_E4M3", 1, 0x7f, 1},   {"F8_E4M3", 1, 0xff, 1},   {"F8_E4M3", 1, 0x7e, 0},   {"F8_E4M3", 1, 0xfe, 0},
-    {"F8_E5M2", 1, 0x7c, 1},   {"F8_E5M2", 1, 0xfd, 1},   {"F8_E5M2", 1, 0x7b, 0},
-    {"U32", 4, 0x7fc00000, 0}, {"I16", 2, 0x7f80, 0},     {"U8", 1, 0xff, 0},
+    {"F32", 4, 0x7f800000, 1},
+    {"F32", 4, 0xff800000, 1},
+    {"F32", 4, 0x7f800001, 1},
+    {"F32", 4, 0xffc00000, 1},
+    {"F32", 4, 0x7f7fffff, 0},
+    {"F32", 4, 0xff7fffff, 0},
+    {"F32", 4, 0x00000001, 0},
+    {"BF16", 2, 0x7f80, 1},
+    {"BF16", 2, 0xff80, 1},
+    {"BF16", 2, 0x7fc0, 1},
+    {"BF16", 2, 0x7f7f, 0},
+    {"BF16", 2, 0xff7f, 0},
+    {"F16", 2, 0x7c00, 1},
+    {"F16", 2, 0xfc00, 1},
+    {"F16", 2, 0x7e00, 1},
+    {"F16", 2, 0x7bff, 0},
+    {"F16", 2, 0x3c00, 0},
+    {"F64", 8, 0x7ff0000000000000, 1},
+    {"F64", 8, 0xfff8000000000000, 1},
+    {"F64", 8, 0x7fefffffffffffff, 0},
+    {"F8_E8M0", 1, 0xff, 1},
+    {"F8_E8M0", 1, 0xfe, 0},
+    {"F8_E8M0", 1, 0x7f, 0},
+    {"F8_E4M3", 1, 0x7f, 1},
+    {"F8_E4M3", 1, 0xff, 1},
+    {"F8_E4M3", 1, 0x7e, 0},
+    {"F8_E4M3", 1, 0xfe, 0},
+    {"F8_E5M2", 1, 0x7c, 1},
+    {"F8_E5M2", 1, 0xfd, 1},
+    {"F8_E5M2", 1, 0x7b, 0},
+    {"U32", 4, 0x7fc00000, 0},
+    {"I16", 2, 0x7f80, 0},
+    {"U8", 1, 0xff, 0},
 };
 
-/* One tensor "t" of `count` elements, all zero but number `place`. The header's length says at which address the data begins. */
+/* One tensor "t" of `count` elements, all zero but number `place`. The header's length says at which address the data
+ * begins. */
 static void write_number(const temp_folder *t, const bad_number *n, uint64_t count, uint64_t place, size_t header_bytes)
 {
     char header[200];
@@ -211,11 +238,13 @@ static void test_every_kind_of_number(void **state)
     }
 }
 
-/* Blocks are 4 MiB. The header's length puts the last byte, the first byte, or the middle of an element at the border. */
+/* Blocks are 4 MiB. The header's length puts the last byte, the first byte, or the middle of an element at the border.
+ */
 static void test_numbers_at_the_border_of_blocks(void **state)
 {
     const temp_folder *t = *state;
-    static const bad_number wide[] = {{"F64", 8, 0x7ff8000000000000, 1}, {"F32", 4, 0x7fc00000, 1}, {"BF16", 2, 0x7fc0, 1}};
+    static const bad_number wide[] = {
+        {"F64", 8, 0x7ff8000000000000, 1}, {"F32", 4, 0x7fc00000, 1}, {"BF16", 2, 0x7fc0, 1}};
     enum { BLOCK = 4 << 20 };
     temp_folder_write_text(t, "config.json", CONFIG_TEXT);
     for (size_t i = 0; i < ARRAY_COUNT(wide); i++) {
@@ -265,7 +294,8 @@ static void test_the_right_tensor_is_named(void **state)
     expect_damage(t->path, "model-2.safetensors: tensor b");
 }
 
-/* U8 scales: of nvfp4 (16 four-bit elements a scale) they are E4M3, of mxfp4 and mxfp8 E8M0, where 0x7f is the number 1. */
+/* U8 scales: of nvfp4 (16 four-bit elements a scale) they are E4M3, of mxfp4 and mxfp8 E8M0, where 0x7f is the number
+ * 1. */
 static void test_byte_scales(void **state)
 {
     const temp_folder *t = *state;
@@ -273,7 +303,8 @@ static void test_byte_scales(void **state)
         int words; /* of 32 bits, that share a scale */
         uint8_t scale;
         int is_bad;
-    } cases[] = {{2, 0x7f, 1}, {2, 0xff, 1}, {2, 0x7e, 0}, {4, 0x7f, 0}, {4, 0xff, 1}, {8, 0x7f, 0}, {8, 0xff, 1}, {8, 0xfe, 0}};
+    } cases[] = {{2, 0x7f, 1}, {2, 0xff, 1}, {2, 0x7e, 0}, {4, 0x7f, 0},
+                 {4, 0xff, 1}, {8, 0x7f, 0}, {8, 0xff, 1}, {8, 0xfe, 0}};
     temp_folder_write_text(t, "config.json", CONFIG_TEXT);
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         char header[400];
@@ -290,7 +321,8 @@ static void test_byte_scales(void **state)
         temp_folder_write_shard(t, "model.safetensors", header, 0, data, (size_t)weight_bytes + 8);
         if (cases[i].is_bad) {
             char words[100];
-            snprintf(words, sizeof words, "at byte %zu of the file, element 2", 8 + strlen(header) + (size_t)weight_bytes + 2);
+            snprintf(words, sizeof words, "at byte %zu of the file, element 2",
+                     8 + strlen(header) + (size_t)weight_bytes + 2);
             expect_damage(t->path, "tensor p.scales");
             expect_damage(t->path, words);
         } else {
