@@ -1,0 +1,321 @@
+/*
+ * bpe.c - the merge table, and the encoder of one word.
+ *
+ * A symbol keeps the rank of the pair that it begins, so an entry of the heap (rank, symbol) is stale exactly when the symbol's rank has
+ * become another one: a rank belongs to one pair, and an entry is pushed for every change.
+ *
+ * Where a word may be cut: a merge that crosses the gap between characters x and y makes a token, so x is the last character of the left half and y
+ * the first of the right half of some merge in the table. A gap whose (x, y) occurs in no merge stays a gap for ever, and both
+ * sides can be encoded apart. The set of such (x, y) is kept as bits under a hash: a collision only costs a cut. Byte and
+ * unknown tokens do not show their characters; cutting is off in the odd table that merges them.
+ */
+#include "text/bpe.h"
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "base/utf8.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { CROSSING_BITS_MIN = 4096, CROSSING_BITS_MAX = 4 * 1024 * 1024, HEAP_ARITY = 4 };
+
+void bpe_init(bpe_model *b, mem *ledger, const vocabulary *vocab)
+{
+    *b = (bpe_model){.ledger = ledger, .vocab = vocab, .unk_id = VOCABULARY_NO_ID};
+}
+
+void bpe_reset(bpe_model *b)
+{
+    mem_free(b->ledger, b->merges);
+    mem_free(b->ledger, b->slots);
+    mem_free(b->ledger, b->crossings);
+    mem_free(b->ledger, b->direct_ids);
+    *b = (bpe_model){.ledger = b->ledger, .vocab = b->vocab, .unk_id = VOCABULARY_NO_ID};
+}
+
+leat_status bpe_add_merge(bpe_model *b, uint32_t left, uint32_t right, uint32_t merged, leat_error *error)
+{
+    assert(b->merge_count < BPE_MERGE_LIMIT);
+    if (b->merge_count == b->merge_capacity) {
+        uint64_t capacity = min_u64(BPE_MERGE_LIMIT, max_u64(4096, b->merge_capacity + b->merge_capacity / 2));
+        void *block = b->merges;
+        TRY(mem_resize(b->ledger, MEM_TOKENIZER, &block, capacity, sizeof *b->merges, "merges", error));
+        b->merges = block;
+        b->merge_capacity = capacity;
+    }
+    b->merges[b->merge_count++] = (bpe_merge){left, right, merged};
+    return LEAT_OK;
+}
+
+/* The upper half of hash * count is uniform below count, so the table need not be a power of two. */
+static uint64_t home_slot(const bpe_model *b, uint32_t left, uint32_t right)
+{
+    uint64_t hash = hash_u64((uint64_t)left << 32 | right);
+    return (uint64_t)(((unsigned __int128)hash * b->slot_count) >> 64);
+}
+
+static bpe_slot *find_slot(const bpe_model *b, uint32_t left, uint32_t right)
+{
+    uint64_t slot = home_slot(b, left, right);
+    while (b->slots[slot].left != VOCABULARY_NO_ID && (b->slots[slot].left != left || b->slots[slot].right != right))
+        slot = slot + 1 == b->slot_count ? 0 : slot + 1;
+    return &b->slots[slot];
+}
+
+static leat_status build_slots(bpe_model *b, leat_error *error)
+{
+    b->slot_count = b->merge_count + b->merge_count / 2 + 16;
+    TRY(MEM_NEW(b->ledger, TOKENIZER, b->slot_count, &b->slots, error));
+    for (uint64_t i = 0; i < b->slot_count; i++) b->slots[i].left = VOCABULARY_NO_ID;
+    for (uint64_t rank = 0; rank < b->merge_count; rank++) { /* of a pair that is listed twice the last rank counts */
+        const bpe_merge *merge = &b->merges[rank];
+        *find_slot(b, merge->left, merge->right) = (bpe_slot){merge->left, merge->right, (uint32_t)rank, merge->merged};
+    }
+    return LEAT_OK;
+}
+
+static uint64_t crossing_bit(const bpe_model *b, uint32_t left, uint32_t right)
+{
+    return hash_u64((uint64_t)left << 32 | right) & b->crossing_mask;
+}
+
+static bool may_cross(const bpe_model *b, uint32_t left, uint32_t right)
+{
+    uint64_t bit = crossing_bit(b, left, right);
+    return (b->crossings[bit / 64] >> (bit % 64) & 1) != 0;
+}
+
+static uint32_t character_id(const bpe_model *b, const char *text, size_t bytes)
+{
+    uint32_t scalar;
+    size_t length = utf8_decode(text, bytes, &scalar, NULL);
+    assert(length == bytes);
+    (void)length;
+    if (scalar < BPE_DIRECT_COUNT) return b->direct_ids[scalar];
+    return vocabulary_find(b->vocab, text, bytes, VOCABULARY_MODEL);
+}
+
+static uint32_t first_character_id(const bpe_model *b, const char *text)
+{
+    size_t bytes = 1;
+    while (((unsigned char)text[bytes] & 0xc0) == 0x80) bytes++;
+    return character_id(b, text, bytes);
+}
+
+static uint32_t last_character_id(const bpe_model *b, const char *text)
+{
+    size_t end = strlen(text), start = end - 1;
+    while (((unsigned char)text[start] & 0xc0) == 0x80) start--;
+    return character_id(b, text + start, end - start);
+}
+
+static bool is_opaque(const bpe_model *b, const uint8_t *byte_token_bits, uint32_t id)
+{
+    return id == b->unk_id || (byte_token_bits[id / 8] >> (id % 8) & 1) != 0;
+}
+
+static leat_status build_crossings(bpe_model *b, leat_error *error)
+{
+    uint64_t bits = CROSSING_BITS_MIN;
+    while (bits < 32 * b->merge_count && bits < CROSSING_BITS_MAX) bits *= 2;
+    b->crossing_mask = bits - 1;
+    TRY(MEM_NEW(b->ledger, TOKENIZER, bits / 64, &b->crossings, error));
+
+    uint8_t *byte_token_bits;
+    TRY(MEM_NEW(b->ledger, TOKENIZER, b->vocab->id_count / 8 + 1, &byte_token_bits, error));
+    for (size_t i = 0; i < ARRAY_COUNT(b->byte_ids); i++)
+        if (b->byte_ids[i] != VOCABULARY_NO_ID)
+            byte_token_bits[b->byte_ids[i] / 8] |= (uint8_t)(1u << (b->byte_ids[i] % 8));
+
+    b->may_cut = true;
+    for (uint64_t i = 0; i < b->merge_count; i++) {
+        uint32_t left = b->merges[i].left, right = b->merges[i].right;
+        if (is_opaque(b, byte_token_bits, left) || is_opaque(b, byte_token_bits, right)) b->may_cut = false;
+        uint64_t bit = crossing_bit(b, last_character_id(b, vocabulary_text(b->vocab, left)),
+                                    first_character_id(b, vocabulary_text(b->vocab, right)));
+        b->crossings[bit / 64] |= (uint64_t)1 << (bit % 64);
+    }
+    mem_free(b->ledger, byte_token_bits);
+    return LEAT_OK;
+}
+
+leat_status bpe_finish(bpe_model *b, leat_error *error)
+{
+    TRY(MEM_NEW(b->ledger, TOKENIZER, BPE_DIRECT_COUNT, &b->direct_ids, error));
+    for (uint32_t scalar = 0; scalar < BPE_DIRECT_COUNT; scalar++) {
+        char text[4];
+        bool is_surrogate = scalar >= 0xd800 && scalar <= 0xdfff;
+        b->direct_ids[scalar] = is_surrogate ? VOCABULARY_NO_ID
+                                             : vocabulary_find(b->vocab, text, utf8_encode(scalar, text), VOCABULARY_MODEL);
+    }
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char text[8];
+        int bytes = snprintf(text, sizeof text, "<0x%02X>", byte);
+        b->byte_ids[byte] = b->byte_fallback ? vocabulary_find(b->vocab, text, (size_t)bytes, VOCABULARY_MODEL)
+                                             : VOCABULARY_NO_ID;
+    }
+    TRY(build_crossings(b, error));
+    TRY(build_slots(b, error));
+    mem_free(b->ledger, b->merges);
+    b->merges = NULL;
+    b->merge_capacity = 0;
+    return LEAT_OK;
+}
+
+void bpe_scratch_init(bpe_scratch *scratch, mem *ledger) { *scratch = (bpe_scratch){.ledger = ledger}; }
+
+void bpe_scratch_reset(bpe_scratch *scratch)
+{
+    mem_free(scratch->ledger, scratch->symbols);
+    mem_free(scratch->ledger, scratch->heap);
+    *scratch = (bpe_scratch){.ledger = scratch->ledger};
+}
+
+static leat_status grow_heap(bpe_scratch *scratch, leat_error *error)
+{
+    uint64_t capacity = max_u64(256, scratch->heap_capacity + scratch->heap_capacity / 2);
+    void *block = scratch->heap;
+    TRY(mem_resize(scratch->ledger, MEM_TOKENIZER, &block, capacity, sizeof *scratch->heap, "merge heap", error));
+    scratch->heap = block;
+    scratch->heap_capacity = capacity;
+    return LEAT_OK;
+}
+
+static leat_status push_pair(bpe_scratch *scratch, uint32_t symbol, leat_error *error)
+{
+    if (scratch->heap_count == scratch->heap_capacity) TRY(grow_heap(scratch, error));
+    uint64_t *heap = scratch->heap, entry = (uint64_t)scratch->symbols[symbol].rank << 32 | symbol;
+    uint64_t at = scratch->heap_count++;
+    while (at > 0 && heap[(at - 1) / HEAP_ARITY] > entry) {
+        heap[at] = heap[(at - 1) / HEAP_ARITY];
+        at = (at - 1) / HEAP_ARITY;
+    }
+    heap[at] = entry;
+    return LEAT_OK;
+}
+
+static uint64_t pop_pair(bpe_scratch *scratch)
+{
+    uint64_t *heap = scratch->heap, lowest = heap[0], count = --scratch->heap_count, entry = heap[count], at = 0;
+    for (;;) {
+        uint64_t child = at * HEAP_ARITY + 1, end = min_u64(child + HEAP_ARITY, count), best = child;
+        if (child >= count) break;
+        for (uint64_t i = child + 1; i < end; i++)
+            if (heap[i] < heap[best]) best = i;
+        if (heap[best] >= entry) break;
+        heap[at] = heap[best];
+        at = best;
+    }
+    heap[at] = entry;
+    return lowest;
+}
+
+/* Looks the pair (symbol, its next) up again and queues it when it can be merged. */
+static leat_status renew_pair(const bpe_model *b, bpe_scratch *scratch, uint32_t symbol, leat_error *error)
+{
+    bpe_symbol *left = &scratch->symbols[symbol];
+    left->rank = BPE_NONE;
+    if (left->next == BPE_NONE) return LEAT_OK;
+    const bpe_slot *slot = find_slot(b, left->id, scratch->symbols[left->next].id);
+    if (slot->left == VOCABULARY_NO_ID) return LEAT_OK;
+    left->rank = slot->rank;
+    left->merged = slot->merged;
+    return push_pair(scratch, symbol, error);
+}
+
+/* Merges the collected symbols to the end, appends what is left of them and forgets them. */
+static leat_status merge_symbols(const bpe_model *b, bpe_scratch *scratch, token_list *out_ids, leat_error *error)
+{
+    bpe_symbol *symbols = scratch->symbols;
+    uint32_t count = (uint32_t)scratch->symbol_count;
+    scratch->symbol_count = 0;
+    if (count == 0) return LEAT_OK;
+    if (count == 1) return token_list_push(out_ids, symbols[0].id, error);
+
+    scratch->heap_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        symbols[i].previous = i == 0 ? BPE_NONE : i - 1;
+        symbols[i].next = i + 1 == count ? BPE_NONE : i + 1;
+    }
+    for (uint32_t i = 0; i < count; i++) TRY(renew_pair(b, scratch, i, error));
+    while (scratch->heap_count > 0) {
+        uint64_t entry = pop_pair(scratch);
+        uint32_t at = (uint32_t)entry;
+        bpe_symbol *left = &symbols[at];
+        if (left->rank != (uint32_t)(entry >> 32)) continue; /* stale */
+        bpe_symbol *right = &symbols[left->next];
+        left->id = left->merged;
+        left->next = right->next;
+        right->rank = BPE_NONE;
+        if (left->next != BPE_NONE) symbols[left->next].previous = at;
+        TRY(renew_pair(b, scratch, at, error));
+        if (left->previous != BPE_NONE) TRY(renew_pair(b, scratch, left->previous, error));
+    }
+    for (uint32_t i = 0; i != BPE_NONE; i = symbols[i].next) TRY(token_list_push(out_ids, symbols[i].id, error));
+    return LEAT_OK;
+}
+
+static leat_status add_symbol(const bpe_model *b, bpe_scratch *scratch, uint32_t id, token_list *out_ids,
+                              leat_error *error)
+{
+    uint64_t count = scratch->symbol_count;
+    if (count > 0 && b->may_cut && !may_cross(b, scratch->symbols[count - 1].id, id)) {
+        TRY(merge_symbols(b, scratch, out_ids, error));
+        count = 0;
+    }
+    if (count == scratch->symbol_capacity) {
+        uint64_t capacity = max_u64(256, scratch->symbol_capacity + scratch->symbol_capacity / 2);
+        void *block = scratch->symbols;
+        TRY(mem_resize(scratch->ledger, MEM_TOKENIZER, &block, capacity, sizeof *scratch->symbols, "symbols", error));
+        scratch->symbols = block;
+        scratch->symbol_capacity = capacity;
+    }
+    scratch->symbols[count] = (bpe_symbol){.id = id};
+    scratch->symbol_count = count + 1;
+    return LEAT_OK;
+}
+
+/* The tokens of a character that has none of its own. */
+static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratch, const char *text, size_t bytes,
+                                         bool *follows_unk, token_list *out_ids, leat_error *error)
+{
+    bool has_bytes = b->byte_fallback;
+    for (size_t i = 0; i < bytes && has_bytes; i++) has_bytes = b->byte_ids[(uint8_t)text[i]] != VOCABULARY_NO_ID;
+    if (has_bytes) {
+        *follows_unk = false;
+        for (size_t i = 0; i < bytes; i++)
+            TRY(add_symbol(b, scratch, b->byte_ids[(uint8_t)text[i]], out_ids, error));
+        return LEAT_OK;
+    }
+    if (b->unk_id == VOCABULARY_NO_ID || (*follows_unk && b->fuse_unk)) return LEAT_OK;
+    *follows_unk = true;
+    return add_symbol(b, scratch, b->unk_id, out_ids, error);
+}
+
+leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *word, uint64_t bytes, token_list *out_ids,
+                       leat_error *error)
+{
+    assert(bytes < UINT32_MAX);
+    if (b->ignore_merges) {
+        uint32_t id = vocabulary_find(b->vocab, word, bytes, VOCABULARY_MODEL);
+        if (id != VOCABULARY_NO_ID) return token_list_push(out_ids, id, error);
+    }
+    scratch->symbol_count = 0;
+    bool follows_unk = false;
+    for (uint64_t at = 0; at < bytes;) {
+        uint32_t scalar;
+        size_t length = utf8_decode(word + at, bytes - at, &scalar, NULL);
+        assert(length > 0);
+        uint32_t id = scalar < BPE_DIRECT_COUNT ? b->direct_ids[scalar]
+                                                : vocabulary_find(b->vocab, word + at, length, VOCABULARY_MODEL);
+        if (id != VOCABULARY_NO_ID) {
+            follows_unk = false;
+            TRY(add_symbol(b, scratch, id, out_ids, error));
+        } else {
+            TRY(add_missing_character(b, scratch, word + at, length, &follows_unk, out_ids, error));
+        }
+        at += length;
+    }
+    return merge_symbols(b, scratch, out_ids, error);
+}

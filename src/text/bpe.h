@@ -1,0 +1,75 @@
+/*
+ * bpe.h - byte-pair encoding of one word: start from its characters, and merge the adjacent pair of lowest rank (the leftmost of
+ * equals) until no pair can be merged.
+ *
+ * A word may be megabytes long (Gemma has no pre-tokenizer that cuts), so pairs wait in a heap: O(n log n). The word is
+ * first cut where no merge of the whole table can ever cross, which keeps the heap small for most texts.
+ *
+ * Threads: a model is constant after bpe_finish; each thread encodes with a scratch of its own.
+ */
+#ifndef TEXT_BPE_H
+#define TEXT_BPE_H
+
+#include "text/tokenizer.h"
+#include "text/vocabulary.h"
+
+enum { BPE_MERGE_LIMIT = 4 * 1024 * 1024, BPE_DIRECT_COUNT = 0x10000 };
+
+typedef struct bpe_merge {
+    uint32_t left, right, merged;
+} bpe_merge;
+
+typedef struct bpe_slot {
+    uint32_t left, right; /* left is VOCABULARY_NO_ID where the slot is free */
+    uint32_t rank, merged;
+} bpe_slot;
+
+typedef struct bpe_model {
+    mem *ledger;
+    const vocabulary *vocab;
+    bool byte_fallback, fuse_unk, ignore_merges;
+    uint32_t unk_id;         /* VOCABULARY_NO_ID: characters without a token are dropped */
+
+    bpe_merge *merges;       /* (merge_capacity) in rank order, until bpe_finish */
+    uint64_t merge_count, merge_capacity;
+
+    bpe_slot *slots;         /* (slot_count) open addressing, at most two thirds full */
+    uint64_t slot_count;
+    uint64_t *crossings;     /* (crossing_mask + 1) / 64 words: bit of hash(last character, first character) of every merge's halves */
+    uint64_t crossing_mask;
+    bool may_cut;            /* no merge has a byte token or the unknown token as a half */
+    uint32_t *direct_ids;    /* (BPE_DIRECT_COUNT) the token of each character of the basic plane */
+    uint32_t byte_ids[256];  /* <0xHH> */
+} bpe_model;
+
+void bpe_init(bpe_model *b, mem *ledger, const vocabulary *vocab);
+void bpe_reset(bpe_model *b);
+/* Appends the merge of the next rank; both halves and their concatenation are tokens. At most BPE_MERGE_LIMIT. */
+MUST_CHECK leat_status bpe_add_merge(bpe_model *b, uint32_t left, uint32_t right, uint32_t merged, leat_error *error);
+/* Builds the tables; the options above are set before. */
+MUST_CHECK leat_status bpe_finish(bpe_model *b, leat_error *error);
+
+typedef struct bpe_symbol {
+    uint32_t id;
+    uint32_t previous, next; /* BPE_NONE at the ends */
+    uint32_t rank, merged;   /* of the pair (this, next); rank is BPE_NONE where it cannot be merged or the symbol is gone */
+} bpe_symbol;
+
+#define BPE_NONE UINT32_MAX
+
+typedef struct bpe_scratch {
+    mem *ledger;
+    bpe_symbol *symbols;     /* (symbol_capacity) */
+    uint64_t symbol_count, symbol_capacity;
+    uint64_t *heap;          /* (heap_capacity) rank << 32 | symbol */
+    uint64_t heap_count, heap_capacity;
+} bpe_scratch;
+
+void bpe_scratch_init(bpe_scratch *scratch, mem *ledger);
+void bpe_scratch_reset(bpe_scratch *scratch);
+
+/* Appends the ids of one word of valid UTF-8, fewer than 2^32 - 1 bytes. */
+MUST_CHECK leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *word, uint64_t bytes,
+                                  token_list *out_ids, leat_error *error);
+
+#endif

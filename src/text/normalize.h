@@ -1,0 +1,49 @@
+/*
+ * normalize.h - what a tokenizer does to a text before it is cut: a list of steps, each from one buffer into another.
+ *
+ * Threads: steps are constant after loading; each thread normalises with a scratch of its own.
+ */
+#ifndef TEXT_NORMALIZE_H
+#define TEXT_NORMALIZE_H
+
+#include "text/regex.h"
+#include "text/tokenizer.h"
+
+enum { TEXT_STEPS_MAX = 16 }; /* of one kind, in one file */
+
+typedef enum normalize_kind {
+    NORMALIZE_REPLACE,       /* every occurrence of `pattern` (or match of `expression`) by `content` */
+    NORMALIZE_PREPEND,       /* `content` before a text that is not empty */
+    NORMALIZE_STRIP,         /* white space at the ends */
+    NORMALIZE_UNICODE,       /* one of the Unicode normalisation forms */
+} normalize_kind;
+
+typedef struct text_slice {
+    const char *bytes;
+    uint64_t count;
+} text_slice;
+
+typedef struct normalize_step {
+    normalize_kind kind;
+    text_slice pattern, content;
+    regex *expression;       /* or NULL; owned by the tokenizer */
+    bool strip_left, strip_right;
+    bool compose, compatible; /* NFC and NFKC compose, NFKC and NFKD are compatible */
+} normalize_step;
+
+typedef struct normalize_scratch {
+    mem *ledger;
+    text_buffer buffers[2];
+    int32_t *scalars;        /* (scalar_capacity) of one stretch that is being normalised */
+    uint64_t scalar_count, scalar_capacity;
+    regex_scratch *matches;  /* borrowed */
+} normalize_scratch;
+
+void normalize_scratch_init(normalize_scratch *scratch, mem *ledger, regex_scratch *matches);
+void normalize_scratch_reset(normalize_scratch *scratch);
+
+/* *out_text is valid until the next call with the same scratch; it is `text` itself where there is nothing to do. */
+MUST_CHECK leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize_scratch *scratch,
+                                     text_slice text, text_slice *out_text, leat_error *error);
+
+#endif
