@@ -36,6 +36,7 @@ struct token_matcher {
     edge *edges;                 /* (edge_mask + 1) */
     uint32_t edge_mask;
     uint32_t node_count;
+    uint64_t seed;               /* of the hash; differs from run to run */
 };
 
 void token_search_init(token_search *search, mem *ledger) { *search = (token_search){.ledger = ledger}; }
@@ -64,7 +65,7 @@ static leat_status push_span(mem *ledger, token_span_list *list, uint64_t start,
 static edge *find_edge(const token_matcher *m, uint32_t node, uint8_t byte)
 {
     uint32_t key = node << 8 | byte;
-    uint32_t at = (uint32_t)hash_u64(key) & m->edge_mask;
+    uint32_t at = (uint32_t)hash_u64(key ^ m->seed) & m->edge_mask;
     while (m->edges[at].key != 0 && m->edges[at].key != key) at = (at + 1) & m->edge_mask;
     return &m->edges[at];
 }
@@ -156,8 +157,8 @@ out:
     return status;
 }
 
-leat_status token_matcher_open(mem *ledger, const token_pattern *patterns, uint32_t count, token_matcher **out_matcher,
-                               leat_error *error)
+leat_status token_matcher_open(mem *ledger, uint64_t seed, const token_pattern *patterns, uint32_t count,
+                               token_matcher **out_matcher, leat_error *error)
 {
     assert(count <= ADDED_TOKEN_LIMIT);
     uint64_t total = 0;
@@ -172,6 +173,7 @@ leat_status token_matcher_open(mem *ledger, const token_pattern *patterns, uint3
     token_matcher *m;
     TRY(MEM_NEW(ledger, TOKENIZER, 1, &m, error));
     m->ledger = ledger;
+    m->seed = seed;
     leat_status status = build(m, patterns, count, total + 1, longest, error);
     if (status == LEAT_OK) {
         *out_matcher = m;

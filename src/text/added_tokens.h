@@ -61,8 +61,8 @@ typedef struct token_pattern {
 
 typedef struct token_matcher token_matcher;
 
-/* The patterns are copied. Of two equal ones the first is found. */
-MUST_CHECK leat_status token_matcher_open(mem *ledger, const token_pattern *patterns, uint32_t count,
+/* The patterns are copied. Of two equal ones the first is found. `seed`: any number that a file's author cannot know. */
+MUST_CHECK leat_status token_matcher_open(mem *ledger, uint64_t seed, const token_pattern *patterns, uint32_t count,
                                           token_matcher **out_matcher, leat_error *error);
 void token_matcher_close(token_matcher **m);
 

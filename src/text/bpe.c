@@ -17,6 +17,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { CROSSING_BITS_MIN = 4096, CROSSING_BITS_MAX = 4 * 1024 * 1024, HEAP_ARITY = 4 };
 
@@ -51,7 +52,7 @@ leat_status bpe_add_merge(bpe_model *b, uint32_t left, uint32_t right, uint32_t 
 /* The upper half of hash * count is uniform below count, so the table need not be a power of two. */
 static uint64_t home_slot(const bpe_model *b, uint32_t left, uint32_t right)
 {
-    uint64_t hash = hash_u64((uint64_t)left << 32 | right);
+    uint64_t hash = hash_u64(((uint64_t)left << 32 | right) ^ b->vocab->seed);
     return (uint64_t)(((unsigned __int128)hash * b->slot_count) >> 64);
 }
 

@@ -13,6 +13,7 @@
 #include "text/unicode_class.h"
 
 #include <assert.h>
+#include <string.h>
 #include <utf8proc.h>
 
 void normalize_scratch_init(normalize_scratch *scratch, mem *ledger, regex_scratch *matches)

@@ -16,6 +16,7 @@
 #include "base/utf8.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct reader {
     const char *name, *text;

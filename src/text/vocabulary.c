@@ -8,10 +8,14 @@
 #include "base/hash.h"
 
 #include <assert.h>
+#include <string.h>
+#include <sys/random.h>
 
-enum { HASH_SEED = 0x746f6b65 };
-
-void vocabulary_init(vocabulary *v, mem *ledger) { *v = (vocabulary){.ledger = ledger}; }
+void vocabulary_init(vocabulary *v, mem *ledger)
+{
+    *v = (vocabulary){.ledger = ledger};
+    if (getrandom(&v->seed, sizeof v->seed, GRND_NONBLOCK) != (ssize_t)sizeof v->seed) v->seed = (uintptr_t)v;
+}
 
 void vocabulary_reset(vocabulary *v)
 {
@@ -19,7 +23,7 @@ void vocabulary_reset(vocabulary *v)
     mem_free(v->ledger, v->offsets);
     mem_free(v->ledger, v->flags);
     mem_free(v->ledger, v->slots);
-    *v = (vocabulary){.ledger = v->ledger};
+    *v = (vocabulary){.ledger = v->ledger, .seed = v->seed};
 }
 
 vocabulary_quote vocabulary_cut(const char *text, size_t bytes)
@@ -73,7 +77,7 @@ static void put_in_free_slot(vocabulary *v, uint32_t id)
 {
     const char *text = vocabulary_text(v, id);
     uint32_t mask = v->slot_count - 1;
-    uint32_t slot = (uint32_t)hash_bytes(text, strlen(text), HASH_SEED) & mask;
+    uint32_t slot = (uint32_t)hash_bytes(text, strlen(text), v->seed) & mask;
     while (v->slots[slot] != 0) slot = (slot + 1) & mask;
     v->slots[slot] = id + 1;
 }
@@ -109,7 +113,7 @@ uint32_t vocabulary_find(const vocabulary *v, const char *text, size_t bytes, ui
 {
     if (v->slot_count == 0) return VOCABULARY_NO_ID;
     uint32_t mask = v->slot_count - 1;
-    uint32_t slot = (uint32_t)hash_bytes(text, bytes, HASH_SEED) & mask;
+    uint32_t slot = (uint32_t)hash_bytes(text, bytes, v->seed) & mask;
     for (; v->slots[slot] != 0; slot = (slot + 1) & mask) {
         uint32_t id = v->slots[slot] - 1;
         uint64_t offset = v->offsets[id];

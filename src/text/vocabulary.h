@@ -29,6 +29,7 @@ enum vocabulary_flags {
 
 typedef struct vocabulary {
     mem *ledger;
+    uint64_t seed;          /* of the hashes; from the system, so that no file can be made to collide */
     char *texts;
     uint64_t text_bytes, text_capacity;
     uint32_t *offsets;      /* (id_capacity) of the text; 0 = no such token */

@@ -1,0 +1,187 @@
+/*
+ * tokenizer.c - the public calls, and the way of a text through the stages (tokenizer_parts.h).
+ */
+#include "text/tokenizer.h"
+
+#include "base/utf8.h"
+#include "text/tokenizer_parts.h"
+
+#include <string.h>
+
+/* The buffers of one call. */
+typedef struct encoder {
+    const tokenizer *t;
+    token_list *out_ids;
+    regex_scratch matches;
+    normalize_scratch normalize;
+    pretokenize_scratch pretokenize;
+    bpe_scratch bpe;
+    token_search raw_search, normalized_search;
+} encoder;
+
+leat_status tokenizer_open(mem *ledger, const char *name, const char *json_text, uint64_t json_bytes,
+                           uint32_t vocab_count, tokenizer **out_tokenizer, leat_error *error)
+{
+    tokenizer *t;
+    TRY(MEM_NEW(ledger, TOKENIZER, 1, &t, error));
+    t->ledger = ledger;
+    arena_init(&t->storage, ledger, MEM_TOKENIZER, 16 * 1024);
+    vocabulary_init(&t->vocab, ledger);
+    bpe_init(&t->bpe, ledger, &t->vocab);
+    leat_status status;
+    TRY_OR(out, arena_copy_text(&t->storage, name, strlen(name), &t->name, error));
+    TRY_OR(out, tokenizer_load(t, json_text, json_bytes, vocab_count, error));
+    *out_tokenizer = t;
+    t = NULL;
+out:
+    tokenizer_close(&t);
+    return status;
+}
+
+void tokenizer_close(tokenizer **handle)
+{
+    tokenizer *t = *handle;
+    if (t == NULL) return;
+    token_matcher_close(&t->raw_matcher);
+    token_matcher_close(&t->normalized_matcher);
+    for (uint32_t i = 0; i < t->expression_count; i++) regex_close(&t->expressions[i]);
+    bpe_reset(&t->bpe);
+    vocabulary_reset(&t->vocab);
+    mem_free(t->ledger, t->added);
+    arena_reset(&t->storage);
+    mem_free(t->ledger, t);
+    *handle = NULL;
+}
+
+static void encoder_init(encoder *e, const tokenizer *t, token_list *out_ids)
+{
+    e->t = t;
+    e->out_ids = out_ids;
+    e->matches = (regex_scratch){0};
+    normalize_scratch_init(&e->normalize, t->ledger, &e->matches);
+    pretokenize_scratch_init(&e->pretokenize, t->ledger, &e->matches);
+    bpe_scratch_init(&e->bpe, t->ledger);
+    token_search_init(&e->raw_search, t->ledger);
+    token_search_init(&e->normalized_search, t->ledger);
+}
+
+static void encoder_reset(encoder *e)
+{
+    token_search_reset(&e->raw_search);
+    token_search_reset(&e->normalized_search);
+    bpe_scratch_reset(&e->bpe);
+    pretokenize_scratch_reset(&e->pretokenize);
+    normalize_scratch_reset(&e->normalize);
+    regex_scratch_reset(&e->matches);
+}
+
+static leat_status encode_word(void *user, const char *word, uint64_t bytes, leat_error *error)
+{
+    encoder *e = user;
+    if (bytes >= UINT32_MAX)
+        return FAIL(error, USAGE, "%s: a word grew to %llu bytes, at most 2^32 - 2 are supported", e->t->name,
+                    (unsigned long long)bytes);
+    return bpe_encode(&e->t->bpe, &e->bpe, word, bytes, e->out_ids, error);
+}
+
+/* A stretch of the text without a raw added token. */
+static leat_status encode_stretch(encoder *e, text_slice text, bool is_first, bool is_plain, leat_error *error)
+{
+    const tokenizer *t = e->t;
+    TRY(normalize_run(t->normalize, t->normalize_count, &e->normalize, text, &text, error));
+    if (is_plain || t->normalized_matcher == NULL)
+        return pretokenize_run(t->pretokenize, t->pretokenize_count, &e->pretokenize, text, is_first, encode_word, e,
+                               error);
+    token_search *search = &e->normalized_search;
+    TRY(token_matcher_split(t->normalized_matcher, t->added, text.bytes, text.count, search, error));
+    for (uint64_t i = 0; i < search->parts.count; i++) {
+        token_span part = search->parts.spans[i];
+        if (part.token != TOKEN_SPAN_TEXT)
+            TRY(token_list_push(e->out_ids, t->added[part.token].id, error));
+        else
+            TRY(pretokenize_run(t->pretokenize, t->pretokenize_count, &e->pretokenize,
+                                (text_slice){text.bytes + part.start, part.end - part.start},
+                                is_first && part.start == 0, encode_word, e, error));
+    }
+    return LEAT_OK;
+}
+
+/* How the added tokens in a text are taken. */
+typedef enum added_use {
+    ADDED_AS_TOKENS,
+    ADDED_AS_TEXT,       /* not looked for */
+    ADDED_AS_TEXT_APART, /* their text is encoded, cut off from what surrounds it */
+} added_use;
+
+static leat_status encode_parts(encoder *e, text_slice text, added_use use, leat_error *error)
+{
+    const tokenizer *t = e->t;
+    if (use == ADDED_AS_TEXT || t->raw_matcher == NULL) return encode_stretch(e, text, true, use != ADDED_AS_TOKENS, error);
+    token_search *search = &e->raw_search;
+    TRY(token_matcher_split(t->raw_matcher, use == ADDED_AS_TOKENS ? t->added : NULL, text.bytes, text.count, search,
+                            error));
+    for (uint64_t i = 0; i < search->parts.count; i++) {
+        token_span part = search->parts.spans[i];
+        if (part.token != TOKEN_SPAN_TEXT && use == ADDED_AS_TOKENS)
+            TRY(token_list_push(e->out_ids, t->added[part.token].id, error));
+        else
+            TRY(encode_stretch(e, (text_slice){text.bytes + part.start, part.end - part.start}, part.start == 0,
+                               use != ADDED_AS_TOKENS, error));
+    }
+    return LEAT_OK;
+}
+
+static leat_status encode(const tokenizer *t, text_slice text, added_use use, bool post_process, token_list *out_ids,
+                          leat_error *error)
+{
+    if (text.count > ENCODE_BYTES_MAX)
+        return FAIL(error, USAGE, "a text of %llu bytes is too long to be tokenized, at most %d are supported",
+                    (unsigned long long)text.count, ENCODE_BYTES_MAX);
+    uint64_t valid = utf8_valid_bytes(text.bytes, text.count);
+    if (valid < text.count)
+        return FAIL(error, USAGE, "the text is not valid UTF-8 at byte %llu", (unsigned long long)valid);
+
+    encoder e;
+    leat_status status = LEAT_OK;
+    uint64_t count_before = out_ids->count;
+    encoder_init(&e, t, out_ids);
+    for (uint32_t i = 0; post_process && i < t->prefix_count; i++)
+        TRY_OR(out, token_list_push(out_ids, t->prefix_ids[i], error));
+    if (text.count > 0) TRY_OR(out, encode_parts(&e, text, use, error));
+    for (uint32_t i = 0; post_process && i < t->suffix_count; i++)
+        TRY_OR(out, token_list_push(out_ids, t->suffix_ids[i], error));
+out:
+    if (status != LEAT_OK) out_ids->count = count_before;
+    encoder_reset(&e);
+    return status;
+}
+
+leat_status tokenizer_encode(const tokenizer *t, const char *text, uint64_t text_bytes, unsigned flags,
+                             token_list *out_ids, leat_error *error)
+{
+    return encode(t, (text_slice){text, text_bytes}, (flags & TOKENIZER_PLAIN) != 0 ? ADDED_AS_TEXT : ADDED_AS_TOKENS,
+                  (flags & TOKENIZER_POST_PROCESS) != 0, out_ids, error);
+}
+
+leat_status tokenizer_encode_message(const tokenizer *t, const char *text, uint64_t bytes, token_list *out_ids,
+                                     leat_error *error)
+{
+    return encode(t, (text_slice){text, bytes}, ADDED_AS_TEXT_APART, false, out_ids, error);
+}
+
+bool tokenizer_id_of(const tokenizer *t, const char *token, uint32_t *out_id)
+{
+    uint32_t id = vocabulary_find(&t->vocab, token, strlen(token), 0);
+    if (id == VOCABULARY_NO_ID) return false;
+    *out_id = id;
+    return true;
+}
+
+const char *tokenizer_token_text(const tokenizer *t, uint32_t id, bool *out_is_special)
+{
+    if (!vocabulary_has(&t->vocab, id)) return NULL;
+    if (out_is_special != NULL) *out_is_special = (t->vocab.flags[id] & VOCABULARY_SPECIAL) != 0;
+    return vocabulary_text(&t->vocab, id);
+}
+
+uint32_t tokenizer_id_count(const tokenizer *t) { return t->vocab.id_count; }
