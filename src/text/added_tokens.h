@@ -29,6 +29,7 @@ typedef struct added_token {
     uint32_t flags;
     const char *content;         /* terminated; not empty */
     uint32_t content_bytes;
+    const char *shown;           /* the content normalised, where the token is searched so; NULL otherwise */
 } added_token;
 
 /* A part of a text: an added token, or what lies between two. */

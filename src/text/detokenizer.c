@@ -104,6 +104,13 @@ static void drop_held(detokenizer *d, uint64_t count)
     if (count > 0) memmove(d->held_bytes.bytes, d->held_bytes.bytes + count, d->held_bytes.count);
 }
 
+/* The reference stream takes ED A0..BF for a character that is not complete, until its third byte. */
+static bool begins_surrogate(const char *bytes, uint64_t count)
+{
+    return count == 2 && (unsigned char)bytes[0] == 0xed && (unsigned char)bytes[1] >= 0xa0 &&
+           (unsigned char)bytes[1] <= 0xbf;
+}
+
 /* Byte-level: emits what is complete, and U+FFFD for every part that cannot become a character. */
 static leat_status release_bytes(detokenizer *d, bool at_end, text_buffer *out, leat_error *error)
 {
@@ -114,6 +121,7 @@ static leat_status release_bytes(detokenizer *d, bool at_end, text_buffer *out, 
         TRY(emit(d, (text_slice){bytes + done, valid}, out, error));
         done += valid;
         if (done == count) break;
+        if (!at_end && begins_surrogate(bytes + done, count - done)) break;
         uint32_t scalar;
         size_t invalid = 0;
         if (utf8_decode(bytes + done, count - done, &scalar, &invalid) != 0) continue;
@@ -172,6 +180,7 @@ static leat_status push_run_byte(detokenizer *d, char byte, text_buffer *out, le
         d->held_bytes.count = 0;
         return emit(d, (text_slice){d->held_bytes.bytes, length}, out, error);
     }
+    if (begins_surrogate(d->held_bytes.bytes, d->held_bytes.count)) return LEAT_OK;
     if (invalid > 0) {
         uint64_t count = d->held_bytes.count;
         d->held_bytes.count = 0;
@@ -231,12 +240,23 @@ static leat_status push_metaspace(detokenizer *d, text_slice token, bool is_firs
     return emit(d, token, out, error);
 }
 
+/* What a token decodes to, before the decoder. */
+static const char *shown_text(const tokenizer *t, uint32_t id)
+{
+    if ((t->vocab.flags[id] & VOCABULARY_SHOWN_OTHERWISE) != 0)
+        for (uint32_t i = 0; i < t->added_count; i++)
+            if (t->added[i].id == id) return t->added[i].shown;
+    return vocabulary_text(&t->vocab, id);
+}
+
 leat_status detokenizer_push(detokenizer *d, uint32_t id, text_buffer *out_text, leat_error *error)
 {
     const vocabulary *vocab = &d->t->vocab;
     if (!vocabulary_has(vocab, id)) return LEAT_OK;
-    if (d->skip_special && (vocab->flags[id] & VOCABULARY_SPECIAL) != 0) return LEAT_OK;
-    const char *text = vocabulary_text(vocab, id);
+    /* the library asks whether the shown text is a special token's, so one that is shown otherwise is not left out */
+    unsigned kind = vocab->flags[id] & (VOCABULARY_SPECIAL | VOCABULARY_SHOWN_OTHERWISE);
+    if (d->skip_special && kind == VOCABULARY_SPECIAL) return LEAT_OK;
+    const char *text = shown_text(d->t, id);
     text_slice token = {text, strlen(text)};
     bool is_first = !d->has_output;
     d->has_output = true;

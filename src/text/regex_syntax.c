@@ -8,7 +8,7 @@
  *   X{,m}          X{0,m}
  *   [A&&[^B]]      (?:(?![B])[A]); other set operations are refused
  *   ^ $            match at every line: the pattern is compiled with PCRE2_MULTILINE
- * General categories follow the Unicode version of the PCRE2 library.
+ *   \p{L}          with the characters that Unicode 16.0 has and an older PCRE2 lacks
  */
 #include "text/regex_syntax.h"
 
@@ -31,9 +31,17 @@ typedef struct reader {
 #define NOT_SPACE_RANGES                                                                                      \
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"          \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-#define WORD_RANGES                                                                                   \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}" \
-    "\\x{1f170}-\\x{1f189}"
+/* Symbols that are Alphabetic, and so belong to words: circled and squared Latin letters. */
+#define WORD_SYMBOL_RANGES "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+
+static const struct {
+    uint32_t first, last;
+    const char category[3];
+} additions[] = {
+#define X(first, last, category) {first, last, #category},
+#include "text/unicode_additions.inc"
+#undef X
+};
 
 static leat_status refuse(const reader *r, const char *what)
 {
@@ -85,15 +93,38 @@ static bool read_hex(reader *r, unsigned most, uint32_t *out_scalar)
     return count > 0 && value <= 0x10ffff && (value < 0xd800 || value > 0xdfff);
 }
 
-/* After "\p" or "\P". */
-static leat_status translate_property(reader *r, bool negated)
+/* A category as items of a class, with the characters that the installed PCRE2 may not know yet. */
+static leat_status put_category(reader *r, const char *name)
 {
-    static const char *const categories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl",
-                                             "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk",
-                                             "So", "Z",  "Zs", "Zl", "Zp", "C",  "Cc", "Cf", "Cn", "Co", "Cs"};
-    static const char *const scripts[] = {"Han",    "Hiragana", "Katakana", "Hangul", "Latin",      "Cyrillic", "Greek",
-                                          "Arabic", "Hebrew",   "Thai",     "Lao",    "Devanagari", "Bengali",  "Tamil",
-                                          "Telugu", "Khmer",    "Myanmar",  "Tibetan", "Ethiopic",  "Georgian", "Armenian"};
+    TRY(put(r, "\\p{"));
+    TRY(put(r, name));
+    TRY(put(r, "}"));
+    for (size_t i = 0; i < ARRAY_COUNT(additions); i++) {
+        char range[40];
+        bool is_in = name[0] == additions[i].category[0] && (name[1] == 0 || (name[1] ^ additions[i].category[1]) == 0x20);
+        if (!is_in) continue;
+        snprintf(range, sizeof range, "\\x{%x}-\\x{%x}", additions[i].first, additions[i].last);
+        TRY(put(r, range));
+    }
+    return LEAT_OK;
+}
+
+static leat_status put_word_items(reader *r)
+{
+    static const char *const categories[] = {"L", "M", "Nd", "Nl", "Pc"};
+    for (size_t i = 0; i < ARRAY_COUNT(categories); i++) TRY(put_category(r, categories[i]));
+    return put(r, WORD_SYMBOL_RANGES);
+}
+
+/* After "\p" or "\P". */
+static leat_status translate_property(reader *r, bool in_class, bool negated)
+{
+    static const char *const categories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
+                                             "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
+                                             "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Cc", "Cf"};
+    static const char *const scripts[] = {"Han",    "Hiragana", "Katakana", "Hangul",  "Latin",      "Cyrillic", "Greek",
+                                          "Arabic", "Hebrew",   "Thai",     "Lao",     "Devanagari", "Bengali",  "Tamil",
+                                          "Telugu", "Khmer",    "Myanmar",  "Tibetan", "Ethiopic",   "Georgian", "Armenian"};
     if (!take(r, "{")) return refuse(r, "a property without braces");
     if (take(r, "^")) negated = !negated;
     char name[16];
@@ -106,10 +137,27 @@ static leat_status translate_property(reader *r, bool negated)
     for (size_t i = 0; i < ARRAY_COUNT(categories); i++) is_category |= strcmp(name, categories[i]) == 0;
     for (size_t i = 0; i < ARRAY_COUNT(scripts); i++) is_script |= strcmp(name, scripts[i]) == 0;
     if (!is_category && !is_script) return refuse(r, "a property that is not known");
-    TRY(put(r, negated ? "\\P{" : "\\p{"));
-    if (is_script) TRY(put(r, "sc:"));
-    TRY(put(r, name));
-    return put(r, "}");
+    if (negated && in_class) return refuse(r, "a negated property inside brackets is not supported");
+    if (!in_class) TRY(put(r, negated ? "[^" : "["));
+    if (is_category) {
+        TRY(put_category(r, name));
+    } else {
+        TRY(put(r, "\\p{sc:"));
+        TRY(put(r, name));
+        TRY(put(r, "}"));
+        if (strcmp(name, "Han") == 0) TRY(put(r, "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}")); /* since Unicode 14.0 */
+    }
+    return in_class ? LEAT_OK : put(r, "]");
+}
+
+/* \d and \w. */
+static leat_status translate_shorthand(reader *r, bool in_class, char letter)
+{
+    bool negated = letter == 'D' || letter == 'W';
+    if (negated && in_class) return refuse(r, "\\D and \\W inside brackets are not supported");
+    if (!in_class) TRY(put(r, negated ? "[^" : "["));
+    TRY(letter == 'd' || letter == 'D' ? put_category(r, "Nd") : put_word_items(r));
+    return in_class ? LEAT_OK : put(r, "]");
 }
 
 /* After a backslash; `in_class` inside brackets. *out_is_set: it stands for more than one character. */
@@ -120,16 +168,14 @@ static leat_status translate_escape(reader *r, bool in_class, bool *out_is_set)
     char c = r->text[r->at++];
     uint32_t scalar = 0;
     switch (c) {
-    case 'p': return translate_property(r, false);
-    case 'P': return translate_property(r, true);
+    case 'p': return translate_property(r, in_class, false);
+    case 'P': return translate_property(r, in_class, true);
     case 's': return put(r, in_class ? SPACE_RANGES : "[" SPACE_RANGES "]");
     case 'S': return put(r, in_class ? NOT_SPACE_RANGES : "[" NOT_SPACE_RANGES "]");
-    case 'd': return put(r, "\\p{Nd}");
-    case 'D': return put(r, "\\P{Nd}");
-    case 'w': return put(r, in_class ? WORD_RANGES : "[" WORD_RANGES "]");
-    case 'W':
-        if (in_class) return refuse(r, "\\W inside brackets is not supported");
-        return put(r, "[^" WORD_RANGES "]");
+    case 'd':
+    case 'D':
+    case 'w':
+    case 'W': return translate_shorthand(r, in_class, c);
     default: break;
     }
     *out_is_set = false;

@@ -1104,7 +1104,7 @@ static leat_status put_special_first(loader *l)
 }
 
 /* The pattern of a token that is searched in normalised text is its content after the normalizer. */
-static leat_status normalize_pattern(loader *l, normalize_scratch *scratch, const added_token *added,
+static leat_status normalize_pattern(loader *l, normalize_scratch *scratch, added_token *added,
                                      token_pattern *out_pattern)
 {
     tokenizer *t = l->t;
@@ -1116,6 +1116,8 @@ static leat_status normalize_pattern(loader *l, normalize_scratch *scratch, cons
     const char *copy;
     TRY(arena_copy_text(&t->storage, text.bytes, text.count, &copy, l->error));
     *out_pattern = (token_pattern){copy, (uint32_t)text.count};
+    if (strcmp(copy, added->content) != 0) t->vocab.flags[added->id] |= VOCABULARY_SHOWN_OTHERWISE;
+    added->shown = copy;
     return LEAT_OK;
 }
 

@@ -1,7 +1,34 @@
-/* unicode_class.c - general categories come from utf8proc; the properties it lacks are short lists and stand here. */
+/*
+ * unicode_class.c - general categories come from utf8proc and, for characters newer than it, from a table; the
+ * properties that it lacks are short lists and stand here.
+ */
 #include "text/unicode_class.h"
 
+#include <stddef.h>
 #include <utf8proc.h>
+
+static const struct {
+    uint32_t first, last;
+    utf8proc_category_t category;
+} additions[] = {
+#define X(first, last, category) {first, last, UTF8PROC_CATEGORY_##category},
+#include "text/unicode_additions.inc"
+#undef X
+};
+
+static utf8proc_category_t category_of(uint32_t scalar)
+{
+    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)scalar);
+    if (category != UTF8PROC_CATEGORY_CN) return category;
+    size_t low = 0, high = sizeof additions / sizeof additions[0];
+    while (low < high) { /* the first range that does not end before the character */
+        size_t middle = (low + high) / 2;
+        if (additions[middle].last < scalar) low = middle + 1;
+        else high = middle;
+    }
+    bool is_in = low < sizeof additions / sizeof additions[0] && additions[low].first <= scalar;
+    return is_in ? additions[low].category : category;
+}
 
 bool unicode_is_space(uint32_t scalar)
 {
@@ -17,7 +44,7 @@ bool unicode_is_python_space(uint32_t scalar)
 
 bool unicode_is_word(uint32_t scalar)
 {
-    switch (utf8proc_category((utf8proc_int32_t)scalar)) {
+    switch (category_of(scalar)) {
     case UTF8PROC_CATEGORY_LU:
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
@@ -40,7 +67,7 @@ bool unicode_is_word(uint32_t scalar)
 bool unicode_is_number(uint32_t scalar)
 {
     if (scalar < 0x80) return scalar >= '0' && scalar <= '9';
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)scalar);
+    utf8proc_category_t category = category_of(scalar);
     return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
 }
 
@@ -49,7 +76,7 @@ bool unicode_is_punctuation(uint32_t scalar)
     if (scalar < 0x80)
         return (scalar >= '!' && scalar <= '/') || (scalar >= ':' && scalar <= '@') ||
                (scalar >= '[' && scalar <= '`') || (scalar >= '{' && scalar <= '~');
-    switch (utf8proc_category((utf8proc_int32_t)scalar)) {
+    switch (category_of(scalar)) {
     case UTF8PROC_CATEGORY_PC:
     case UTF8PROC_CATEGORY_PD:
     case UTF8PROC_CATEGORY_PS:

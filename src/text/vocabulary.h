@@ -25,6 +25,7 @@ enum vocabulary_flags {
     VOCABULARY_MODEL = 1,   /* belongs to the model's vocabulary: byte-pair encoding may make it */
     VOCABULARY_ADDED = 2,   /* an added token */
     VOCABULARY_SPECIAL = 4, /* an added token that is left out of plain output */
+    VOCABULARY_SHOWN_OTHERWISE = 8, /* an added token that decodes to its normalised content, which differs */
 };
 
 typedef struct vocabulary {
