@@ -1,7 +1,7 @@
 /*
  * bpe.c - the merge table, and the encoder of one word.
  *
- * A symbol keeps the rank of the pair that it begins, so an entry of the heap (rank, symbol) is stale exactly when the symbol's rank has
+ * A symbol keeps the rank of the pair that it begins, so an entry of the queue (rank, symbol) is stale exactly when the symbol's rank has
  * become another one: a rank belongs to one pair, and an entry is pushed for every change.
  *
  * Where a word may be cut: a merge that crosses the gap between characters x and y makes a token, so x is the last character of the left half and y
@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CROSSING_BITS_MIN = 4096, CROSSING_BITS_MAX = 4 * 1024 * 1024, HEAP_ARITY = 4 };
+enum { CROSSING_BITS_MIN = 4096, CROSSING_BITS_MAX = 4 * 1024 * 1024 };
 
 void bpe_init(bpe_model *b, mem *ledger, const vocabulary *vocab)
 {
@@ -164,52 +164,17 @@ leat_status bpe_finish(bpe_model *b, leat_error *error)
     return LEAT_OK;
 }
 
-void bpe_scratch_init(bpe_scratch *scratch, mem *ledger) { *scratch = (bpe_scratch){.ledger = ledger}; }
+void bpe_scratch_init(bpe_scratch *scratch, mem *ledger)
+{
+    *scratch = (bpe_scratch){.ledger = ledger};
+    merge_queue_init(&scratch->queue, ledger);
+}
 
 void bpe_scratch_reset(bpe_scratch *scratch)
 {
     mem_free(scratch->ledger, scratch->symbols);
-    mem_free(scratch->ledger, scratch->heap);
-    *scratch = (bpe_scratch){.ledger = scratch->ledger};
-}
-
-static leat_status grow_heap(bpe_scratch *scratch, leat_error *error)
-{
-    uint64_t capacity = max_u64(256, scratch->heap_capacity + scratch->heap_capacity / 2);
-    void *block = scratch->heap;
-    TRY(mem_resize(scratch->ledger, MEM_TOKENIZER, &block, capacity, sizeof *scratch->heap, "merge heap", error));
-    scratch->heap = block;
-    scratch->heap_capacity = capacity;
-    return LEAT_OK;
-}
-
-static leat_status push_pair(bpe_scratch *scratch, uint32_t symbol, leat_error *error)
-{
-    if (scratch->heap_count == scratch->heap_capacity) TRY(grow_heap(scratch, error));
-    uint64_t *heap = scratch->heap, entry = (uint64_t)scratch->symbols[symbol].rank << 32 | symbol;
-    uint64_t at = scratch->heap_count++;
-    while (at > 0 && heap[(at - 1) / HEAP_ARITY] > entry) {
-        heap[at] = heap[(at - 1) / HEAP_ARITY];
-        at = (at - 1) / HEAP_ARITY;
-    }
-    heap[at] = entry;
-    return LEAT_OK;
-}
-
-static uint64_t pop_pair(bpe_scratch *scratch)
-{
-    uint64_t *heap = scratch->heap, lowest = heap[0], count = --scratch->heap_count, entry = heap[count], at = 0;
-    for (;;) {
-        uint64_t child = at * HEAP_ARITY + 1, end = min_u64(child + HEAP_ARITY, count), best = child;
-        if (child >= count) break;
-        for (uint64_t i = child + 1; i < end; i++)
-            if (heap[i] < heap[best]) best = i;
-        if (heap[best] >= entry) break;
-        heap[at] = heap[best];
-        at = best;
-    }
-    heap[at] = entry;
-    return lowest;
+    merge_queue_reset(&scratch->queue);
+    *scratch = (bpe_scratch){.ledger = scratch->ledger, .queue = {.ledger = scratch->ledger}};
 }
 
 /* Looks the pair (symbol, its next) up again and queues it when it can be merged. */
@@ -222,7 +187,7 @@ static leat_status renew_pair(const bpe_model *b, bpe_scratch *scratch, uint32_t
     if (slot->left == VOCABULARY_NO_ID) return LEAT_OK;
     left->rank = slot->rank;
     left->merged = slot->merged;
-    return push_pair(scratch, symbol, error);
+    return merge_queue_push(&scratch->queue, (uint64_t)left->rank << 32 | symbol, error);
 }
 
 /* Merges the collected symbols to the end, appends what is left of them and forgets them. */
@@ -234,17 +199,20 @@ static leat_status merge_symbols(const bpe_model *b, bpe_scratch *scratch, token
     if (count == 0) return LEAT_OK;
     if (count == 1) return token_list_push(out_ids, symbols[0].id, error);
 
-    scratch->heap_count = 0;
+    merge_queue_start(&scratch->queue, symbols, count, sizeof *symbols);
     for (uint32_t i = 0; i < count; i++) {
         symbols[i].previous = i == 0 ? BPE_NONE : i - 1;
         symbols[i].next = i + 1 == count ? BPE_NONE : i + 1;
     }
     for (uint32_t i = 0; i < count; i++) TRY(renew_pair(b, scratch, i, error));
-    while (scratch->heap_count > 0) {
-        uint64_t entry = pop_pair(scratch);
-        uint32_t at = (uint32_t)entry;
+    for (;;) {
+        bool has_pair;
+        uint64_t key;
+        TRY(merge_queue_pop(&scratch->queue, &has_pair, &key, error));
+        if (!has_pair) break;
+        uint32_t at = (uint32_t)key;
         bpe_symbol *left = &symbols[at];
-        if (left->rank != (uint32_t)(entry >> 32)) continue; /* stale */
+        if (left->rank != (uint32_t)(key >> 32)) continue; /* stale */
         bpe_symbol *right = &symbols[left->next];
         left->id = left->merged;
         left->next = right->next;

@@ -2,14 +2,15 @@
  * bpe.h - byte-pair encoding of one word: start from its characters, and merge the adjacent pair of lowest rank (the leftmost of
  * equals) until no pair can be merged.
  *
- * A word may be megabytes long (Gemma has no pre-tokenizer that cuts), so pairs wait in a heap: O(n log n). The word is
- * first cut where no merge of the whole table can ever cross, which keeps the heap small for most texts.
+ * A word may be megabytes long (Gemma has no pre-tokenizer that cuts), so pairs wait in a queue: O(n log n). The word is
+ * first cut where no merge of the whole table can ever cross, which keeps the queue short for most texts.
  *
  * Threads: a model is constant after bpe_finish; each thread encodes with a scratch of its own.
  */
 #ifndef TEXT_BPE_H
 #define TEXT_BPE_H
 
+#include "text/merge_queue.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -61,8 +62,7 @@ typedef struct bpe_scratch {
     mem *ledger;
     bpe_symbol *symbols;     /* (symbol_capacity) */
     uint64_t symbol_count, symbol_capacity;
-    uint64_t *heap;          /* (heap_capacity) rank << 32 | symbol */
-    uint64_t heap_count, heap_capacity;
+    merge_queue queue;       /* rank << 32 | symbol */
 } bpe_scratch;
 
 void bpe_scratch_init(bpe_scratch *scratch, mem *ledger);
