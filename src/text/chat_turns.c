@@ -84,6 +84,13 @@ static leat_status write_control(writer *w, const char *token)
     return token_list_push(w->ids, id, w->error);
 }
 
+/* A mark that belongs to no format's needed tokens: where the tokenizer lacks it it is text, as in a rendered template. */
+static leat_status write_mark(writer *w, const char *token)
+{
+    uint32_t id;
+    return find_control(w->t, token, &id) ? write_control(w, token) : write_text(w, token);
+}
+
 /* Without the white space at both ends, as the templates' trim. */
 static text_slice trim(text_slice text)
 {
@@ -151,9 +158,9 @@ static leat_status write_gemma4(writer *w, const chat_message *messages, uint32_
     TRY(write_control(w, "<|turn>"));
     TRY(write_text(w, "model\n"));
     if (!options->empty_thought) return LEAT_OK;
-    TRY(write_control(w, "<|channel>"));
+    TRY(write_mark(w, "<|channel>"));
     TRY(write_text(w, "thought\n"));
-    return write_control(w, "<channel|>");
+    return write_mark(w, "<channel|>");
 }
 
 static leat_status write_chatml(writer *w, const chat_message *messages, uint32_t count,
