@@ -174,7 +174,7 @@ void bpe_scratch_reset(bpe_scratch *scratch)
 {
     mem_free(scratch->ledger, scratch->symbols);
     merge_queue_reset(&scratch->queue);
-    *scratch = (bpe_scratch){.ledger = scratch->ledger, .queue = {.ledger = scratch->ledger}};
+    bpe_scratch_init(scratch, scratch->ledger);
 }
 
 /* Looks the pair (symbol, its next) up again and queues it when it can be merged. */

@@ -7,14 +7,17 @@
 
 enum { HEAP_ARITY = 4, LIST_KEPT_KEYS = 64 * 1024, SHORT_COUNT = 64, FETCH_AHEAD = 16 };
 
-void merge_queue_init(merge_queue *q, mem *ledger) { *q = (merge_queue){.ledger = ledger}; }
+void merge_queue_init(merge_queue *q, mem *ledger)
+{
+    *q = (merge_queue){.ledger = ledger, .large_count = MERGE_QUEUE_LARGE_COUNT};
+}
 
 void merge_queue_reset(merge_queue *q)
 {
     mem_free(q->ledger, q->heap.keys);
     mem_free(q->ledger, q->ready.keys);
     for (int i = 0; i <= MERGE_QUEUE_KEY_BITS; i++) mem_free(q->ledger, q->lists[i].keys);
-    *q = (merge_queue){.ledger = q->ledger};
+    merge_queue_init(q, q->ledger);
 }
 
 void merge_queue_start(merge_queue *q, const void *symbols, uint64_t symbol_count, size_t item_bytes)
@@ -25,7 +28,7 @@ void merge_queue_start(merge_queue *q, const void *symbols, uint64_t symbol_coun
     q->last = 0;
     if (q->is_large)
         for (int i = 0; i <= MERGE_QUEUE_KEY_BITS; i++) q->lists[i].count = 0;
-    q->is_large = symbol_count >= MERGE_QUEUE_LARGE_COUNT;
+    q->is_large = symbol_count >= q->large_count;
 }
 
 static leat_status grow(merge_queue *q, merge_key_list *list, leat_error *error)

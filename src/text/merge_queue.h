@@ -15,7 +15,7 @@
 
 enum {
     MERGE_QUEUE_KEY_BITS = 54,            /* ranks below 2^22, positions below 2^32 */
-    MERGE_QUEUE_LARGE_COUNT = 16 * 1024,  /* symbols from which lists are used: about where the heap leaves the second-level cache */
+    MERGE_QUEUE_LARGE_COUNT = 16 * 1024,  /* symbols from which lists are used: about where the symbols leave the second-level cache */
 };
 
 typedef struct merge_key_list {
@@ -25,6 +25,7 @@ typedef struct merge_key_list {
 
 typedef struct merge_queue {
     mem *ledger;
+    uint64_t large_count;                             /* symbols from which lists are used */
     bool is_large;
     const char *items;                                /* what positions count, to be fetched ahead */
     size_t item_bytes;

@@ -1,0 +1,520 @@
+/*
+ * tokenizer_test.c - what a tokenizer refuses and how it says so, one test a rule; what every failing allocation leaves behind; that decoding
+ * undoes encoding; and that no text costs more than it should.
+ */
+#include "text_support.h"
+
+#include "base/prng.h"
+#include "base/utf8.h"
+
+#include <time.h>
+
+/* The pieces of a small valid file; a test replaces one of them. */
+#define ADDED "{\"id\": 5, \"content\": \"<s>\", \"special\": true}"
+#define VOCAB "{\"<unk>\": 0, \"a\": 1, \"b\": 2, \"ab\": 3, \"\xe2\x96\x81\": 4}"
+#define MERGES "[[\"a\", \"b\"]]"
+#define SPACE_TO_MARK "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xe2\x96\x81\"}"
+
+typedef struct file_parts {
+    const char *added, *normalizer, *pre_tokenizer, *post_processor, *decoder, *model_more, *vocab, *merges, *more;
+} file_parts;
+
+static char file_text[256 * 1024];
+
+static const char *write_file_parts(file_parts p)
+{
+    snprintf(file_text, sizeof file_text,
+             "{\"version\": \"1.0\", \"added_tokens\": [%s], \"normalizer\": %s, \"pre_tokenizer\": %s, \"post_processor\": %s, "
+             "\"decoder\": %s, \"model\": {\"type\": \"BPE\", %s \"vocab\": %s, \"merges\": %s}%s}",
+             p.added ? p.added : ADDED, p.normalizer ? p.normalizer : "null", p.pre_tokenizer ? p.pre_tokenizer : "null",
+             p.post_processor ? p.post_processor : "null", p.decoder ? p.decoder : "null", p.model_more ? p.model_more : "",
+             p.vocab ? p.vocab : VOCAB, p.merges ? p.merges : MERGES, p.more ? p.more : "");
+    return file_text;
+}
+
+static void expect_refusal(file_parts parts, uint32_t vocab_count, const char *said)
+{
+    leat_error error;
+    const char *text = write_file_parts(parts);
+    refuse_tokenizer_text(text, strlen(text), vocab_count, &error);
+    assert_text_has(error.text, said);
+}
+
+static void expect_ids(const tokenizer *t, const char *text, unsigned flags, const uint32_t *wanted, uint64_t count)
+{
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    token_list got, want = {.ids = (uint32_t *)(uintptr_t)wanted, .count = count};
+    token_list_init(&got, ledger);
+    assert_ok(tokenizer_encode(t, text, strlen(text), flags, &got, &error), &error);
+    if (!same_ids(&got, &want)) {
+        fprintf(stderr, "\"%s\"\n", text);
+        print_ids("expected", &want);
+        print_ids("got", &got);
+        fail();
+    }
+    token_list_reset(&got);
+    close_empty_ledger(ledger);
+}
+
+#define EXPECT_IDS(t, text, flags, ...)                                                \
+    do {                                                                               \
+        const uint32_t wanted_ids[] = {__VA_ARGS__};                                   \
+        expect_ids((t), (text), (flags), wanted_ids, sizeof wanted_ids / sizeof *wanted_ids); \
+    } while (0)
+
+static void test_small_file_works(void **state)
+{
+    (void)state;
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){.model_more = "\"unk_token\": \"<unk>\",", .normalizer = SPACE_TO_MARK}));
+    bool is_special;
+    uint32_t id;
+    EXPECT_IDS(t, "ab ba<s>?", 0, 3, 4, 2, 1, 5, 0);
+    EXPECT_IDS(t, "??", 0, 0, 0);
+    assert_int_equal(tokenizer_id_count(t), 6);
+    assert_string_equal(tokenizer_token_text(t, 5, &is_special), "<s>");
+    assert_true(is_special);
+    assert_string_equal(tokenizer_token_text(t, 3, &is_special), "ab");
+    assert_false(is_special);
+    assert_null(tokenizer_token_text(t, 6, NULL));
+    assert_true(tokenizer_id_of(t, "ab", &id));
+    assert_int_equal(id, 3);
+    assert_false(tokenizer_id_of(t, "abb", &id));
+    tokenizer_close(&t);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
+static void test_ids_are_unique(void **state)
+{
+    (void)state;
+    expect_refusal((file_parts){.vocab = "{\"a\": 300, \"b\": 2, \"ab\": 300}"}, 0, "300");
+    expect_refusal((file_parts){.added = "{\"id\": 3, \"content\": \"<s>\"}"}, 0, "id 3 ");
+    expect_refusal((file_parts){.added = "{\"id\": 9, \"content\": \"ab\"}"}, 0, "id 9");
+    expect_refusal((file_parts){.added = ADDED ", " ADDED}, 0, "twice");
+}
+
+static void test_ids_have_limits(void **state)
+{
+    (void)state;
+    expect_refusal((file_parts){.vocab = "{\"a\": 1, \"b\": 2, \"ab\": 2147483648}"}, 1000, "2147483648");
+    expect_refusal((file_parts){.vocab = "{\"a\": 1, \"b\": 2, \"ab\": 2147483648}"}, 0, "2147483648");
+    expect_refusal((file_parts){.vocab = "{\"a\": 1, \"b\": 2, \"ab\": 2097152}"}, 0, "2097152");
+    expect_refusal((file_parts){.vocab = "{\"a\": 1, \"b\": 2, \"ab\": -3}"}, 0, "whole number");
+    expect_refusal((file_parts){.vocab = "{\"a\": 1, \"b\": 2, \"ab\": 18446744073709551616}"}, 0, "whole number");
+    expect_refusal((file_parts){0}, 5, "id 5");
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    tokenizer *t;
+    const char *text = write_file_parts((file_parts){0});
+    assert_ok(tokenizer_open(ledger, "tokenizer.json", text, strlen(text), 6, &t, &error), &error);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
+static void test_merges_name_pieces(void **state)
+{
+    (void)state;
+    expect_refusal((file_parts){.merges = "[[\"a\", \"qqzz\"]]"}, 0, "qqzz");
+    expect_refusal((file_parts){.merges = "[\"qqzz a\"]"}, 0, "qqzz");
+    expect_refusal((file_parts){.merges = "[[\"b\", \"a\"]]"}, 0, "\"ba\"");
+    expect_refusal((file_parts){.merges = "[[\"a\", \"\"]]"}, 0, "empty half");
+    expect_refusal((file_parts){.merges = "[\" a\"]"}, 0, "empty half");
+    expect_refusal((file_parts){.merges = "[\"ab\"]"}, 0, "two pieces");
+    expect_refusal((file_parts){.merges = "[\"a b c\"]"}, 0, "two pieces");
+    expect_refusal((file_parts){.merges = "[[\"a\"]]"}, 0, "pair of strings");
+    expect_refusal((file_parts){.merges = "[[\"a\", \"b\", \"b\"]]"}, 0, "pair of strings");
+    expect_refusal((file_parts){.merges = "[3]"}, 0, "pair of strings");
+    expect_refusal((file_parts){.merges = "[[\"a\", \"<s>\"]]"}, 0, "<s>"); /* an added token is no piece */
+}
+
+static void test_long_names_are_cut(void **state)
+{
+    (void)state;
+    static char merges[70000];
+    size_t at = (size_t)snprintf(merges, sizeof merges, "[[\"a\", \"");
+    memset(merges + at, 'h', 60000);
+    snprintf(merges + at + 60000, sizeof merges - at - 60000, "\"]]");
+    expect_refusal((file_parts){.merges = merges}, 0, "merge");
+    leat_error error;
+    const char *text = write_file_parts((file_parts){.merges = merges});
+    refuse_tokenizer_text(text, strlen(text), 0, &error);
+    assert_null(strstr(error.text, "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"));
+}
+
+static void test_added_tokens_are_checked(void **state)
+{
+    (void)state;
+    static char long_token[8192];
+    expect_refusal((file_parts){.added = "{\"id\": 319, \"content\": \"\"}"}, 0, "319");
+    expect_refusal((file_parts){.added = "{\"id\": 319}"}, 0, "319");
+    expect_refusal((file_parts){.added = "{\"content\": \"x\"}"}, 0, "no id");
+    expect_refusal((file_parts){.added = "{\"id\": 9, \"content\": \"x\", \"weight\": 3}"}, 0, "weight");
+    expect_refusal((file_parts){.added = "{\"id\": 9, \"content\": \"x\\u0000\"}"}, 0, "U+0000");
+    size_t at = (size_t)snprintf(long_token, sizeof long_token, "{\"id\": 9, \"content\": \"");
+    memset(long_token + at, 'x', 4097);
+    snprintf(long_token + at + 4097, sizeof long_token - at - 4097, "\"}");
+    expect_refusal((file_parts){.added = long_token}, 0, "4097");
+}
+
+static void test_unknown_components_are_named(void **state)
+{
+    (void)state;
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Reverse\"}"}, 0, "Reverse");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Lowercase\"}]}"}, 0, "Lowercase");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"BertPreTokenizer\"}"}, 0, "BertPreTokenizer");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"WordPiece\"}"}, 0, "WordPiece");
+    expect_refusal((file_parts){.post_processor = "{\"type\": \"RobertaProcessing\"}"}, 0, "RobertaProcessing");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"NFC\", \"content\": \"x\"}"}, 0, "content");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"NFC\", \"speed\": 3}"}, 0, "speed");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Prepend\"}"}, 0, "prepend");
+    expect_refusal((file_parts){.normalizer = "{}"}, 0, "without a type");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Twice\"}"}, 0, "Twice");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Split\", \"pattern\": {\"String\": \"\"}, \"behavior\": \"Removed\"}"}, 0, "empty");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Metaspace\", \"replacement\": \"xy\"}"}, 0, "one character");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Metaspace\", \"replacement\": \"x\", \"prepend_scheme\": \"often\"}"}, 0, "often");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"ByteFallback\"}]}"}, 0, "order");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}"}, 0, "Fuse");
+    expect_refusal((file_parts){.more = ", \"surprise\": 1"}, 0, "surprise");
+    expect_refusal((file_parts){.model_more = "\"surprise\": 1,"}, 0, "surprise");
+    expect_refusal((file_parts){.model_more = "\"dropout\": 0.1,"}, 0, "dropout");
+    expect_refusal((file_parts){.model_more = "\"end_of_word_suffix\": \"</w>\","}, 0, "end_of_word_suffix");
+    expect_refusal((file_parts){.model_more = "\"unk_token\": \"<what>\","}, 0, "<what>");
+}
+
+static void test_other_model_types_are_named(void **state)
+{
+    (void)state;
+    leat_error error;
+    static const char *const texts[][2] = {
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5]]}}", "model type Unigram is not supported; supported: BPE"},
+        {"{\"model\": {\"vocab\": [[\"a\", 0.5]], \"type\": \"Unigram\"}}", "Unigram"},
+        {"{\"model\": {\"vocab\": [[\"a\", 0.5]]}}", "list"},
+        {"{}", "no model"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}}}", "no merges"},
+        {"{\"model\": {\"merges\": []}}", "no vocab"},
+        {"{\"model\": {\"type\": \"BPE\", \"vocab\": {\"\": 1}, \"merges\": []}}", "empty text"},
+        {"[]", "object"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        refuse_tokenizer_text(texts[i][0], strlen(texts[i][0]), 0, &error);
+        assert_text_has(error.text, texts[i][1]);
+    }
+}
+
+static void test_patterns_are_checked(void **state)
+{
+    (void)state;
+    static const char *const patterns[][2] = {
+        {"(", "not closed"},     {")", "not opened"},       {"[a", "not closed"},          {"*a", "nothing to repeat"}, {"a**", "repeat of a repeat"},
+        {"[a-z&&[^b]&&[c]]", "set operation"},              {"[^a&&[b]]", "set operation"}, {"[[a]b]", "inside brackets"}, {"\\\\1", "not supported"},
+        {"\\\\p{Foo}", "not known"}, {"\\\\h", "not supported"}, {"(?P<x>a)", "group"},     {"a{1001}", "repeat count"}, {"(?i)a", "group"},
+        {"[z-a]", "does not compile"}, {"[\\\\W]", "not supported"}, {"\\\\", "at the end"}, {"a{3,2}", "repeat count"}, {"\\\\xff", "number"},
+    };
+    for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
+        char split[256];
+        snprintf(split, sizeof split, "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}", patterns[i][0]);
+        expect_refusal((file_parts){.pre_tokenizer = split}, 0, patterns[i][1]);
+    }
+    static char long_pattern[20000];
+    size_t at = (size_t)snprintf(long_pattern, sizeof long_pattern, "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"");
+    memset(long_pattern + at, 'x', 16 * 1024 + 1);
+    snprintf(long_pattern + at + 16 * 1024 + 1, 16, "\"}}");
+    expect_refusal((file_parts){.pre_tokenizer = long_pattern}, 0, "16385");
+    at = (size_t)snprintf(long_pattern, sizeof long_pattern, "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"");
+    for (int i = 0; i < 65; i++) at += (size_t)snprintf(long_pattern + at, 8, "(?:");
+    snprintf(long_pattern + at, 16, "\"}}");
+    expect_refusal((file_parts){.pre_tokenizer = long_pattern}, 0, "deeper");
+}
+
+static void test_post_processors_are_checked(void **state)
+{
+    (void)state;
+#define TEMPLATE(single, tokens) "{\"type\": \"TemplateProcessing\", \"single\": [" single "], \"pair\": [], \"special_tokens\": {" tokens "}}"
+#define TEXT_A "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}"
+#define START "{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}"
+#define START_IDS(id) "\"<s>\": {\"id\": \"<s>\", \"ids\": [" id "], \"tokens\": [\"<s>\"]}"
+    expect_refusal((file_parts){.post_processor = TEMPLATE(START, START_IDS("5"))}, 0, "no place for the text");
+    expect_refusal((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A, "")}, 0, "<s>");
+    expect_refusal((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A, START_IDS("99"))}, 0, "99");
+    expect_refusal((file_parts){.post_processor = TEMPLATE(TEXT_A ", " TEXT_A, "")}, 0, "repeats");
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A ", " START ", " START, START_IDS("5"))}));
+    EXPECT_IDS(t, "ab", TOKENIZER_POST_PROCESS, 5, 3, 5, 5);
+    EXPECT_IDS(t, "ab", 0, 3);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
+/* Merges may come before the vocabulary, added tokens and everything else after the model. */
+static void test_order_of_fields_is_free(void **state)
+{
+    (void)state;
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(ledger, "{\"model\": {\"merges\": [\"a b\"], \"vocab\": " VOCAB ", \"unk_token\": \"<unk>\", \"type\": \"BPE\"}, "
+                                               "\"added_tokens\": [" ADDED "], \"normalizer\": " SPACE_TO_MARK "}");
+    EXPECT_IDS(t, "ab ab<s>", 0, 3, 4, 3, 5);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+    leat_error error;
+    static const char broken[] = "{\"model\": {\"merges\": [\"a c\"], \"vocab\": " VOCAB "}}";
+    refuse_tokenizer_text(broken, strlen(broken), 0, &error);
+    assert_text_has(error.text, "\"c\"");
+}
+
+static void test_text_must_be_utf8(void **state)
+{
+    (void)state;
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){0}));
+    token_list ids;
+    token_list_init(&ids, ledger);
+    assert_ok(token_list_push(&ids, 42, &error), &error);
+    assert_fails(USAGE, tokenizer_encode(t, "ab\xc3(", 4, 0, &ids, &error), &error);
+    assert_text_has(error.text, "byte 2");
+    assert_int_equal(ids.count, 1);
+    token_list_reset(&ids);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
+/* Cut at every byte, a file is refused or (behind its last brace) the same. */
+static void test_truncated_files(void **state)
+{
+    (void)state;
+    leat_error error;
+    const char *text = write_file_parts((file_parts){.normalizer = SPACE_TO_MARK, .pre_tokenizer = "{\"type\": \"ByteLevel\", \"use_regex\": true}"});
+    for (size_t bytes = 0; bytes < strlen(text); bytes++) {
+        char *copy = malloc(bytes == 0 ? 1 : bytes); /* so that a read past the end is seen */
+        memcpy(copy, text, bytes);
+        refuse_tokenizer_text(copy, bytes, 0, &error);
+        free(copy);
+    }
+}
+
+static void read_golden(mem *ledger, text_buffer *out_text)
+{
+    char path[UNIT_PATH_BYTES];
+    assert_true(find_data_file("golden/tokenizers/gemma4/tokenizer.json", path));
+    read_file(ledger, path, out_text);
+}
+
+/* Opening and using a tokenizer with the n-th allocation failing, for every n: an error, and nothing left behind. */
+static void test_every_failing_allocation(void **state)
+{
+    (void)state;
+    static const char *const pre_tokenizer =
+        "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\s+|\\\\p{N}{1,3}+\"}, \"behavior\": "
+        "\"MergedWithNext\"}, {\"type\": \"Digits\"}, {\"type\": \"ByteLevel\"}]}";
+    const char *text = write_file_parts((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, " SPACE_TO_MARK "]}",
+                                                     .pre_tokenizer = pre_tokenizer, .decoder = "{\"type\": \"ByteLevel\"}",
+                                                     .added = ADDED ", {\"id\": 6, \"content\": \"x y\", \"normalized\": true}"});
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    for (uint64_t nth = 1;; nth++) {
+        tokenizer *t = NULL;
+        token_list ids;
+        text_buffer decoded;
+        token_list_init(&ids, ledger);
+        text_buffer_init(&decoded, ledger);
+        mem_fail_nth(ledger, nth);
+        leat_status status = tokenizer_open(ledger, "tokenizer.json", text, strlen(text), 0, &t, &error);
+        if (status == LEAT_OK) status = tokenizer_encode(t, "ab e\xcc\x81 x y 12<s>b", 17, 0, &ids, &error);
+        if (status == LEAT_OK) status = tokenizer_decode(t, ids.ids, ids.count, false, &decoded, &error);
+        mem_fail_nth(ledger, 0);
+        if (status != LEAT_OK) {
+            assert_int_equal(status, LEAT_NO_MEMORY);
+            assert_int_equal(decoded.count, 0);
+        }
+        token_list_reset(&ids);
+        text_buffer_reset(&decoded);
+        tokenizer_close(&t);
+        assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
+        if (status == LEAT_OK) break;
+    }
+    close_empty_ledger(ledger);
+}
+
+static void put_random_character(prng *random, text_buffer *text)
+{
+    static const uint32_t starts[] = {'a', 0x20, 0xe0, 0x3b1, 0x4e00, 0x1f600, 0x300, 0x9, 0x2581};
+    leat_error error;
+    char encoded[4];
+    uint64_t range = prng_below(random, 10);
+    uint32_t scalar = range == 9 ? (uint32_t)prng_below(random, 0x110000) : starts[range] + (uint32_t)prng_below(random, 20);
+    if ((scalar >= 0xd800 && scalar <= 0xdfff) || scalar == 0x2581) scalar = ' '; /* Gemma reads its own mark as a space */
+    assert_ok(text_buffer_append(text, encoded, utf8_encode(scalar, encoded), &error), &error);
+}
+
+/* Gemma: decode(encode(text)) is the text, id by id or at once. */
+static void test_decoding_undoes_encoding(void **state)
+{
+    (void)state;
+    leat_error error;
+    prng random;
+    prng_init(&random, 20260304);
+    mem *ledger = open_ledger(0);
+    text_buffer document, text, decoded, streamed;
+    token_list ids;
+    read_golden(ledger, &document);
+    tokenizer *t = open_tokenizer_text(ledger, document.bytes);
+    text_buffer_init(&text, ledger);
+    text_buffer_init(&decoded, ledger);
+    text_buffer_init(&streamed, ledger);
+    token_list_init(&ids, ledger);
+    for (int round = 0; round < 3000; round++) {
+        detokenizer *d;
+        text.count = decoded.count = streamed.count = ids.count = 0;
+        for (uint64_t length = prng_below(&random, 60); length > 0; length--) put_random_character(&random, &text);
+        assert_ok(text_buffer_append(&text, "", 0, &error), &error);
+        assert_ok(tokenizer_encode(t, text.bytes, text.count, TOKENIZER_PLAIN, &ids, &error), &error);
+        assert_ok(tokenizer_decode(t, ids.ids, ids.count, false, &decoded, &error), &error);
+        assert_int_equal(decoded.count, text.count);
+        assert_memory_equal(decoded.bytes, text.bytes, text.count);
+        assert_ok(detokenizer_open(t, false, &d, &error), &error);
+        for (uint64_t i = 0; i < ids.count; i++) {
+            uint64_t before = streamed.count;
+            assert_ok(detokenizer_push(d, ids.ids[i], &streamed, &error), &error);
+            assert_int_equal(utf8_valid_bytes(streamed.bytes + before, streamed.count - before), streamed.count - before);
+        }
+        assert_ok(detokenizer_flush(d, &streamed, &error), &error);
+        detokenizer_close(&d);
+        assert_int_equal(streamed.count, text.count);
+        assert_true(text.count == 0 || memcmp(streamed.bytes, text.bytes, text.count) == 0);
+    }
+    text_buffer_reset(&document);
+    text_buffer_reset(&text);
+    text_buffer_reset(&decoded);
+    text_buffer_reset(&streamed);
+    token_list_reset(&ids);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
+static void test_strip_at_both_ends(void **state)
+{
+    (void)state;
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){
+        .decoder = "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"Strip\", \"content\": \"a\", \"start\": 1, \"stop\": 2}]}"}));
+    static const struct {
+        uint32_t ids[6];
+        uint32_t count;
+        const char *steps[7], *whole;
+    } cases[] = {
+        {{1, 1, 2, 1, 1, 1}, 6, {"", "", "ab", "", "", "a", ""}, "aba"},
+        {{2, 1, 2, 1, 2}, 5, {"b", "", "ab", "", "ab", ""}, "babab"},
+        {{1, 2}, 2, {"", "b", ""}, "b"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        text_buffer got;
+        detokenizer *d;
+        text_buffer_init(&got, ledger);
+        assert_ok(tokenizer_decode(t, cases[i].ids, cases[i].count, false, &got, &error), &error);
+        assert_string_equal(got.bytes, cases[i].whole);
+        assert_ok(detokenizer_open(t, false, &d, &error), &error);
+        for (uint32_t k = 0; k <= cases[i].count; k++) {
+            got.count = 0;
+            if (k < cases[i].count) assert_ok(detokenizer_push(d, cases[i].ids[k], &got, &error), &error);
+            else assert_ok(detokenizer_flush(d, &got, &error), &error);
+            assert_ok(text_buffer_append(&got, "", 0, &error), &error);
+            assert_string_equal(got.bytes, cases[i].steps[k]);
+        }
+        detokenizer_close(&d);
+        text_buffer_reset(&got);
+    }
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
+/* Megabytes of one thing, in settings that a careless scan would make quadratic. A second each is ten times what it takes; quadratic is hours. */
+static void test_long_texts_are_cheap(void **state)
+{
+    (void)state;
+    enum { TEXT_BYTES = 1 << 20, SECONDS_MAX = 20 };
+    static const char *const fills[] = {" ", "a", "\n", "<s", "\xcc\x81", "ab", "\xcd\x85\xcc\x81", "1"};
+    static const file_parts files[] = {
+        {.normalizer = SPACE_TO_MARK, .added = ADDED ", {\"id\": 6, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true}"},
+        {.normalizer = "{\"type\": \"NFC\"}", .pre_tokenizer = "{\"type\": \"ByteLevel\"}",
+         .added = ADDED ", {\"id\": 6, \"content\": \"aa\"}, {\"id\": 7, \"content\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"}"},
+        {.pre_tokenizer = "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
+                          "\"\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|\\\\p{N}{1,3}+\"}}"},
+    };
+    leat_error error;
+    for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
+        mem *ledger = open_ledger(0);
+        tokenizer *t = open_tokenizer_text(ledger, write_file_parts(files[f]));
+        text_buffer text;
+        token_list ids;
+        text_buffer_init(&text, ledger);
+        token_list_init(&ids, ledger);
+        for (size_t i = 0; i < sizeof fills / sizeof fills[0]; i++) {
+            text.count = ids.count = 0;
+            while (text.count < TEXT_BYTES) assert_ok(text_buffer_append(&text, fills[i], strlen(fills[i]), &error), &error);
+            assert_ok(text_buffer_append(&text, "x", 1, &error), &error);
+            clock_t start = clock();
+            assert_ok(tokenizer_encode(t, text.bytes, text.count, 0, &ids, &error), &error);
+            assert_in_range((clock() - start) / CLOCKS_PER_SEC, 0, SECONDS_MAX);
+        }
+        text_buffer_reset(&text);
+        token_list_reset(&ids);
+        tokenizer_close(&t);
+        close_empty_ledger(ledger);
+    }
+}
+
+/* The damaged files of the conformance folder: each is refused with the words that its rule asks for. */
+static void test_damaged_files(void **state)
+{
+    (void)state;
+    static const char *const files[][2] = {
+        {"tokenizer-truncated", "tokenizer.json"}, {"tokenizer-duplicate-id", "300"},         {"tokenizer-id-outside-vocab", "2147483648"},
+        {"tokenizer-merge-unknown-piece", "qqzz"}, {"tokenizer-merge-cycle", "empty"},        {"tokenizer-merge-huge", "merge"},
+        {"tokenizer-empty-added-token", "319"},    {"tokenizer-normalizer-unknown", "Reverse"}, {"tokenizer-bad-regex", "regular expression"},
+    };
+    char name[128], path[UNIT_PATH_BYTES];
+    leat_error error;
+    if (!find_data_file("bad/good/tokenizer.json", path)) skip();
+    mem *ledger = open_ledger(0);
+    tokenizer *good = open_tokenizer_file(ledger, path);
+    tokenizer_close(&good);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        text_buffer text;
+        snprintf(name, sizeof name, "bad/%s/tokenizer.json", files[i][0]);
+        assert_true(find_data_file(name, path));
+        read_file(ledger, path, &text);
+        refuse_tokenizer_text(text.bytes, text.count, 0, &error);
+        assert_text_has(error.text, files[i][1]);
+        assert_in_range(strlen(error.text), 1, 400);
+        text_buffer_reset(&text);
+    }
+    close_empty_ledger(ledger);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small_file_works),
+        cmocka_unit_test(test_ids_are_unique),
+        cmocka_unit_test(test_ids_have_limits),
+        cmocka_unit_test(test_merges_name_pieces),
+        cmocka_unit_test(test_long_names_are_cut),
+        cmocka_unit_test(test_added_tokens_are_checked),
+        cmocka_unit_test(test_unknown_components_are_named),
+        cmocka_unit_test(test_other_model_types_are_named),
+        cmocka_unit_test(test_patterns_are_checked),
+        cmocka_unit_test(test_post_processors_are_checked),
+        cmocka_unit_test(test_order_of_fields_is_free),
+        cmocka_unit_test(test_text_must_be_utf8),
+        cmocka_unit_test(test_truncated_files),
+        cmocka_unit_test(test_every_failing_allocation),
+        cmocka_unit_test(test_decoding_undoes_encoding),
+        cmocka_unit_test(test_strip_at_both_ends),
+        cmocka_unit_test(test_long_texts_are_cheap),
+        cmocka_unit_test(test_damaged_files),
+    };
+    return cmocka_run_group_tests_name("text.tokenizer", tests, NULL, NULL);
+}
