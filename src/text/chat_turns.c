@@ -112,7 +112,7 @@ static text_slice trim(text_slice text)
 
 static const char *find_in(text_slice text, const char *wanted)
 {
-    return memmem(text.bytes, text.count, wanted, strlen(wanted));
+    return text.bytes == NULL ? NULL : memmem(text.bytes, text.count, wanted, strlen(wanted));
 }
 
 /* A model's earlier thoughts, <|channel> to <channel|>, are not shown to it again. */

@@ -10,17 +10,16 @@
  */
 #include "text/tokenizer_parts.h"
 
+#include "base/bytes.h"
 #include "base/json.h"
 #include "base/utf8.h"
 #include "text/unicode_class.h"
-
-#include "base/bytes.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
-enum { TYPE_NAME_BYTES = 32, TEMPLATE_NAMES_MAX = 64 };
+enum { TEMPLATE_NAMES_MAX = 64 };
 
 /* One entry of a post-processor's template: the text itself, or a special token by name. */
 typedef struct template_piece {
@@ -47,7 +46,6 @@ typedef struct loader {
 
     uint64_t added_capacity;
     bool has_model, has_vocab, has_merges, merges_are_pending, vocab_is_list;
-    char model_type[TYPE_NAME_BYTES]; /* empty: the file does not say */
     text_slice unk_token;        /* bytes NULL: none */
     uint32_t decode_phase;
 } loader;
@@ -60,6 +58,13 @@ static leat_status expect(loader *l, const json_token *token, json_kind kind, co
 {
     if (token->kind == kind) return LEAT_OK;
     return FAIL_AT(l, token, "%s: expected %s", what, wanted);
+}
+
+/* Puts the file's name before the message of a part that does not know it. */
+static leat_status named(loader *l, leat_status status)
+{
+    if (status == LEAT_MODEL) status_prefix(l->error, "%s", l->t->name);
+    return status;
 }
 
 static vocabulary_quote quote(const json_token *token) { return vocabulary_cut(token->text, token->text_bytes); }
@@ -647,7 +652,7 @@ static leat_status read_vocab(loader *l)
         if (token.kind == JSON_OBJECT_END) break;
         if (token.text_bytes == 0) return FAIL_AT(l, &token, "vocab: a token with an empty text");
         size_t bytes = token.text_bytes;
-        TRY(vocabulary_store(vocab, token.text, bytes, &offset, l->error));
+        TRY(named(l, vocabulary_store(vocab, token.text, bytes, &offset, l->error)));
         TRY(next(l, &token));
         const char *text = vocab->texts + offset;
         TRY(read_id(l, &token, vocabulary_cut(text, bytes), &id));
@@ -767,7 +772,6 @@ static leat_status read_model_type(loader *l)
     vocabulary_quote type = quote(&value);
     if (!json_text_is(&value, "BPE"))
         return FAIL_AT(l, &value, "model type %s is not supported; supported: BPE", type.text);
-    memcpy(l->model_type, "BPE", 4);
     return LEAT_OK;
 }
 
@@ -1075,7 +1079,7 @@ static leat_status join_added_tokens(loader *l)
                 return FAIL(l->error, MODEL, "%s: id %" PRIu32 " is given to both \"%s\" and the added token \"%s\"",
                             t->name, added->id, vocabulary_cut(other, strlen(other)).text, shown.text);
             }
-            TRY(vocabulary_store(vocab, added->content, added->content_bytes, &offset, l->error));
+            TRY(named(l, vocabulary_store(vocab, added->content, added->content_bytes, &offset, l->error)));
             TRY(vocabulary_add(vocab, offset, added->id, 0, l->error));
         } else if ((vocab->flags[known] & VOCABULARY_ADDED) != 0) {
             return FAIL(l->error, MODEL, "%s: the added token \"%s\" with id %" PRIu32 " is listed twice", t->name,
@@ -1133,8 +1137,8 @@ static leat_status open_matcher(loader *l, bool normalized, normalize_scratch *s
         if (normalized) TRY(normalize_pattern(l, scratch, &t->added[i], &patterns[i]));
         else patterns[i] = (token_pattern){t->added[i].content, t->added[i].content_bytes};
     }
-    return is_empty ? LEAT_OK
-                    : token_matcher_open(t->ledger, t->vocab.seed, patterns, t->added_count, out_matcher, l->error);
+    if (is_empty) return LEAT_OK;
+    return named(l, token_matcher_open(t->ledger, t->vocab.seed, patterns, t->added_count, out_matcher, l->error));
 }
 
 static leat_status open_matchers(loader *l)
