@@ -173,8 +173,20 @@ void bpe_scratch_init(bpe_scratch *scratch, mem *ledger)
 void bpe_scratch_reset(bpe_scratch *scratch)
 {
     mem_free(scratch->ledger, scratch->symbols);
+    mem_free(scratch->ledger, scratch->recent);
     merge_queue_reset(&scratch->queue);
     bpe_scratch_init(scratch, scratch->ledger);
+}
+
+/* What the merge table says of a pair; rank BPE_NONE: nothing. */
+static const bpe_slot *find_recent(const bpe_model *b, bpe_scratch *scratch, uint32_t left, uint32_t right)
+{
+    bpe_slot *recent = &scratch->recent[hash_u64((uint64_t)left << 32 | right) % BPE_RECENT_COUNT];
+    if (recent->left == left && recent->right == right) return recent;
+    const bpe_slot *slot = find_slot(b, left, right);
+    *recent = *slot;
+    if (slot->left == VOCABULARY_NO_ID) *recent = (bpe_slot){left, right, BPE_NONE, VOCABULARY_NO_ID};
+    return recent;
 }
 
 /* Looks the pair (symbol, its next) up again and queues it when it can be merged. */
@@ -183,8 +195,8 @@ static leat_status renew_pair(const bpe_model *b, bpe_scratch *scratch, uint32_t
     bpe_symbol *left = &scratch->symbols[symbol];
     left->rank = BPE_NONE;
     if (left->next == BPE_NONE) return LEAT_OK;
-    const bpe_slot *slot = find_slot(b, left->id, scratch->symbols[left->next].id);
-    if (slot->left == VOCABULARY_NO_ID) return LEAT_OK;
+    const bpe_slot *slot = find_recent(b, scratch, left->id, scratch->symbols[left->next].id);
+    if (slot->rank == BPE_NONE) return LEAT_OK;
     left->rank = slot->rank;
     left->merged = slot->merged;
     return merge_queue_push(&scratch->queue, (uint64_t)left->rank << 32 | symbol, error);
@@ -269,6 +281,10 @@ leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *wor
     if (b->ignore_merges) {
         uint32_t id = vocabulary_find(b->vocab, word, bytes, VOCABULARY_MODEL);
         if (id != VOCABULARY_NO_ID) return token_list_push(out_ids, id, error);
+    }
+    if (scratch->recent == NULL) {
+        TRY(MEM_NEW(scratch->ledger, TOKENIZER, BPE_RECENT_COUNT, &scratch->recent, error));
+        for (size_t i = 0; i < BPE_RECENT_COUNT; i++) scratch->recent[i].left = VOCABULARY_NO_ID;
     }
     scratch->symbol_count = 0;
     bool follows_unk = false;

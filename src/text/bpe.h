@@ -14,7 +14,11 @@
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
-enum { BPE_MERGE_LIMIT = 4 * 1024 * 1024, BPE_DIRECT_COUNT = 0x10000 };
+enum {
+    BPE_MERGE_LIMIT = 4 * 1024 * 1024,
+    BPE_DIRECT_COUNT = 0x10000,
+    BPE_RECENT_COUNT = 8192, /* 128 KiB: most pairs of a text are among its common ones, and the merge table is far larger than a cache */
+};
 
 typedef struct bpe_merge {
     uint32_t left, right, merged;
@@ -58,11 +62,13 @@ typedef struct bpe_symbol {
 
 #define BPE_NONE UINT32_MAX
 
+/* Belongs to one model. */
 typedef struct bpe_scratch {
     mem *ledger;
     bpe_symbol *symbols;     /* (symbol_capacity) */
     uint64_t symbol_count, symbol_capacity;
     merge_queue queue;       /* rank << 32 | symbol */
+    bpe_slot *recent;        /* (BPE_RECENT_COUNT) answers of the merge table, at the hash of their pair */
 } bpe_scratch;
 
 void bpe_scratch_init(bpe_scratch *scratch, mem *ledger);
