@@ -1,0 +1,17 @@
+/*
+ * account.h - what an answer cost: times, expert hits, bytes read, memory. One line, a block with -v, or members of a JSON document.
+ */
+#ifndef CLI_ACCOUNT_H
+#define CLI_ACCOUNT_H
+
+#include "engine_setup.h"
+#include "generate.h"
+
+/* The closing line on standard error. `before`: the statistics when the answer began. */
+void account_report(const engine_setup *setup, const generation *g, const leat_stats *before);
+/* The block that -v shows in its place. */
+void account_report_block(const engine_setup *setup, const generation *g, const leat_stats *before);
+/* "timings", "experts", "io", "memory": for the process from its start. */
+void account_write_json(json_writer *w, const engine_setup *setup, const generation *g);
+
+#endif

@@ -1,0 +1,252 @@
+/*
+ * cmd_chat.c - a conversation: on a terminal with an editor and commands, in a pipe a question a line.
+ *
+ * The conversation is kept as messages. Each turn renders all of them and hands the ids to the session, which keeps what it already
+ * has: nothing here knows what is cached.
+ */
+#include "account.h"
+#include "chat.h"
+#include "input.h"
+#include "line_editor.h"
+#include "model_list.h"
+#include "report.h"
+#include "signals.h"
+#include "terminal.h"
+
+#include "os/clock.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HURRY_NS = 1000000000 }; /* two Ctrl-C within this time at the prompt end the program */
+
+void chat_say(chat *t, const char *format, ...)
+{
+    char line[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (t->is_interactive) output_print(&t->c->out, "%s\n", line);
+    else report_note("%s", line);
+}
+
+leat_status chat_open_sampler(chat *t, leat_error *error)
+{
+    leat_sampler *sampler = NULL;
+    leat_sampler_options options = generate_sampler_options(t->setup.model, &t->c->options);
+    TRY(leat_sampler_open(&options, t->setup.info->vocab_size, &sampler, error));
+    leat_sampler_close(&t->sampler);
+    t->sampler = sampler;
+    t->sampling = options;
+    return LEAT_OK;
+}
+
+leat_status chat_count_tokens(chat *t, size_t *out_count, leat_error *error)
+{
+    leat_tokens ids = {0};
+    size_t message_count;
+    const leat_message *messages = conversation_messages(&t->talk, &message_count);
+    *out_count = 0;
+    if (t->talk.count == 0) return LEAT_OK;
+    TRY(leat_chat_render(t->setup.tokenizer, messages, message_count, &ids, NULL, error));
+    *out_count = ids.count;
+    leat_tokens_free(&ids);
+    return LEAT_OK;
+}
+
+/* ---- one turn ------------------------------------------------------------------------------------------------------------------------ */
+
+static leat_status render(chat *t, leat_error *error)
+{
+    leat_tokens ids = {0};
+    size_t count;
+    const leat_message *messages = conversation_messages(&t->talk, &count);
+    t->timeline.count = 0;
+    TRY(leat_chat_render(t->setup.tokenizer, messages, count, &ids, NULL, error));
+    leat_status status = u32_list_append(&t->timeline, ids.ids, ids.count, error);
+    leat_tokens_free(&ids);
+    return status;
+}
+
+static leat_status answer(chat *t, leat_error *error)
+{
+    cli *c = t->c;
+    generate_request request = {
+        .session = t->setup.session, .tokenizer = t->setup.tokenizer, .info = t->setup.info, .sampler = t->sampler,
+        .options = &c->options,      .ctx = t->setup.plan->ctx,       .out = &c->out,
+    };
+    generation_reset(&t->last);
+    generation_init(&t->last, c->ledger);
+    t->before = leat_engine_get_stats(t->setup.engine);
+    TRY(generate(&request, &t->timeline, &t->last, error));
+    TRY(conversation_add(&t->talk, "assistant", strbuf_text(&t->last.text), error));
+    if (!c->out.ends_line) output_write(&c->out, "\n", 1);
+    if (!t->is_interactive) output_write(&c->out, "\n", 1);
+    return output_flush(&c->out, error);
+}
+
+leat_status chat_answer(chat *t, leat_error *error)
+{
+    leat_status status = render(t, error);
+    if (status == LEAT_OK) status = answer(t, error);
+    if (status == LEAT_CONTEXT || status == LEAT_USAGE) { /* this question cannot be asked; others can */
+        report_error(error);
+        conversation_drop_last(&t->talk);
+        if (status == LEAT_CONTEXT) chat_say(t, "The conversation is full: /clear begins a new one, --ctx N gives it more room.");
+        return LEAT_OK;
+    }
+    TRY(status);
+    bool is_stopped = t->last.reason == STOP_CANCELLED;
+    if (is_stopped && !t->c->out.is_closed) chat_say(t, "[stopped]");
+    if (is_stopped && (!t->is_interactive || signals_arrived() == SIGTERM)) return FAIL(error, CANCELLED, "cancelled");
+    signals_forget();
+    if (t->last.reason == STOP_CONTEXT) chat_say(t, "[the context of %u tokens is full]", t->setup.plan->ctx);
+    account_report(&t->setup, &t->last, &t->before);
+    return LEAT_OK;
+}
+
+leat_status chat_ask(chat *t, const char *question, leat_error *error)
+{
+    TRY(conversation_add(&t->talk, "user", question, error));
+    return chat_answer(t, error);
+}
+
+/* A line that is not empty: a command, or a question. */
+static leat_status take_line(chat *t, const char *line, leat_error *error)
+{
+    if (line[0] == '/' && line[1] == '/') return chat_ask(t, line + 1, error);
+    if (line[0] == '/') return chat_command(t, line, error);
+    return chat_ask(t, line, error);
+}
+
+/* ---- at a terminal ------------------------------------------------------------------------------------------------------------------- */
+
+static const char fence[] = "\"\"\"";
+
+/* Whether the question goes on with another line: between """ and """, or behind a backslash at the end. */
+static bool goes_on(strbuf *text)
+{
+    const char *bytes = strbuf_text(text);
+    size_t fence_bytes = sizeof fence - 1;
+    if (strncmp(bytes, fence, fence_bytes) == 0) {
+        const char *end = strstr(bytes + fence_bytes, fence);
+        if (!end) return true;
+        strbuf_cut(text, (size_t)(end - bytes));
+        strbuf_drop_front(text, fence_bytes);
+        return false;
+    }
+    if (text->count == 0 || bytes[text->count - 1] != '\\') return false;
+    strbuf_cut(text, text->count - 1);
+    return true;
+}
+
+/* A whole question, of several lines perhaps. */
+static leat_status edit_question(line_editor *e, strbuf *question, edit_end *out_end, leat_error *error)
+{
+    strbuf line = {.ledger = question->ledger};
+    leat_status status = line_editor_read(e, ">>> ", "... ", question, out_end, error);
+    while (status == LEAT_OK && *out_end == EDIT_LINE && goes_on(question)) {
+        status = line_editor_read(e, "... ", "... ", &line, out_end, error);
+        if (status != LEAT_OK || *out_end != EDIT_LINE) break;
+        status = strbuf_append_text(question, "\n", error);
+        if (status == LEAT_OK) status = strbuf_append(question, strbuf_text(&line), line.count, error);
+    }
+    strbuf_reset(&line);
+    return status;
+}
+
+/* Ctrl-C with nothing to drop: a hint, or the end when it is the second in a second. */
+static leat_status refuse_interrupt(chat *t, uint64_t *last_ns, leat_error *error)
+{
+    uint64_t now = clock_now_ns();
+    if (*last_ns != 0 && now - *last_ns < HURRY_NS) return FAIL(error, CANCELLED, "cancelled");
+    *last_ns = now;
+    chat_say(t, "Use Ctrl-D or /exit to end.");
+    return LEAT_OK;
+}
+
+static leat_status talk_at_terminal(chat *t, line_editor *e, strbuf *question, leat_error *error)
+{
+    uint64_t interrupted_ns = 0;
+    while (!t->is_over) {
+        edit_end end;
+        TRY(output_flush(&t->c->out, error));
+        TRY(edit_question(e, question, &end, error));
+        if (end == EDIT_EOF) break;
+        if (end == EDIT_REFUSED) TRY(refuse_interrupt(t, &interrupted_ns, error));
+        if (end != EDIT_LINE || question->count == 0) continue;
+        TRY(history_add(e->past, question->bytes, error));
+        TRY(take_line(t, question->bytes, error));
+    }
+    return LEAT_OK;
+}
+
+static leat_status open_terminal(chat *t, leat_error *error)
+{
+    history *past = NULL;
+    line_editor editor;
+    strbuf question = {.ledger = t->c->ledger};
+    TRY(history_open(t->c->ledger, &past, error));
+    line_editor_init(&editor, t->c->ledger, past, chat_command_names);
+    chat_say(t, "%s. /help lists the commands.", t->setup.info->path);
+    leat_status status = talk_at_terminal(t, &editor, &question, error);
+    line_editor_reset(&editor);
+    history_close(&past);
+    strbuf_reset(&question);
+    return status;
+}
+
+/* ---- in a pipe ------------------------------------------------------------------------------------------------------------------------- */
+
+static leat_status talk_in_pipe(chat *t, leat_error *error)
+{
+    strbuf line = {.ledger = t->c->ledger};
+    line_reader reader = {.fd = STDIN_FILENO, .name = "standard input", .pending = {.ledger = t->c->ledger}};
+    leat_status status = LEAT_OK;
+    while (status == LEAT_OK && !t->is_over && !t->c->out.is_closed) {
+        bool has_line;
+        status = line_reader_next(&reader, t->c->options.max_prompt_bytes, &line, &has_line, error);
+        if (status != LEAT_OK || !has_line) break;
+        if (line.count > 0) status = take_line(t, line.bytes, error);
+    }
+    strbuf_reset(&reader.pending);
+    strbuf_reset(&line);
+    return status;
+}
+
+static leat_status open_chat(chat *t, leat_error *error)
+{
+    cli *c = t->c;
+    const char *path;
+    TRY(model_argument(c, &path, error));
+    TRY(cli_refuse_rest(c, error));
+    TRY(engine_setup_open(c, path, &t->setup, error));
+    if (!t->setup.tokenizer) return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", path);
+    if (strcmp(leat_chat_format(t->setup.tokenizer), "none") == 0) {
+        leat_status status = FAIL(error, USAGE, "%s: the model has no chat format", path);
+        status_hint(error, "leat run %s continues a text", path);
+        return status;
+    }
+    TRY(chat_open_sampler(t, error));
+    if (t->sampling.temperature > 0 && !c->options.is_set[OPTION_seed])
+        report_note("seed: %llu", (unsigned long long)t->sampling.seed);
+    return conversation_set_system(&t->talk, c->options.system, error);
+}
+
+leat_status cmd_chat(cli *c, leat_error *error)
+{
+    chat t = {.c = c, .is_interactive = terminal_is_interactive(), .talk = {.ledger = c->ledger}, .timeline = {.ledger = c->ledger}};
+    generation_init(&t.last, c->ledger);
+    leat_status status = open_chat(&t, error);
+    if (status == LEAT_OK) status = t.is_interactive ? open_terminal(&t, error) : talk_in_pipe(&t, error);
+    generation_reset(&t.last);
+    leat_sampler_close(&t.sampler);
+    engine_setup_close(&t.setup);
+    u32_list_reset(&t.timeline);
+    conversation_reset(&t.talk);
+    return status;
+}

@@ -1,0 +1,219 @@
+/*
+ * cmd_eval.c - how well a model expects a text: the log-probability of each token given those before it, in nats.
+ *
+ * The logits arrive position by position and are not kept; --logits writes them out as they come.
+ */
+#include "cli.h"
+#include "engine_setup.h"
+#include "human.h"
+#include "input.h"
+#include "model_list.h"
+#include "npy.h"
+#include "report.h"
+
+#include "os/clock.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct candidate {
+    uint32_t id;
+    double log_probability;
+} candidate;
+
+typedef struct eval_work {
+    cli *c;
+    const char *model_path;
+    strbuf text;
+    u32_list ids;
+    engine_setup setup;
+    npy_writer npy;
+    double *log_probabilities; /* (ids.count): of token i given those before it; [0] is unused */
+    candidate *top;            /* (--top), likeliest first */
+    uint32_t top_count;
+    double total;              /* the sum over tokens 1.. */
+    uint64_t elapsed_ns;
+} eval_work;
+
+/* log of the sum of exponentials; the greatest is taken out first, so that nothing overflows. */
+static double log_sum_exp(const float *logits, uint32_t count)
+{
+    double greatest = -INFINITY, sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if ((double)logits[i] > greatest) greatest = logits[i];
+    for (uint32_t i = 0; i < count; i++) sum += exp((double)logits[i] - greatest);
+    return greatest + log(sum);
+}
+
+static void find_top(eval_work *work, const float *logits, double log_sum)
+{
+    uint32_t wanted = work->c->options.top;
+    for (uint32_t id = 0; id < work->setup.info->vocab_size; id++) {
+        double value = (double)logits[id] - log_sum;
+        if (work->top_count == wanted && value <= work->top[wanted - 1].log_probability) continue;
+        uint32_t at = work->top_count < wanted ? work->top_count++ : wanted - 1;
+        for (; at > 0 && work->top[at - 1].log_probability < value; at--) work->top[at] = work->top[at - 1];
+        work->top[at] = (candidate){id, value};
+    }
+}
+
+static leat_status score_position(void *user, size_t position, const float *logits, leat_error *error)
+{
+    eval_work *work = user;
+    double log_sum = log_sum_exp(logits, work->setup.info->vocab_size);
+    if (position + 1 < work->ids.count) {
+        work->log_probabilities[position + 1] = (double)logits[work->ids.items[position + 1]] - log_sum;
+        work->total += work->log_probabilities[position + 1];
+    } else if (work->c->options.top > 0) {
+        find_top(work, logits, log_sum);
+    }
+    return work->npy.stream ? npy_write_row(&work->npy, logits, error) : LEAT_OK;
+}
+
+static leat_status read_input(eval_work *work, leat_error *error)
+{
+    cli *c = work->c;
+    TRY(model_argument(c, &work->model_path, error));
+    const char *word = cli_take_word(c);
+    TRY(cli_refuse_rest(c, error));
+    if (c->options.tokens) {
+        if (word) return FAIL(error, USAGE, "--tokens stands in place of a text; give one of them");
+        return input_read_tokens(c, &work->ids, error);
+    }
+    input_rules rules = {.word = word, .word_is_file = true, .expected = "a text"};
+    return input_read(c, &rules, &work->text, error);
+}
+
+static leat_status prepare_ids(eval_work *work, leat_error *error)
+{
+    if (!work->c->options.tokens) {
+        leat_tokens ids = {0};
+        if (!work->setup.tokenizer)
+            return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
+        TRY(leat_tokenize_prompt(work->setup.tokenizer, strbuf_text(&work->text), work->text.count, &ids, error));
+        leat_status status = u32_list_append(&work->ids, ids.ids, ids.count, error);
+        leat_tokens_free(&ids);
+        TRY(status);
+    }
+    if (work->ids.count == 0) return FAIL(error, USAGE, "the text is empty");
+    for (size_t i = 0; i < work->ids.count; i++)
+        if (work->ids.items[i] >= work->setup.info->vocab_size)
+            return FAIL(error, USAGE, "token %zu: id %u is not below the vocabulary's %u", i, work->ids.items[i],
+                        work->setup.info->vocab_size);
+    return LEAT_OK;
+}
+
+static double mean_nll(const eval_work *work)
+{
+    return work->ids.count > 1 ? -work->total / (double)(work->ids.count - 1) : NAN;
+}
+
+/* The token's text, or "" where there is none. */
+static const char *token_text(const eval_work *work, uint32_t id)
+{
+    const char *text = work->setup.tokenizer ? leat_token_text(work->setup.tokenizer, id) : NULL;
+    return text ? text : "";
+}
+
+static void print_json(eval_work *work)
+{
+    json_writer w;
+    json_writer_init(&w, &work->c->out);
+    json_writer_begin_document(&w, "leat.eval/1");
+    json_writer_text(&w, "model", work->setup.info->path);
+    json_writer_u64(&w, "token_count", work->ids.count);
+    json_writer_u64(&w, "scored_count", work->ids.count - 1);
+    json_writer_number(&w, "log_probability", work->total);
+    json_writer_number(&w, "mean_nll", mean_nll(work));
+    json_writer_number(&w, "perplexity", exp(mean_nll(work)));
+    json_writer_begin_array(&w, "tokens");
+    for (size_t i = 0; i < work->ids.count; i++) {
+        json_writer_begin_object(&w, NULL);
+        json_writer_u64(&w, "id", work->ids.items[i]);
+        json_writer_text(&w, "text", token_text(work, work->ids.items[i]));
+        json_writer_number(&w, "log_probability", i > 0 ? work->log_probabilities[i] : NAN);
+        json_writer_end_object(&w);
+    }
+    json_writer_end_array(&w);
+    json_writer_begin_array(&w, "top");
+    for (uint32_t i = 0; i < work->top_count; i++) {
+        json_writer_begin_object(&w, NULL);
+        json_writer_u64(&w, "id", work->top[i].id);
+        json_writer_text(&w, "text", token_text(work, work->top[i].id));
+        json_writer_number(&w, "log_probability", work->top[i].log_probability);
+        json_writer_end_object(&w);
+    }
+    json_writer_end_array(&w);
+    json_writer_seconds(&w, "elapsed_s", work->elapsed_ns);
+    json_writer_end_document(&w);
+}
+
+static void print_row(output *out, uint32_t id, double log_probability, const char *text)
+{
+    output_print(out, "%8" PRIu32 "  %12.6f  ", id, log_probability);
+    output_write(out, text, strlen(text));
+    output_write(out, "\n", 1);
+}
+
+static void print_text(eval_work *work)
+{
+    output *out = &work->c->out;
+    if (report_verbosity() > 0) {
+        output_print(out, "      id       log p  token\n");
+        for (size_t i = 1; i < work->ids.count; i++)
+            print_row(out, work->ids.items[i], work->log_probabilities[i], token_text(work, work->ids.items[i]));
+    }
+    output_print(out, "tokens         %zu\n", work->ids.count);
+    if (work->ids.count > 1) {
+        output_print(out, "log p          %.6f\n", work->total);
+        output_print(out, "mean NLL       %.6f nats\n", mean_nll(work));
+        output_print(out, "perplexity     %.6f\n", exp(mean_nll(work)));
+    }
+    if (work->top_count > 0) output_print(out, "next token:\n      id       log p  token\n");
+    for (uint32_t i = 0; i < work->top_count; i++)
+        print_row(out, work->top[i].id, work->top[i].log_probability, token_text(work, work->top[i].id));
+}
+
+static leat_status score(eval_work *work, leat_error *error)
+{
+    cli *c = work->c;
+    if (c->options.top > work->setup.info->vocab_size) c->options.top = work->setup.info->vocab_size;
+    TRY(MEM_NEW(c->ledger, META, work->ids.count, &work->log_probabilities, error));
+    TRY(MEM_NEW(c->ledger, META, c->options.top, &work->top, error));
+    if (c->options.logits)
+        TRY(npy_open(&work->npy, c->options.logits, work->ids.count, work->setup.info->vocab_size, error));
+    uint64_t begin_ns = clock_now_ns();
+    leat_status status = leat_session_score(work->setup.session, work->ids.items, work->ids.count, score_position, work, error);
+    report_progress_end();
+    TRY(status);
+    work->elapsed_ns = clock_now_ns() - begin_ns;
+    return work->npy.stream ? npy_finish(&work->npy, error) : LEAT_OK;
+}
+
+static leat_status eval(eval_work *work, leat_error *error)
+{
+    char elapsed[HUMAN_BYTES];
+    TRY(read_input(work, error));
+    TRY(engine_setup_open(work->c, work->model_path, &work->setup, error));
+    TRY(prepare_ids(work, error));
+    TRY(score(work, error));
+    if (work->c->options.json) print_json(work);
+    else print_text(work);
+    report_note("[%zu tok %.1f tok/s, %s]", work->ids.count, rate_per_second(work->ids.count, work->elapsed_ns),
+                human_time(work->elapsed_ns, elapsed));
+    return LEAT_OK;
+}
+
+leat_status cmd_eval(cli *c, leat_error *error)
+{
+    eval_work work = {.c = c, .text = {.ledger = c->ledger}, .ids = {.ledger = c->ledger}};
+    leat_status status = eval(&work, error);
+    npy_close(&work.npy);
+    engine_setup_close(&work.setup);
+    mem_free(c->ledger, work.log_probabilities);
+    mem_free(c->ledger, work.top);
+    u32_list_reset(&work.ids);
+    strbuf_reset(&work.text);
+    return status;
+}

@@ -1,0 +1,203 @@
+/* cmd_run.c - one prompt, one answer. */
+#include "account.h"
+#include "cli.h"
+#include "generate.h"
+#include "input.h"
+#include "model_list.h"
+#include "report.h"
+
+#include <string.h>
+
+typedef struct run_work {
+    cli *c;
+    const char *model_path;
+    strbuf prompt;        /* as the user gave it; unused with --tokens */
+    u32_list timeline;    /* the prompt's ids, then the answer's */
+    engine_setup setup;
+    leat_sampler *sampler;
+    leat_sampler_options sampling;
+    generation answer;
+} run_work;
+
+static bool uses_chat(const cli *c, const leat_tokenizer *tokenizer)
+{
+    return !c->options.raw && strcmp(leat_chat_format(tokenizer), "none") != 0;
+}
+
+/* From text to ids: as a conversation of one message where the model has a chat format, else as a text to be continued.
+ * out_shown, if any: what the model sees. */
+static leat_status render_prompt(const cli *c, const leat_tokenizer *tokenizer, strbuf *prompt, leat_tokens *out_ids,
+                                 leat_text *out_shown, leat_error *error)
+{
+    if (!uses_chat(c, tokenizer)) {
+        if (c->options.system) return FAIL(error, USAGE, "--system: the text is continued as it is (no chat format, or --raw)");
+        return leat_tokenize_prompt(tokenizer, strbuf_text(prompt), prompt->count, out_ids, error);
+    }
+    if (strlen(strbuf_text(prompt)) != prompt->count) return FAIL(error, USAGE, "the prompt holds a zero byte; try --raw");
+    /* Shells and editors end text with a newline that nobody means. */
+    if (prompt->count > 0 && prompt->bytes[prompt->count - 1] == '\n') strbuf_cut(prompt, prompt->count - 1);
+    leat_message messages[2];
+    size_t count = 0;
+    if (c->options.system) messages[count++] = (leat_message){"system", c->options.system};
+    messages[count++] = (leat_message){"user", strbuf_text(prompt)};
+    return leat_chat_render(tokenizer, messages, count, out_ids, out_shown, error);
+}
+
+static leat_status read_input(run_work *work, leat_error *error)
+{
+    cli *c = work->c;
+    TRY(model_argument(c, &work->model_path, error));
+    const char *word = cli_take_word(c);
+    TRY(cli_refuse_rest(c, error));
+    if (!c->options.tokens) {
+        input_rules rules = {.word = word, .appends_stdin = true, .expected = "a prompt"};
+        return input_read(c, &rules, &work->prompt, error);
+    }
+    if (word || c->options.is_on_command_line[OPTION_prompt] || c->options.is_on_command_line[OPTION_file])
+        return FAIL(error, USAGE, "--tokens stands in place of a prompt; give one of them");
+    return input_read_tokens(c, &work->timeline, error);
+}
+
+static void print_prompt(cli *c, const leat_tokens *ids, const leat_text *shown, const strbuf *prompt)
+{
+    if (shown->bytes) output_write(&c->out, shown->bytes, shown->count);
+    else output_write(&c->out, strbuf_text(prompt), prompt->count);
+    if (!c->out.ends_line) output_write(&c->out, "\n", 1);
+    report_note("%zu tokens", ids->count);
+}
+
+static void print_prompt_json(cli *c, const leat_tokens *ids, const leat_text *shown, const strbuf *prompt)
+{
+    json_writer w;
+    json_writer_init(&w, &c->out);
+    json_writer_begin_document(&w, "leat.prompt/1");
+    if (shown->bytes) json_writer_bytes(&w, "prompt", shown->bytes, shown->count);
+    else json_writer_bytes(&w, "prompt", strbuf_text(prompt), prompt->count);
+    json_writer_u64(&w, "token_count", ids->count);
+    json_writer_ids(&w, "tokens", ids->ids, ids->count);
+    json_writer_end_document(&w);
+}
+
+/* --show-prompt: needs the tokenizer, not the weights. */
+static leat_status show_prompt(run_work *work, leat_error *error)
+{
+    cli *c = work->c;
+    leat_tokenizer *tokenizer = NULL;
+    leat_tokens ids = {0};
+    leat_text shown = {0};
+    leat_status status = LEAT_OK;
+    if (c->options.tokens) return FAIL(error, USAGE, "--show-prompt: --tokens are shown as they were given");
+    TRY_OR(done, leat_tokenizer_open(work->model_path, &tokenizer, error));
+    TRY_OR(done, render_prompt(c, tokenizer, &work->prompt, &ids, &shown, error));
+    if (c->options.json) print_prompt_json(c, &ids, &shown, &work->prompt);
+    else print_prompt(c, &ids, &shown, &work->prompt);
+done:
+    leat_text_free(&shown);
+    leat_tokens_free(&ids);
+    leat_tokenizer_close(&tokenizer);
+    return status;
+}
+
+static leat_status prepare_timeline(run_work *work, leat_error *error)
+{
+    if (work->c->options.tokens) return LEAT_OK;
+    if (!work->setup.tokenizer) {
+        leat_status status = FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
+        status_hint(error, "--tokens takes token ids in place of text");
+        return status;
+    }
+    leat_tokens ids = {0};
+    TRY(render_prompt(work->c, work->setup.tokenizer, &work->prompt, &ids, NULL, error));
+    leat_status status = u32_list_append(&work->timeline, ids.ids, ids.count, error);
+    leat_tokens_free(&ids);
+    return status;
+}
+
+static void write_sampling(json_writer *w, const leat_sampler_options *s)
+{
+    json_writer_begin_object(w, "sampling");
+    json_writer_number(w, "temperature", s->temperature);
+    json_writer_u64(w, "top_k", s->top_k);
+    json_writer_number(w, "top_p", s->top_p);
+    json_writer_number(w, "min_p", s->min_p);
+    json_writer_number(w, "repeat_penalty", s->repeat_penalty);
+    json_writer_number(w, "presence_penalty", s->presence_penalty);
+    json_writer_number(w, "frequency_penalty", s->frequency_penalty);
+    json_writer_end_object(w);
+}
+
+static void print_json(run_work *work)
+{
+    const generation *g = &work->answer;
+    json_writer w;
+    json_writer_init(&w, &work->c->out);
+    json_writer_begin_document(&w, "leat.run/1");
+    json_writer_text(&w, "model", work->setup.info->path);
+    json_writer_bytes(&w, "text", strbuf_text(&g->text), g->text.count);
+    json_writer_ids(&w, "tokens", g->tokens.items, g->tokens.count);
+    json_writer_text(&w, "stop_reason", stop_reason_label(g->reason));
+    json_writer_u64(&w, "prompt_token_count", g->prompt_count);
+    json_writer_u64(&w, "seed", work->sampling.seed);
+    write_sampling(&w, &work->sampling);
+    account_write_json(&w, &work->setup, g);
+    json_writer_end_document(&w);
+}
+
+static leat_status conclude(run_work *work, leat_error *error)
+{
+    cli *c = work->c;
+    switch (work->answer.reason) {
+    case STOP_CANCELLED:
+        if (!c->out.is_closed) report_note("[stopped]");
+        return FAIL(error, CANCELLED, "cancelled");
+    case STOP_CONTEXT:
+        if (c->options.strict) return FAIL(error, CONTEXT, "the context of %u tokens ended the answer", work->setup.plan->ctx);
+        report_note("[the context of %u tokens is full; --ctx makes it larger]", work->setup.plan->ctx);
+        return LEAT_OK;
+    default:
+        return LEAT_OK;
+    }
+}
+
+static leat_status answer_prompt(run_work *work, leat_error *error)
+{
+    cli *c = work->c;
+    generate_request request = {
+        .session = work->setup.session, .tokenizer = work->setup.tokenizer, .info = work->setup.info,
+        .sampler = work->sampler,       .options = &c->options,             .ctx = work->setup.plan->ctx,
+        .out = c->options.json ? NULL : &c->out,
+    };
+    if (work->sampling.temperature > 0 && !c->options.is_set[OPTION_seed])
+        report_note("seed: %llu", (unsigned long long)work->sampling.seed);
+    leat_stats before = leat_engine_get_stats(work->setup.engine);
+    TRY(generate(&request, &work->timeline, &work->answer, error));
+    if (c->options.json) print_json(work);
+    else if (c->out.is_terminal && !c->out.ends_line) output_write(&c->out, "\n", 1);
+    TRY(output_flush(&c->out, error));
+    account_report(&work->setup, &work->answer, &before);
+    return conclude(work, error);
+}
+
+static leat_status run(run_work *work, leat_error *error)
+{
+    TRY(read_input(work, error));
+    if (work->c->options.show_prompt) return show_prompt(work, error);
+    TRY(engine_setup_open(work->c, work->model_path, &work->setup, error));
+    TRY(prepare_timeline(work, error));
+    work->sampling = generate_sampler_options(work->setup.model, &work->c->options);
+    TRY(leat_sampler_open(&work->sampling, work->setup.info->vocab_size, &work->sampler, error));
+    return answer_prompt(work, error);
+}
+
+leat_status cmd_run(cli *c, leat_error *error)
+{
+    run_work work = {.c = c, .prompt = {.ledger = c->ledger}, .timeline = {.ledger = c->ledger}};
+    generation_init(&work.answer, c->ledger);
+    leat_status status = run(&work, error);
+    generation_reset(&work.answer);
+    leat_sampler_close(&work.sampler);
+    engine_setup_close(&work.setup);
+    u32_list_reset(&work.timeline);
+    strbuf_reset(&work.prompt);
+    return status;
+}

@@ -1,0 +1,107 @@
+#include "engine_setup.h"
+
+#include "model_list.h"
+#include "report.h"
+#include "signals.h"
+
+#include <stdio.h>
+#include <string.h>
+
+leat_options engine_options(const cli_options *options)
+{
+    leat_options o = leat_options_default();
+    o.ram_bytes = options->ram.bytes;
+    o.ram_fraction = options->ram.fraction;
+    o.ctx = options->ctx;
+    o.thread_count = options->threads;
+    o.prefill_chunk = options->prefill_chunk;
+    o.isa = (leat_isa)options->isa; /* the words of --isa and --io stand in the order of the enums */
+    o.io = (leat_io_mode)options->io;
+    o.force = options->force;
+    o.cancel = &signals_cancel;
+    o.progress = report_progress;
+    return o;
+}
+
+leat_status engine_setup_open(cli *c, const char *model_path, engine_setup *setup, leat_error *error)
+{
+    leat_options options = engine_options(&c->options);
+    TRY(model_open(model_path, &setup->model, error));
+    setup->info = leat_model_get_info(setup->model);
+    leat_status status = leat_engine_open(setup->model, &options, &setup->engine, error);
+    report_progress_end();
+    TRY(status);
+    setup->plan = leat_engine_plan(setup->engine);
+    setup->tokenizer = leat_engine_tokenizer(setup->engine);
+    plan_report(setup->plan);
+    return leat_session_open(setup->engine, &setup->session, error);
+}
+
+void engine_setup_close(engine_setup *setup)
+{
+    leat_session_close(&setup->session);
+    leat_engine_close(&setup->engine);
+    leat_model_close(&setup->model);
+}
+
+/* ---- the plan in words --------------------------------------------------------------------------------------------------------- */
+
+typedef struct plan_part {
+    const char *name, *key;
+    uint64_t bytes;
+    char note[48]; /* shown in parentheses */
+} plan_part;
+
+enum { PLAN_PART_COUNT = 8 };
+
+static void list_parts(const leat_plan *plan, plan_part out[PLAN_PART_COUNT])
+{
+    plan_part parts[PLAN_PART_COUNT] = {
+        {"trunk", "trunk_bytes", plan->trunk_bytes, ""},
+        {"kv", "kv_bytes", plan->kv_bytes, ""},
+        {"scratch", "scratch_bytes", plan->scratch_bytes, ""},
+        {"io", "io_bytes", plan->io_bytes, ""},
+        {"tokenizer", "tokenizer_bytes", plan->tokenizer_bytes, ""},
+        {"process", "process_bytes", plan->process_bytes, ""},
+        {"experts", "expert_cache_bytes", plan->expert_cache_bytes, ""},
+        {"unspent", "unspent_bytes", plan->unspent_bytes, ""},
+    };
+    snprintf(parts[1].note, sizeof parts[1].note, " (ctx %u)", plan->ctx);
+    snprintf(parts[6].note, sizeof parts[6].note, " (%u of %u)", plan->expert_slot_count, plan->expert_slot_max);
+    memcpy(out, parts, sizeof parts);
+}
+
+void plan_report(const leat_plan *plan)
+{
+    plan_part parts[PLAN_PART_COUNT];
+    list_parts(plan, parts);
+    bool is_large = plan->budget_bytes >= (uint64_t)1 << 30;
+    double unit = is_large ? 0x1p30 : 0x1p20;
+    char line[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < PLAN_PART_COUNT; i++) {
+        if (parts[i].bytes == 0) continue;
+        int length = snprintf(line + used, sizeof line - used, "%s%s %.1f%s", used > 0 ? " + " : "", parts[i].name,
+                              (double)parts[i].bytes / unit, parts[i].note);
+        used += length > 0 ? (size_t)length : 0;
+    }
+    report_note("ram: %.1f %s budget = %s", (double)plan->budget_bytes / unit, is_large ? "GiB" : "MiB", line);
+}
+
+void plan_write_json(json_writer *w, const leat_plan *plan)
+{
+    plan_part parts[PLAN_PART_COUNT];
+    list_parts(plan, parts);
+    json_writer_u64(w, "budget_bytes", plan->budget_bytes);
+    json_writer_u64(w, "floor_bytes", plan->floor_bytes);
+    json_writer_u64(w, "everything_bytes", plan->everything_bytes);
+    json_writer_begin_object(w, "parts");
+    for (int i = 0; i < PLAN_PART_COUNT; i++) json_writer_u64(w, parts[i].key, parts[i].bytes);
+    json_writer_end_object(w);
+    json_writer_u64(w, "ctx", plan->ctx);
+    json_writer_u64(w, "thread_count", plan->thread_count);
+    json_writer_u64(w, "prefill_chunk", plan->prefill_chunk);
+    json_writer_u64(w, "expert_slot_count", plan->expert_slot_count);
+    json_writer_u64(w, "expert_slot_max", plan->expert_slot_max);
+    json_writer_u64(w, "expert_slot_bytes", plan->expert_slot_bytes);
+}

@@ -1,0 +1,30 @@
+/*
+ * engine_setup.h - a model, its engine and a session, opened as the options say, with the account of the memory on standard error.
+ */
+#ifndef CLI_ENGINE_SETUP_H
+#define CLI_ENGINE_SETUP_H
+
+#include "cli.h"
+#include "json_writer.h"
+
+typedef struct engine_setup {
+    leat_model *model;
+    leat_engine *engine;
+    leat_session *session;
+    const leat_model_info *info;
+    const leat_plan *plan;
+    const leat_tokenizer *tokenizer; /* NULL when the model has none */
+} engine_setup;
+
+/* The library's options from ours. */
+leat_options engine_options(const cli_options *options);
+/* A zeroed setup; engine_setup_close also after a failure. */
+MUST_CHECK leat_status engine_setup_open(cli *c, const char *model_path, engine_setup *setup, leat_error *error);
+void engine_setup_close(engine_setup *setup);
+
+/* "ram: 24.0 GiB budget = trunk 17.2 + ..." */
+void plan_report(const leat_plan *plan);
+/* "plan" and its parts as members of the open object. */
+void plan_write_json(json_writer *w, const leat_plan *plan);
+
+#endif

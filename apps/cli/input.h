@@ -1,0 +1,34 @@
+/*
+ * input.h - where the text of a command comes from: a word, --prompt, --file, --tokens, standard input.
+ */
+#ifndef CLI_INPUT_H
+#define CLI_INPUT_H
+
+#include "cli.h"
+#include "u32_list.h"
+
+typedef struct input_rules {
+    const char *word;         /* the plain word after MODEL, or NULL; "-" is standard input */
+    bool word_is_file;        /* the word names a file rather than being the text */
+    bool appends_stdin;       /* text and a pipe: both, with an empty line between them */
+    const char *expected;     /* "a prompt": for the error when there is nothing */
+} input_rules;
+
+/* Replaces *out_text. LEAT_USAGE when there is no text, more than one, or too much. */
+MUST_CHECK leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text, leat_error *error);
+/* --tokens: the ids themselves, or @FILE. */
+MUST_CHECK leat_status input_read_tokens(const cli *c, u32_list *out_ids, leat_error *error);
+/* Appends a whole file; "-" is standard input. Without --max-prompt-bytes a verb's limit is its default. */
+MUST_CHECK leat_status input_read_file(const cli *c, const char *path, strbuf *text, leat_error *error);
+
+/* One line without its newline; false at the end of input. LEAT_CANCELLED after a signal. */
+typedef struct line_reader {
+    int fd;
+    const char *name;
+    strbuf pending;
+    bool is_at_end;
+} line_reader;
+MUST_CHECK leat_status line_reader_next(line_reader *reader, uint64_t bytes_max, strbuf *line, bool *out_has_line,
+                                        leat_error *error);
+
+#endif

@@ -1,0 +1,131 @@
+#include "json_writer.h"
+
+#include "base/utf8.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void json_writer_init(json_writer *w, output *out) { *w = (json_writer){.out = out}; }
+
+static void write_string(json_writer *w, const char *bytes, size_t count)
+{
+    size_t begin = 0, at = 0;
+    output_write(w->out, "\"", 1);
+    while (at < count) {
+        uint32_t scalar = 0xfffd;
+        size_t invalid = 0, length = utf8_decode(bytes + at, count - at, &scalar, &invalid);
+        bool is_control = scalar < 0x20 || (scalar >= 0x7f && scalar < 0xa0);
+        if (length > 0 && !is_control && scalar != '"' && scalar != '\\') {
+            at += length;
+            continue;
+        }
+        output_write(w->out, bytes + begin, at - begin);
+        if (length == 0) output_print(w->out, "\\ufffd");
+        else if (scalar == '\n') output_print(w->out, "\\n");
+        else if (scalar == '\t') output_print(w->out, "\\t");
+        else if (is_control) output_print(w->out, "\\u%04x", scalar);
+        else output_print(w->out, "\\%c", (char)scalar);
+        at += length > 0 ? length : invalid > 0 ? invalid : count - at;
+        begin = at;
+    }
+    output_write(w->out, bytes + begin, count - begin);
+    output_write(w->out, "\"", 1);
+}
+
+static void begin_value(json_writer *w, const char *key)
+{
+    if (w->has_value[w->depth]) output_write(w->out, ", ", 2);
+    w->has_value[w->depth] = true;
+    if (!key) return;
+    write_string(w, key, strlen(key));
+    output_write(w->out, ": ", 2);
+}
+
+static void begin_group(json_writer *w, const char *key, const char *bracket)
+{
+    assert(w->depth < JSON_WRITER_DEPTH_MAX);
+    begin_value(w, key);
+    output_write(w->out, bracket, 1);
+    w->has_value[++w->depth] = false;
+}
+
+static void end_group(json_writer *w, const char *bracket)
+{
+    assert(w->depth > 0);
+    w->depth--;
+    output_write(w->out, bracket, 1);
+}
+
+void json_writer_begin_object(json_writer *w, const char *key) { begin_group(w, key, "{"); }
+void json_writer_end_object(json_writer *w) { end_group(w, "}"); }
+void json_writer_begin_array(json_writer *w, const char *key) { begin_group(w, key, "["); }
+void json_writer_end_array(json_writer *w) { end_group(w, "]"); }
+
+void json_writer_begin_document(json_writer *w, const char *schema)
+{
+    json_writer_begin_object(w, NULL);
+    json_writer_text(w, "schema", schema);
+}
+
+void json_writer_end_document(json_writer *w)
+{
+    json_writer_end_object(w);
+    output_write(w->out, "\n", 1);
+    w->has_value[0] = false;
+}
+
+void json_writer_u64(json_writer *w, const char *key, uint64_t value)
+{
+    begin_value(w, key);
+    output_print(w->out, "%" PRIu64, value);
+}
+
+void json_writer_number(json_writer *w, const char *key, double value)
+{
+    begin_value(w, key);
+    char text[32];
+    if (!isfinite(value)) {
+        output_print(w->out, "null");
+        return;
+    }
+    for (int digits = 6; digits <= 17; digits++) { /* the shortest that reads back as the same number */
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    output_print(w->out, "%s", text);
+}
+
+void json_writer_seconds(json_writer *w, const char *key, uint64_t ns) { json_writer_number(w, key, (double)ns / 1e9); }
+
+void json_writer_flag(json_writer *w, const char *key, bool value)
+{
+    begin_value(w, key);
+    output_print(w->out, value ? "true" : "false");
+}
+
+void json_writer_text(json_writer *w, const char *key, const char *text)
+{
+    if (text) {
+        json_writer_bytes(w, key, text, strlen(text));
+        return;
+    }
+    begin_value(w, key);
+    output_print(w->out, "null");
+}
+
+void json_writer_bytes(json_writer *w, const char *key, const char *bytes, size_t count)
+{
+    begin_value(w, key);
+    write_string(w, bytes, count);
+}
+
+void json_writer_ids(json_writer *w, const char *key, const uint32_t *ids, size_t count)
+{
+    json_writer_begin_array(w, key);
+    for (size_t i = 0; i < count; i++) json_writer_u64(w, NULL, ids[i]);
+    json_writer_end_array(w);
+}
