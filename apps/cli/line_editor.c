@@ -223,7 +223,7 @@ static void erase(line_editor *e, size_t begin, size_t end)
     e->cursor = begin;
 }
 
-static leat_status kill(line_editor *e, size_t begin, size_t end, leat_error *error)
+static leat_status cut_out(line_editor *e, size_t begin, size_t end, leat_error *error)
 {
     if (begin == end) return LEAT_OK;
     strbuf_cut(&e->killed, 0);
@@ -366,8 +366,8 @@ static leat_status read_escape(line_editor *e, leat_error *error)
         return key < 0x80 ? apply_sequence(e, parameters, (char)key, error) : LEAT_OK;
     case 'b': e->cursor = previous_word(e); return LEAT_OK;
     case 'f': e->cursor = next_word(e); return LEAT_OK;
-    case 'd': return kill(e, e->cursor, next_word(e), error);
-    case 0x7f: return kill(e, previous_word(e), e->cursor, error);
+    case 'd': return cut_out(e, e->cursor, next_word(e), error);
+    case 0x7f: return cut_out(e, previous_word(e), e->cursor, error);
     case '\r':
     case '\n': return insert(e, "\n", 1, error);
     default: return LEAT_OK;
@@ -415,12 +415,12 @@ static leat_status apply_key(line_editor *e, int key, leat_error *error)
     case CTRL('H'):
     case 0x7f: erase(e, previous_character(e, e->cursor), e->cursor); return LEAT_OK;
     case CTRL('I'): return complete(e, error);
-    case CTRL('K'): return kill(e, e->cursor, line_end(e), error);
+    case CTRL('K'): return cut_out(e, e->cursor, line_end(e), error);
     case CTRL('L'): return clear_screen(e);
     case CTRL('N'): return show_past(e, false, error);
     case CTRL('P'): return show_past(e, true, error);
-    case CTRL('U'): return kill(e, line_begin(e), e->cursor, error);
-    case CTRL('W'): return kill(e, previous_word(e), e->cursor, error);
+    case CTRL('U'): return cut_out(e, line_begin(e), e->cursor, error);
+    case CTRL('W'): return cut_out(e, previous_word(e), e->cursor, error);
     case CTRL('Y'): return insert(e, strbuf_text(&e->killed), e->killed.count, error);
     case CTRL('Z'): suspend(e); return LEAT_OK;
     case ESCAPE: return read_escape(e, error);

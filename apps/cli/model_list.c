@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 
 #include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
