@@ -1,0 +1,1111 @@
+"""Tests of the program as its users meet it: exact output, exit codes, pipes, signals, terminals.
+
+    run.py LEAT [PART_OF_A_NAME...]
+
+Cases are functions called test_*; a case fails by an assertion and is skipped by `skip(why)`. Every run of the program has a home
+folder, caches and an environment of its own. Needs models/brook and the Python standard library. Ends with
+"leat-test: N passed, N failed, N skipped".
+"""
+import array
+import fcntl
+import json
+import math
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MODEL = "models/brook"
+LEAT = None
+HOME = None
+# Small and quick; a fixed seed makes notes about random ones go away.
+FAST = ["--ctx", "256", "--temp", "0"]
+SUM = "What is 2+2?"
+SUM_ANSWER = "2 + 2 equals 4."
+
+
+class Skipped(Exception):
+    pass
+
+
+def skip(why):
+    raise Skipped(why)
+
+
+def environment(extra=None):
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": HOME, "TERM": "xterm", "XDG_CONFIG_HOME": HOME + "/config",
+           "XDG_STATE_HOME": HOME + "/state", "XDG_CACHE_HOME": HOME + "/cache"}
+    for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+        if name in os.environ:
+            env[name] = os.environ[name]
+    env.update(extra or {})
+    return env
+
+
+class Result:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    def __repr__(self):
+        return "exit %d\n--- stdout\n%s\n--- stderr\n%s" % (self.code, self.out[-2000:], self.err[-2000:])
+
+
+def leat(*args, stdin=None, env=None, timeout=60, text=True):
+    """Runs the program; without stdin it gets /dev/null."""
+    source = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
+    done = subprocess.run([LEAT, *args], cwd=ROOT, env=environment(env), capture_output=True, timeout=timeout,
+                          **({"text": True} if text else {}), **source)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def expect(result, code=0, out=None, err=None):
+    assert result.code == code, "expected exit %d: %r" % (code, result)
+    if out is not None:
+        assert result.out == out, "expected stdout %r: %r" % (out, result)
+    if err is not None:
+        assert result.err == err, "expected stderr %r: %r" % (err, result)
+    return result
+
+
+def usage_error(error, hint=None):
+    return "leat: error: %s\n" % error + ("hint: %s\n" % hint if hint else "")
+
+
+# ---- help and usage ----------------------------------------------------------------------------------------------------------
+
+
+def verbs():
+    """name -> help text, from the program."""
+    out = expect(leat("help"), err="").out
+    names = re.findall(r"^  ([a-z]+)\b.*", out.split("Examples")[0], re.M)
+    return {name: expect(leat("help", name), err="").out for name in names}
+
+
+def options():
+    """Long names (without dashes) that `leat help all` lists."""
+    return re.findall(r"^  (?:-\w, |    )--(?:no-)?([a-z-]+)", expect(leat("help", "all")).out, re.M)
+
+
+def test_alone_prints_help_to_stderr():
+    result = expect(leat(), code=2, out="")
+    assert result.err == leat("help").out
+
+
+def test_help_goes_to_stdout():
+    assert "usage: leat VERB" in expect(leat("--help"), err="").out
+    assert leat("-h").out == leat("help").out
+
+
+def test_help_of_every_verb():
+    found = verbs()
+    for name in ("run", "chat", "info", "plan", "eval", "tokenize", "detokenize", "check", "list", "completions", "man", "version", "help"):
+        assert found[name].startswith("usage: leat %s [options]" % name), found[name]
+        assert leat(name, "--help").out == found[name]
+
+
+def test_help_fits_80_columns():
+    for text in [leat("help").out, leat("help", "all").out, *verbs().values()]:
+        for line in text.splitlines():
+            assert len(line) <= 80, line
+
+
+def test_help_shows_default_and_environment():
+    text = " ".join(expect(leat("help", "all")).out.split())
+    for name in set(options()) - {"help"}:
+        assert "[LEAT_%s]" % name.upper().replace("-", "_") in text, name
+    assert text.count("[default: ") == len(options()) - 1
+
+
+def test_promised_options_exist():
+    text = leat("help", "all").out
+    for word in ("--ram --ctx -c --ctx-size --threads -t -n --max-tokens --predict --n-predict --temp --temperature --top-k --top-p --min-p "
+                 "--repeat-penalty --presence-penalty --frequency-penalty --seed -s --stop --system --raw --json --show-prompt -m --model "
+                 "-p --prompt -f --file -v -q --color --force --ignore-eos --isa --prefill-chunk --io --tokens --logits --config").split():
+        assert re.search(r"(?<![\w-])%s(?![\w-])" % word, text), word
+
+
+def test_unknown_verb_suggests():
+    expect(leat("chta"), 2, "", usage_error("leat has no verb 'chta'", "did you mean leat chat?"))
+    expect(leat("zzzzzz"), 2, "", usage_error("leat has no verb 'zzzzzz'", "the verb comes first; see leat help"))
+
+
+def test_unknown_option_suggests():
+    expect(leat("run", "--tmep", "1"), 2, "", usage_error("leat run has no option --tmep", "did you mean --temp?"))
+    expect(leat("run", "--n-predcit=1"), 2, "", usage_error("leat run has no option --n-predcit", "did you mean --n-predict?"))
+    expect(leat("info", "-Z"), 2, "", usage_error("leat info has no option -Z", "see leat help info"))
+    expect(leat("info", "--temp", "1"), 2, "", usage_error("leat info has no option --temp", "see leat help info"))
+
+
+def test_missing_words():
+    expect(leat("info"), 2, "", usage_error("leat info needs a MODEL", "usage: leat info [options] MODEL; leat list shows the models on this machine"))
+    result = expect(leat("info", MODEL, "more"), 2, "")
+    assert result.err.startswith("leat: error: leat info: unexpected argument 'more'\n"), result.err
+    expect(leat("run", MODEL, "--temp"), 2, "", usage_error("--temp needs a value"))
+    expect(leat("run", MODEL), 2, "", usage_error("leat run needs a prompt", "usage: leat run [options] MODEL [PROMPT|-]; see leat help run"))
+
+
+def test_two_texts_are_refused():
+    assert "--prompt: 'a' is already the text" in expect(leat("run", MODEL, "a", "-p", "b"), 2).err
+    assert "two texts are given" in expect(leat("run", MODEL, "-p", "b", "-f", "README.md"), 2).err
+    assert "--tokens stands in place of a prompt" in expect(leat("run", MODEL, "a", "--tokens", "1"), 2).err
+
+
+def test_missing_model():
+    result = expect(leat("run", "no/such/folder", "x"), 3, "")
+    assert "no/such/folder" in result.err and result.err.startswith("leat: error: "), result.err
+    expect(leat("info", "/nowhere/at/all"), 3, "")
+    result = expect(leat("run", "some-org/some-repo", "x"), 3, "")
+    assert "hf download some-org/some-repo" in result.err, result.err
+
+
+def test_exit_codes_are_listed():
+    text = leat("help", "all").out
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 130, 143):
+        assert re.search(r"^  %d\s+\w" % code, text, re.M), code
+
+
+# ---- values ------------------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_reject_junk():
+    for args, text in ((["--temp", "1x"], "--temp: '1x' is not a number from 0 to 100"),
+                       (["--temp", "nan"], "--temp: 'nan' is not a number from 0 to 100"),
+                       (["--temp", "0x1"], "--temp: '0x1' is not a number from 0 to 100"),
+                       (["--temp", "-1"], "--temp: '-1' is not a number from 0 to 100"),
+                       (["--top-p", "1.01"], "--top-p: '1.01' is not a number from 0 to 1"),
+                       (["-n", "5 "], "--max-tokens: '5 ' is not a whole number from 0 to 16777216 or none"),
+                       (["-n", "-2"], "--max-tokens: '-2' is not a whole number from 0 to 16777216 or none"),
+                       (["-t", "0"], "--threads: '0' is not a whole number from 1 to 256 or auto"),
+                       (["--seed", "18446744073709551616"], "--seed: '18446744073709551616' is not a whole number below 2^64 or random"),
+                       (["--isa", "avx"], "--isa: 'avx' is not one of auto|scalar|avx2|avx512"),
+                       (["--ram", "12Q"], "--ram: '12Q' is not a size such as 24G, 1536MiB, 60% or auto"),
+                       (["--ram", "0"], "--ram: '0' is not a size such as 24G, 1536MiB, 60% or auto"),
+                       (["--ram", "101%"], "--ram: '101%' is not a size such as 24G, 1536MiB, 60% or auto"),
+                       (["--ram", "-1G"], "--ram: '-1G' is not a size such as 24G, 1536MiB, 60% or auto"),
+                       (["--json=maybe"], "--json: 'maybe' is not on or off")):
+        expect(leat("run", MODEL, "x", *args), 2, "", usage_error(text, "see leat help run"))
+
+
+def plan(*args, **more):
+    return json.loads(expect(leat("plan", MODEL, "--json", *args, **more)).out)
+
+
+def test_sizes():
+    mib = 1 << 20
+    for text, value in (("1G", 1 << 30), ("1g", 1 << 30), ("1024MiB", 1 << 30), ("1048576K", 1 << 30), ("1.5G", 3 << 29), (str(900 * mib), 900 * mib),
+                        ("1000MB", 10 ** 9)):
+        assert plan("--ram", text)["budget_bytes"] == value, text
+    machine = plan()["limit_bytes"]
+    assert abs(plan("--ram", "50%")["budget_bytes"] - machine / 2) < mib
+
+
+def test_flags_can_be_undone():
+    assert expect(leat("version", "--json", "--no-json")).out.startswith("leat ")
+    assert expect(leat("version", "--json=on")).out.startswith("{")
+
+
+def test_double_dash_ends_options():
+    result = leat("tokenize", MODEL, "--no-post-process", "--", "--json")
+    assert re.fullmatch(r"[\d,]+\n", expect(result).out), result
+
+
+# ---- environment and configuration -----------------------------------------------------------------------------------------------
+
+
+def test_environment():
+    assert plan(env={"LEAT_CTX": "300"})["ctx"] == 300
+    assert plan("--ctx", "301", env={"LEAT_CTX": "300"})["ctx"] == 301
+    assert plan("--ctx-size", "302")["ctx"] == 302
+    expect(leat("plan", MODEL, env={"LEAT_CTX": "many"}), 2, "", usage_error("LEAT_CTX: 'many' is not a whole number from 1 to 16777216 or auto"))
+    expect(leat("version", env={"LEAT_CTX": "many"}), 0)
+    assert json.loads(expect(leat("info", env={"LEAT_MODEL": MODEL, "LEAT_JSON": "yes"})).out)["schema"] == "leat.info/1"
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return path
+
+
+def test_config_file():
+    usual = write(HOME + "/config/leat/config", "# settings\n\nctx = 310\n[run]\nctx = 312\n[plan]\n threads = 1 \n")
+    own = write(HOME + "/own.ini", "[*]\nctx=311\n")
+    try:
+        found = plan()
+        assert (found["ctx"], found["thread_count"]) == (310, 1), found
+        assert plan("--config", own)["ctx"] == 311
+        assert plan(env={"LEAT_CONFIG": own})["ctx"] == 311
+        assert plan("--config", own, env={"LEAT_CTX": "313"})["ctx"] == 313
+    finally:
+        os.unlink(usual)
+
+
+def test_config_errors_name_the_line():
+    def complain(text, wanted):
+        path = write(HOME + "/bad.ini", text)
+        result = expect(leat("plan", MODEL, "--config", path), 2, "")
+        assert "leat: error: %s%s" % (path, wanted) in result.err, result.err
+
+    complain("ctx = 300\nspeed = fast\n", ":2: unknown key 'speed'")
+    complain("\n[walk]\n", ":2: there is no verb 'walk'")
+    complain("[run\n", ":1: a section ends with ]")
+    complain("ctx\n", ":1: expected KEY = VALUE")
+    complain("ctx = much\n", ":1: ctx: 'much' is not a whole number")
+    complain("temp = hot\n", ":1: temp: 'hot' is not a number")  # a key of another verb is checked too
+    complain("help = on\n", ":1: unknown key 'help'")
+    complain("[info]\ntemp = 1\n", ":2: unknown key 'temp'")
+    assert "--config: /nowhere is not a readable file" in expect(leat("plan", MODEL, "--config", "/nowhere"), 2).err
+    assert "usage" in expect(leat("plan", "--help", "--config", HOME + "/bad.ini")).out  # help always works
+
+
+# ---- the generated texts ---------------------------------------------------------------------------------------------------------
+
+
+def test_man_page():
+    page = expect(leat("man"), err="").out
+    for name in options():
+        assert "\\-\\-" + name.replace("-", "\\-") in page, name
+    for name in verbs():
+        assert ".B leat %s" % name in page
+    if not shutil.which("groff"):
+        skip("groff is not installed")
+    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=page, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
+def test_man_accepts_the_page():
+    if not shutil.which("man"):
+        skip("man is not installed")
+    path = write(HOME + "/leat.1", leat("man").out)
+    done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path], capture_output=True, text=True, env=environment({"MANWIDTH": "80"}))
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
+def test_completions_hold_every_option():
+    for shell in ("bash", "zsh", "fish"):
+        script = expect(leat("completions", shell), err="").out
+        for name in options():
+            pattern = "-l %s " % name if shell == "fish" else "--%s" % name
+            assert pattern in script, (shell, name)
+        for name in verbs():
+            assert re.search(r"\b%s\b" % name, script), (shell, name)
+    expect(leat("completions", "tcsh"), 2, "", usage_error("leat completions: unknown shell tcsh", "usage: leat completions bash|zsh|fish"))
+    assert expect(leat("completions"), 2, "").err.startswith("leat: error: leat completions: which shell?")
+
+
+def test_completions_work_in_bash():
+    if not shutil.which("bash"):
+        skip("bash is not installed")
+    path = write(HOME + "/leat.bash", leat("completions", "bash").out)
+
+    def complete(*words):
+        script = 'leat() { "%s" "$@"; }; source %s; COMP_WORDS=(%s); COMP_CWORD=%d; _leat; printf "%%s\\n" "${COMPREPLY[@]}"' % (
+            LEAT, path, " ".join("'%s'" % word for word in words), len(words) - 1)
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment({"LEAT_MODELS": ROOT + "/models"}), cwd=HOME)
+        assert done.stderr == "", done.stderr
+        return done.stdout.split()
+
+    assert complete("leat", "ch") == ["chat", "check"]
+    assert complete("leat", "run", "--te") == ["--temp", "--temperature"]
+    assert complete("leat", "run", "--isa", "avx") == ["avx2", "avx512"]
+    assert "brook" in complete("leat", "run", "br")
+    assert complete("leat", "completions", "f") == ["fish"]
+
+
+def test_completions_parse():
+    for shell in ("zsh", "fish"):
+        if not shutil.which(shell):
+            continue
+        path = write(HOME + "/leat." + shell, leat("completions", shell).out)
+        done = subprocess.run([shell, "-n", path], capture_output=True, text=True, env=environment())
+        assert done.returncode == 0, done.stderr
+    if not shutil.which("zsh") and not shutil.which("fish"):
+        skip("neither zsh nor fish is installed")
+
+
+# ---- looking at models -------------------------------------------------------------------------------------------------------------
+
+
+def test_version():
+    assert re.fullmatch(r"leat \d+\.\d+\.\d+\n", expect(leat("version"), err="").out)
+    assert leat("--version").out == leat("version").out == leat("-V").out
+    found = json.loads(expect(leat("version", "--json")).out)
+    assert found["schema"] == "leat.version/1" and "scalar" in found["instruction_sets"]
+
+
+def test_info():
+    found = json.loads(expect(leat("info", MODEL, "--json"), err="").out)
+    assert found["schema"] == "leat.info/1" and found["architecture"] == "gemma4" and found["expert_count"] == 40
+    assert found["trunk_bytes"] + found["expert_bytes"] + found["on_demand_bytes"] == found["weight_bytes"]
+    assert sum(w["bytes"] for w in found["weights"]) == found["weight_bytes"]
+    assert "architecture  gemma4" in expect(leat("info", MODEL), err="").out
+
+
+def test_model_ways():
+    assert expect(leat("info", "-m", MODEL)).out == expect(leat("info", MODEL)).out
+    where = {"LEAT_MODELS": ROOT + "/models"}
+    assert json.loads(expect(leat("info", "BROO", "--json", env=where)).out)["architecture"] == "gemma4"
+    two = HOME + "/two"
+    for name in ("brook-a", "brook-b"):
+        os.makedirs(two, exist_ok=True)
+        if not os.path.islink(two + "/" + name):
+            os.symlink(os.path.join(ROOT, MODEL), two + "/" + name)
+    expect(leat("info", "brook", env={"LEAT_MODELS": two}), 2, "", usage_error("'brook' may mean any of brook-a, brook-b", "give more of the name"))
+
+
+def test_list():
+    where = {"LEAT_MODELS": ROOT + "/models"}
+    assert expect(leat("list", "--names", env=where), err="").out == "brook\n"
+    found = json.loads(expect(leat("list", "--json", env=where)).out)
+    assert found["schema"] == "leat.list/1" and found["models"][0]["name"] == "brook" and found["models"][0]["floor_bytes"] > 0
+    assert "brook" in expect(leat("list", env=where)).out
+    expect(leat("list"), 0, "", "no models in the Hugging Face cache or in $LEAT_MODELS\n")
+    bad = HOME + "/bad-models"
+    write(bad + "/broken/config.json", "{")
+    assert "cannot be used" in expect(leat("list", env={"LEAT_MODELS": bad})).out
+
+
+def test_list_finds_the_cache():
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    hub = HOME + "/hub/models--some-org--brook-mini"
+    write(hub + "/refs/main", commit)
+    if not os.path.isdir(hub + "/snapshots"):
+        shutil.copytree(os.path.join(ROOT, MODEL), hub + "/snapshots/" + commit)
+    where = {"HF_HUB_CACHE": HOME + "/hub"}
+    assert expect(leat("list", "--names", env=where)).out == "some-org/brook-mini\n"
+    assert json.loads(expect(leat("info", "brook-mini", "--json", env=where)).out)["architecture"] == "gemma4"
+    assert json.loads(expect(leat("info", "some-org/brook-mini", "--json", env=where)).out)["architecture"] == "gemma4"
+
+
+def test_plan():
+    found = plan()
+    assert found["schema"] == "leat.plan/1" and found["fits"] is True
+    assert sum(found["parts"].values()) == found["budget_bytes"]
+    budgets = [row["budget_bytes"] for row in found["budgets"]]
+    assert budgets == sorted(budgets) and budgets[0] == found["floor_bytes"] and budgets[-1] == found["everything_bytes"]
+    resident = [row["resident_expert_fraction"] for row in found["budgets"]]
+    assert resident == sorted(resident) and resident[-1] == 1
+    assert found["budgets"][-1]["even_use_read_bytes_per_token"] == 0
+    assert "floor" in expect(leat("plan", MODEL), err="").out
+
+
+def test_budget_below_the_floor():
+    floor = plan()["floor_bytes"]
+    result = leat("plan", MODEL, "--json", "--ram", str(floor - 1))
+    assert result.code == 4 and json.loads(result.out)["fits"] is False, result
+    assert "leat: error: " in result.err
+    expect(leat("run", MODEL, "x", "--ram", "1M"), 4, "")
+    expect(leat("plan", MODEL, "--ram", str(floor)), 0)
+
+
+def test_budget_above_the_machine():
+    expect(leat("plan", MODEL, "--ram", "4096T"), 4)
+    expect(leat("plan", MODEL, "--ram", "4096T", "--force"), 0)
+
+
+def test_check():
+    found = json.loads(expect(leat("check", MODEL, "--json")).out)
+    assert found["is_sound"] is True and found["checked_bytes"] >= os.path.getsize(os.path.join(ROOT, MODEL, "model.safetensors"))
+    assert expect(leat("check", MODEL)).out.startswith("sound: ")
+
+
+def copy_model(name, *files):
+    folder = os.path.join(HOME, name)
+    os.makedirs(folder)
+    for file in files or sorted(os.listdir(os.path.join(ROOT, MODEL))):
+        shutil.copy(os.path.join(ROOT, MODEL, file), folder)
+    return folder
+
+
+def test_check_finds_damage():
+    folder = copy_model("cut")
+    path = folder + "/model.safetensors"
+    os.truncate(path, os.path.getsize(path) - 100)
+    result = expect(leat("check", folder), 3, "")
+    assert "model.safetensors" in result.err, result.err
+    shutil.rmtree(folder)
+    folder = copy_model("badtok")
+    write(folder + "/tokenizer.json", "{\"model\": 1}")
+    assert "tokenizer" in expect(leat("check", folder), 3, "").err
+    assert "tokenizer" in expect(leat("run", folder, "--tokens", "2,3", "-n", "1"), 3, "").err
+    shutil.rmtree(folder)
+
+
+# ---- tokens --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_tokenize_and_back():
+    ids = expect(leat("tokenize", MODEL, "Tell me a story.", "--no-post-process"), err="").out
+    assert re.fullmatch(r"\d+(,\d+)*\n", ids), ids
+    expect(leat("detokenize", MODEL, ids.strip()), 0, "Tell me a story.", "")
+    expect(leat("detokenize", MODEL, stdin=ids), 0, "Tell me a story.", "")
+    expect(leat("detokenize", MODEL, "--tokens", ids), 0, "Tell me a story.", "")
+    assert leat("tokenize", MODEL, "--no-post-process", stdin="Tell me a story.").out == ids
+    assert leat("tokenize", MODEL, "--no-post-process", "-f", write(HOME + "/story", "Tell me a story.")).out == ids
+    found = json.loads(expect(leat("tokenize", MODEL, "Tell me", "--json")).out)
+    assert len(found["ids"]) == len(found["tokens"])
+
+
+def test_special_tokens():
+    with_special = expect(leat("tokenize", MODEL, "<turn|>", "--no-post-process")).out
+    assert with_special == "13\n", with_special
+    assert len(expect(leat("tokenize", MODEL, "<turn|>", "--no-post-process", "--no-special")).out.split(",")) > 1
+    expect(leat("detokenize", MODEL, "13"), 0, "<turn|>")
+    expect(leat("detokenize", MODEL, "13", "--no-special"), 0, "")
+
+
+def test_bad_ids():
+    expect(leat("detokenize", MODEL, "1,x"), 2, "", usage_error("token ids: at byte 2: expected token ids separated by commas or white space"))
+    expect(leat("run", MODEL, "--tokens", "1;2"), 2, "", usage_error("--tokens: at byte 0: expected token ids separated by commas or white space"))
+    expect(leat("run", MODEL, "--tokens", "4294967296"), 2, "")
+    expect(leat("run", MODEL, "--tokens", ","), 2, "", usage_error("--tokens: there are none"))
+    expect(leat("run", MODEL, "--tokens", "4096", "-n", "1"), 2, "")
+    expect(leat("eval", MODEL, "--tokens", "2,4096"), 2, "")
+
+
+def test_batch():
+    rows = [{"text": "Hello!", "special": False}, {"ids": [1]}, {"text": 5}, {"text": "caf\u00e9\n\"x\""}]
+    result = expect(leat("tokenize", MODEL, "--batch", stdin="".join(json.dumps(row) + "\n" for row in rows) + "nonsense\n"))
+    found = [json.loads(line) for line in result.out.splitlines()]
+    assert len(found) == 5 and "ids" in found[0] and "ids" in found[3]
+    assert all("error" in found[i] and found[i]["error"]["message"] for i in (1, 2, 4)), found
+    back = expect(leat("detokenize", MODEL, "--batch", stdin=json.dumps({"ids": found[3]["ids"], "skip_special": True}) + "\n"))
+    assert json.loads(back.out) == {"text": rows[3]["text"]}, back
+
+
+# ---- run -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_run_answers():
+    result = expect(leat("run", MODEL, SUM, *FAST), out=SUM_ANSWER)
+    lines = result.err.splitlines()
+    assert lines[0].startswith("ram: ") and " budget = trunk " in lines[0] and "kv" in lines[0], result.err
+    assert re.match(r"\[prompt 16 tok .* tok/s \| first token .* \| decode .* tok/s \| experts \d+ hit \d+ miss .* \| read .* GB/s \| peak .* of .*\]", lines[-1]), result.err
+
+
+def test_quiet_is_quiet():
+    expect(leat("run", MODEL, SUM, *FAST, "-q"), 0, SUM_ANSWER, "")
+    result = expect(leat("run", "no/model", "x", "-q"), 3, "")
+    assert result.err.startswith("leat: error: ")
+
+
+def test_verbose_block():
+    err = expect(leat("run", MODEL, SUM, *FAST, "-v")).err
+    for word in ("load ", "prefill 16 tok", "decode ", "p95", "experts ", "disk ", "memory peak "):
+        assert word in err, (word, err)
+
+
+def test_run_json():
+    result = expect(leat("run", MODEL, SUM, *FAST, "--json", "--seed", "7"))
+    assert result.out.count("\n") == 1
+    found = json.loads(result.out)
+    assert found["schema"] == "leat.run/1" and found["text"] == SUM_ANSWER and found["stop_reason"] == "stop" and found["seed"] == 7
+    assert found["tokens"][-1] == 13 and found["prompt_token_count"] == 16
+    assert found["timings"]["decode_token_count"] == len(found["tokens"]) - 1
+    memory = found["memory"]
+    assert sum(memory["parts"].values()) == memory["budget_bytes"] and 0 < memory["rss_peak_bytes"]
+    assert found["experts"]["misses"] > 0 and found["io"]["read_bytes"] >= found["io"]["payload_bytes"] > 0
+
+
+def test_run_tokens_as_text():
+    ids = json.loads(expect(leat("run", MODEL, SUM, "--show-prompt", "--json")).out)["tokens"]
+    assert len(ids) == 16
+    want = json.loads(leat("run", MODEL, SUM, *FAST, "--json").out)["tokens"]
+    text = ",".join(map(str, ids))
+    got = json.loads(expect(leat("run", MODEL, "--tokens", text, *FAST, "--json")).out)
+    assert got["tokens"] == want and got["text"] == SUM_ANSWER
+    path = write(HOME + "/ids", "\n".join(map(str, ids)) + "\n")
+    assert json.loads(expect(leat("run", MODEL, "--tokens", "@" + path, *FAST, "--json")).out)["tokens"] == want
+    folder = copy_model("bare", "config.json", "generation_config.json", "model.safetensors")
+    got = json.loads(expect(leat("run", folder, "--tokens", text, *FAST, "--json")).out)
+    assert got["tokens"] == want and got["text"] == ""
+    assert "--tokens" in expect(leat("run", folder, "text", *FAST), 3, "").err
+    shutil.rmtree(folder)
+
+
+def test_same_text_everywhere():
+    want = leat("run", MODEL, SUM, "--ctx", "256", "--seed", "3", "-q", "--temp", "1").out
+    floor = plan("--ctx", "256")["floor_bytes"]
+    for extra in (["--ram", str(floor)], ["-t", "1"], ["--prefill-chunk", "3"], ["--io", "buffered"], ["--isa", "scalar"]):
+        assert expect(leat("run", MODEL, SUM, "--ctx", "256", "--seed", "3", "-q", "--temp", "1", *extra)).out == want, extra
+
+
+def test_show_prompt():
+    result = expect(leat("run", MODEL, SUM, "--show-prompt"), err="16 tokens\n")
+    assert result.out == "<bos><|turn>user\n%s<turn|>\n<|turn>model\n" % SUM, result.out
+    raw = expect(leat("run", MODEL, "Once", "--raw", "--show-prompt"))
+    assert raw.out == "Once\n" and raw.err.endswith(" tokens\n")
+    system = expect(leat("run", MODEL, SUM, "--system", "Be brief.", "--show-prompt")).out
+    assert "Be brief." in system and "system" in system, system
+
+
+def test_raw():
+    result = leat("run", MODEL, "x", "--raw", "--system", "y", *FAST)
+    expect(result, 2, "")
+    assert "--system: the text is continued as it is (no chat format, or --raw)" in result.err
+    assert len(json.loads(expect(leat("run", MODEL, "Once there was", "--raw", *FAST, "-n", "5", "--json", "--ignore-eos")).out)["tokens"]) == 5
+
+
+def test_stdin_rules():
+    show = ["--show-prompt", "-q"]
+    frame = "<bos><|turn>user\n%s<turn|>\n<|turn>model\n"
+    assert expect(leat("run", MODEL, *show, stdin=SUM + "\n")).out == frame % SUM
+    assert expect(leat("run", MODEL, "-", *show, stdin=SUM)).out == frame % SUM
+    assert expect(leat("run", MODEL, "Explain:", *show, stdin="a b")).out == frame % "Explain:\n\na b"
+    assert expect(leat("run", MODEL, "Explain:", *show, stdin="")).out == frame % "Explain:"
+    assert expect(leat("run", MODEL, "Explain:", *show)).out == frame % "Explain:"
+    path = write(HOME + "/prompt.txt", "from a file\n")
+    assert expect(leat("run", MODEL, "-f", path, *show)).out == frame % "from a file"
+    assert expect(leat("run", "-m", MODEL, SUM, *show)).out == frame % SUM
+    expect(leat("run", MODEL, "-", *show, stdin=""), 2, "")
+    result = expect(leat("run", MODEL, "-", *show, "--max-prompt-bytes", "10", stdin="x" * 11), 2, "")
+    assert result.err == usage_error("standard input: more than 10 bytes", "--max-prompt-bytes raises the limit"), result.err
+    expect(leat("run", MODEL, "-f", "/nowhere"), 2, "", usage_error("/nowhere: cannot be opened: No such file or directory"))
+
+
+def test_max_tokens():
+    for name in ("-n", "--max-tokens", "--predict", "--n-predict"):
+        found = json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json", name, "3")).out)
+        assert len(found["tokens"]) == 3 and found["stop_reason"] == "length", found
+    assert json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json", "-n", "0")).out)["tokens"] == []
+    assert json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json", "-n24", "--ignore-eos")).out)["timings"]["decode_token_count"] == 23
+
+
+def test_stop_strings():
+    expect(leat("run", MODEL, SUM, *FAST, "-q", "--stop", "equ"), 0, "2 + 2 ")
+    found = json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json", "--stop", "never", "--stop", " equals 4")).out)
+    assert found["text"] == "2 + 2" and found["stop_reason"] == "stop_string"
+    expect(leat("run", MODEL, SUM, *FAST, "-q", "--stop", "4.x"), 0, SUM_ANSWER)  # held back, then shown after all
+
+
+def test_seed_is_printed_and_repeats():
+    result = expect(leat("run", MODEL, "Tell me a story about a fox.", "--ctx", "256", "-n", "30", "--temp", "1.5"))
+    seed = re.search(r"^seed: (\d+)$", result.err, re.M).group(1)
+    again = expect(leat("run", MODEL, "Tell me a story about a fox.", "--ctx", "256", "-n", "30", "--temp", "1.5", "--seed", seed))
+    assert again.out == result.out and "seed:" not in again.err
+    assert "seed:" not in leat("run", MODEL, SUM, *FAST).err  # nothing is drawn
+
+
+def test_context_ends_the_answer():
+    args = ["run", MODEL, "Tell me a story about a fox.", "--ctx", "24", "--temp", "0"]
+    result = expect(leat(*args))
+    assert "[the context of 24 tokens is full; --ctx makes it larger]" in result.err
+    assert json.loads(leat(*args, "--json").out)["stop_reason"] == "context"
+    assert "leat: error: the context of 24 tokens ended the answer" in expect(leat(*args, "--strict"), 7).err
+    expect(leat("run", MODEL, "a b c d e f g h i j k l m n o p", "--ctx", "8"), 7, "")
+
+
+# ---- eval ------------------------------------------------------------------------------------------------------------------------------
+
+
+def read_npy(path):
+    with open(path, "rb") as f:
+        magic = f.read(10)
+        assert magic[:8] == b"\x93NUMPY\x01\x00", magic
+        length = struct.unpack("<H", magic[8:])[0]
+        header = f.read(length)
+        assert (10 + length) % 64 == 0 and header.endswith(b"\n"), header
+        shape = re.fullmatch(r"\{'descr': '<f4', 'fortran_order': False, 'shape': \((\d+), (\d+)\), \} *\n", header.decode())
+        rows, cols = map(int, shape.groups())
+        data = array.array("f")
+        data.frombytes(f.read())
+        assert len(data) == rows * cols
+        return rows, cols, data
+
+
+def test_eval_logits():
+    path = HOME + "/logits.npy"
+    ids = [2, 105, 7, 300, 41]
+    result = expect(leat("eval", MODEL, "--tokens", ",".join(map(str, ids)), "--logits", path, "--json", "--top", "3", "--ctx", "64"))
+    rows, cols, data = read_npy(path)
+    assert (rows, cols) == (len(ids), 4096)
+    found = json.loads(result.out)
+
+    def log_p(row, token):
+        values = data[row * cols:(row + 1) * cols]
+        top = max(values)
+        return values[token] - top - math.log(sum(math.exp(v - top) for v in values))
+
+    for i in range(1, len(ids)):
+        assert abs(found["tokens"][i]["log_probability"] - log_p(i - 1, ids[i])) < 1e-5
+    assert found["tokens"][0]["log_probability"] is None
+    total = sum(row["log_probability"] for row in found["tokens"][1:])
+    assert abs(found["log_probability"] - total) < 1e-9 and found["scored_count"] == 4
+    assert abs(found["perplexity"] - math.exp(-total / 4)) < 1e-6 * found["perplexity"]
+    best = sorted(range(cols), key=lambda t: -data[4 * cols + t])[:3]
+    assert [row["id"] for row in found["top"]] == best
+    assert abs(found["top"][0]["log_probability"] - log_p(4, best[0])) < 1e-5
+    assert [name for name in os.listdir(HOME) if "npy" in name] == ["logits.npy"]
+
+
+def test_eval_never_leaves_half_a_file():
+    path = write(HOME + "/keep.npy", "old")
+    expect(leat("eval", MODEL, "--tokens", "2,3,4,5,6,7,8,9", "--logits", path, "--ctx", "4"), 7)
+    with open(path, encoding="utf-8") as f:
+        assert f.read() == "old"
+    assert [name for name in os.listdir(HOME) if name.startswith("keep.npy")] == ["keep.npy"]
+    assert "/nowhere/x.npy: cannot be created" in expect(leat("eval", MODEL, "--tokens", "2,3", "--logits", "/nowhere/x.npy"), 5).err
+
+
+def test_eval_text():
+    path = write(HOME + "/text", "Once there was a fox.")
+    by_file = expect(leat("eval", MODEL, path, "--ctx", "64")).out
+    assert re.fullmatch(r"tokens         \d+\nlog p          -[\d.]+\nmean NLL       [\d.]+ nats\nperplexity     [\d.]+\n", by_file), by_file
+    assert leat("eval", MODEL, "--ctx", "64", stdin="Once there was a fox.").out == by_file
+    assert leat("eval", MODEL, "-", "--ctx", "64", stdin="Once there was a fox.").out == by_file
+    assert leat("eval", MODEL, "--ctx", "64", "-p", "Once there was a fox.").out == by_file
+    table = expect(leat("eval", MODEL, path, "--ctx", "64", "-v", "--top", "2")).out
+    assert "log p  token" in table and table.count("next token:") == 1
+    expect(leat("eval", MODEL, path, "--tokens", "1"), 2, "")
+
+
+# ---- pipes and signals -------------------------------------------------------------------------------------------------------------------
+
+
+def start(*args, stdin=subprocess.DEVNULL, **more):
+    return subprocess.Popen([LEAT, *args], cwd=ROOT, env=environment(), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+
+
+def finish(process, timeout=30):
+    out, err = process.communicate(timeout=timeout)
+    return Result(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+LONG = ["run", MODEL, "Tell me a story about a fox.", "--temp", "0", "--ignore-eos", "-n", "100000", "--ctx", "4096"]
+
+
+def read_until(stream, done, timeout=20):
+    seen, end = b"", time.monotonic() + timeout
+    while not done(seen):
+        ready = select.select([stream], [], [], max(0, end - time.monotonic()))[0]
+        assert ready, "nothing came for %d s after %r" % (timeout, seen[-300:])
+        piece = os.read(stream.fileno() if hasattr(stream, "fileno") else stream, 65536)
+        assert piece, "the end came after %r" % seen[-300:]
+        seen += piece
+    return seen
+
+
+def test_closed_pipe_ends_quietly():
+    process = start(*LONG)
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, (process.returncode, err)
+    assert b"error" not in err, err
+
+
+def test_head():
+    script = '"$0" "$@" | head -c 10'
+    done = subprocess.run(["bash", "-c", script, LEAT, *LONG], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0 and len(done.stdout) == 10, done
+
+
+def test_full_device():
+    if not os.path.exists("/dev/full"):
+        skip("there is no /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([LEAT, "help"], stdout=full, stderr=subprocess.PIPE, text=True, env=environment())
+    assert done.returncode == 5 and "standard output: write failed: No space left on device" in done.stderr, done
+
+
+def test_interrupt():
+    process = start(*LONG)
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    result = finish(process)
+    assert result.code == 130 and "[stopped]" in result.err and "error" not in result.err, result
+    assert time.monotonic() - begin < 5
+
+
+def test_interrupt_at_any_time():
+    for delay in (0.01, 0.05, 0.1, 0.2):
+        process = start(*LONG)
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        result = finish(process)
+        assert result.code in (130, -signal.SIGINT), result  # before the handler is there, the signal itself ends the program
+        assert "error" not in result.err, result
+
+
+def test_terminate():
+    process = start(*LONG)
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    process.terminate()
+    assert finish(process).code == 143
+
+
+def test_waiting_for_stdin_says_so():
+    process = start("run", MODEL, "x", "--show-prompt", stdin=subprocess.PIPE)
+    err = read_until(process.stderr, lambda seen: b"\n" in seen)
+    assert err == b"leat: reading standard input ...\n", err
+    process.stdin.close()
+    process.stdin = None
+    assert finish(process).code == 0
+
+
+# ---- terminals -----------------------------------------------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """The program on a pseudo-terminal. Standard error goes to the terminal too, unless `stderr` is given."""
+
+    def __init__(self, *args, env=None, columns=80, stderr=None, stdin=None):
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.before = termios.tcgetattr(slave)
+
+        def become_leader():
+            os.setsid()
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen([LEAT, *args], cwd=ROOT, env=environment(env), stdin=stdin or slave, stdout=slave, stderr=stderr or slave,
+                                        preexec_fn=become_leader, pass_fds=(slave,))
+        self.slave = slave
+        self.seen = b""
+
+    def wait(self, text, timeout=20):
+        """Reads until `text` comes, and forgets what was read up to it."""
+        wanted, end = text.encode(), time.monotonic() + timeout
+        while wanted not in self.seen:
+            ready = select.select([self.master], [], [], max(0, end - time.monotonic()))[0]
+            assert ready, "waited for %r, saw %r" % (text, self.seen[-600:])
+            self.seen += os.read(self.master, 65536)
+        at = self.seen.index(wanted)
+        before, self.seen = self.seen[:at], self.seen[at + len(wanted):]
+        return before.decode(errors="replace")
+
+    def send(self, text):
+        os.write(self.master, text.encode())
+
+    def modes(self):
+        return termios.tcgetattr(self.slave)
+
+    def close(self, timeout=20):
+        """The exit code, and the rest of the output."""
+        os.close(self.slave)
+        end = time.monotonic() + timeout
+        while True:
+            ready = select.select([self.master], [], [], max(0, end - time.monotonic()))[0]
+            assert ready, "did not end: %r" % self.seen[-600:]
+            try:
+                piece = os.read(self.master, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            self.seen += piece
+        os.close(self.master)
+        return self.process.wait(timeout=10), self.seen.decode(errors="replace")
+
+
+CHAT = ["chat", MODEL, "--temp", "0", "--ctx", "512", "-q"]
+
+
+def test_chat():
+    t = Terminal(*CHAT)
+    t.wait(">>> ")
+    t.send(SUM + "\r")
+    t.wait(SUM_ANSWER)
+    t.wait(">>> ")
+    t.send("/tokens\r")
+    t.wait(" of 512 tokens")
+    t.send("/undo\r")
+    t.wait("are forgotten")
+    t.send("/regen\r")
+    t.wait("There is nothing to answer yet.")
+    t.send("/nonsense\r")
+    t.wait("There is no command /nonsense;")
+    t.send("/help\r")
+    t.wait("/system TEXT")
+    t.wait(">>> ")
+    t.send("/exit\r")
+    code, rest = t.close()
+    assert code == 0, rest
+
+
+def test_chat_commands():
+    t = Terminal(*CHAT)
+    t.wait(">>> ")
+    t.send("What is the capital of France?\r")
+    t.wait("Paris.")
+    t.wait(">>> ")
+    t.send("/regen\r")
+    t.wait("Paris.")
+    t.wait(">>> ")
+    t.send("/set max-tokens 3\r")
+    t.wait(">>> ")
+    t.send("/set temp hot\r")
+    t.wait("/set: temp: 'hot' is not a number from 0 to 100")
+    t.send("/set ram 3G\r")
+    t.wait("/set: there is no setting 'ram' for answers")
+    t.send("/system Be kind.\r")
+    t.wait("The instructions hold")
+    t.send("/show\r")
+    t.wait("max-tokens 3")
+    t.wait("system     Be kind.")
+    t.send("/clear\r")
+    t.wait("A new conversation.")
+    t.send("/tokens\r")
+    t.wait("0 of 512 tokens")
+    t.send("/read /nowhere\r")
+    t.wait("/read: /nowhere: cannot be opened")
+    t.wait(">>> ")
+    t.send("/q\r")
+    assert t.close()[0] == 0
+
+
+def test_chat_end_of_input():
+    t = Terminal(*CHAT)
+    before = t.before
+    t.wait(">>> ")
+    assert t.modes()[3] & (termios.ICANON | termios.ECHO) == 0
+    t.send("\x04")
+    t.process.wait(timeout=20)
+    assert t.modes() == before
+    code, rest = t.close()
+    assert code == 0 and "\x1b[?2004l" in rest, rest
+
+
+def test_chat_interrupt_at_prompt():
+    t = Terminal(*CHAT)
+    t.wait(">>> ")
+    t.send("half a question\x03")
+    t.wait("^C")
+    t.wait(">>> ")
+    t.send("\x03")
+    t.wait("Use Ctrl-D or /exit to end.")
+    t.wait(">>> ")
+    t.send("\x03")
+    code, _ = t.close()
+    assert code == 130, code
+
+
+def test_chat_interrupt_stops_the_answer():
+    t = Terminal(*CHAT, "--ignore-eos", "--ctx", "4096")
+    t.wait(">>> ")
+    t.send("Tell me a story about a fox.\r")
+    t.wait("Once")
+    os.kill(t.process.pid, signal.SIGINT)
+    t.wait("[stopped]", timeout=5)
+    t.wait(">>> ")
+    t.send("/undo\r")  # what came so far is part of the conversation
+    t.wait("are forgotten")
+    t.wait(">>> ")
+    t.send("\x04")
+    assert t.close()[0] == 0
+
+
+def test_chat_second_interrupt_ends_at_once():
+    t = Terminal(*LONG, "-q")
+    before = t.before
+    t.wait("Once")
+    os.kill(t.process.pid, signal.SIGSTOP)  # so that both signals are there before it can act on the first
+    os.kill(t.process.pid, signal.SIGTERM)
+    os.kill(t.process.pid, signal.SIGINT)
+    os.kill(t.process.pid, signal.SIGCONT)
+    t.process.wait(timeout=5)
+    assert t.modes() == before
+    assert t.close()[0] in (130, 143)
+
+
+def edit(keys, columns=80, env=None):
+    """What /system stores after these keys are typed: an echo of the editor's text."""
+    t = Terminal(*CHAT, columns=columns, env=env)
+    t.wait(">>> ")
+    t.send("/system " + keys + "\r")
+    t.wait("The instructions hold")
+    t.send("/show\r")
+    t.wait("system     ")
+    text = t.wait("\n")
+    t.wait(">>> ")
+    t.send("\x04")
+    assert t.close()[0] == 0
+    return text.rstrip("\r\n")
+
+
+def test_editing_keys():
+    assert edit("abc\x01\x06\x06\x06\x06\x06\x06\x06\x06X\x05Y") == "XabcY"    # home, right, end
+    assert edit("one two\x17three") == "one three"                              # Ctrl-W
+    assert edit("one two\x1b[D\x1b[D\x0bx") == "one tx"                         # left, Ctrl-K
+    assert edit("h\u00e9llo\x7f\x7f\x7f\x7fi") == "hi"                          # a letter of two bytes goes as one
+    assert edit("\u65e5\u672c\x1b[D\u8a9e") == "\u65e5\u8a9e\u672c"             # wide characters
+    assert edit("one two\x1bbX") == "one Xtwo"                                  # Alt-B
+    assert edit("ab\x1b[3~\x1b[D\x1b[3~c") == "ac"                              # Delete
+    assert edit("gone\x17kept \x19") == "kept gone"                             # Ctrl-Y
+
+
+def test_editing_wraps_narrow_terminals():
+    text = "0123456789 " * 6
+    assert edit(text + "end", columns=20) == text + "end"
+
+
+def test_pasted_lines_do_not_submit():
+    t = Terminal(*CHAT)
+    t.wait("\x1b[?2004h")
+    t.wait(">>> ")
+    t.send("/system \x1b[200~one\rtwo\x1b[31m\x1b[201~ end")
+    t.wait("... two")
+    t.send("\r")
+    t.wait("The instructions hold")
+    t.send("/show\r")
+    t.wait("system     one")
+    t.wait("two")
+    assert "\x1b[31m" not in t.wait(">>> ")
+    t.send("\x04")
+    assert t.close()[0] == 0
+
+
+def test_several_lines():
+    t = Terminal(*CHAT)
+    t.wait(">>> ")
+    t.send("What is\\\r")
+    t.wait("... ")
+    t.send("2+2?\r")
+    t.wait(">>> ")
+    t.send('"""\r')
+    t.wait("... ")
+    t.send("What is 2+2?\r")
+    t.wait("... ")
+    t.send('"""\r')
+    t.wait(">>> ")
+    t.send("\x04")
+    assert t.close()[0] == 0
+
+
+def test_tab_completes_commands():
+    t = Terminal(*CHAT)
+    t.wait(">>> ")
+    t.send("/tok\t\r")
+    t.wait("0 of 512 tokens")
+    t.send("\x04")
+    assert t.close()[0] == 0
+
+
+def test_history():
+    path = HOME + "/state/leat/history"
+    if os.path.exists(path):
+        os.unlink(path)
+    t = Terminal(*CHAT)
+    t.wait(">>> ")
+    for line in ("/system first \\ thing", " /system not kept", "/tokens"):
+        t.send(line + "\r")
+        t.wait(">>> ")
+        t.wait(">>> ")
+    t.send("\x04")
+    assert t.close()[0] == 0
+    with open(path, encoding="utf-8") as f:
+        assert f.read() == "/system first \\\\ thing\n/tokens\n"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    t = Terminal(*CHAT)
+    t.wait(">>> ")
+    t.send("\x1b[A\x1b[A\x1b[B\x1b[A\r")  # up, up, down, up
+    t.wait("The instructions hold")
+    t.send("/show\r")
+    t.wait("system     first \\ thing")
+    t.wait(">>> ")
+    t.send("\x04")
+    assert t.close()[0] == 0
+    os.unlink(path)
+    t = Terminal(*CHAT, env={"LEAT_NOHISTORY": "1"})
+    t.wait(">>> ")
+    t.send("/tokens\r")
+    t.wait("of 512")
+    t.send("\x04")
+    assert t.close()[0] == 0 and not os.path.exists(path)
+
+
+def test_chat_in_a_pipe():
+    result = expect(leat(*CHAT, stdin="%s\n\n/tokens\nWhat is the capital of France?\n" % SUM))
+    assert result.out == "%s\n\nThe capital of France is Paris.\n\n" % SUM_ANSWER, result
+    assert "\x1b" not in result.out + result.err
+    dumb = Terminal(*CHAT, env={"TERM": "dumb"})
+    dumb.send(SUM + "\n")
+    dumb.wait(SUM_ANSWER)
+    dumb.send("\x04")
+    code, rest = dumb.close()
+    assert code == 0 and "\x1b" not in rest and ">>>" not in rest, rest
+
+
+def test_colour():
+    def error_of(args=(), env=None):
+        t = Terminal("walk", *args, env=env)
+        return t.close()[1]
+
+    assert "\x1b[" in error_of()
+    assert "\x1b[" not in error_of(env={"NO_COLOR": "1"})
+    assert "\x1b[" not in error_of(env={"TERM": "dumb"})
+    assert "\x1b[" not in leat("walk").err
+    assert "\x1b[" in leat("walk", env={"CLICOLOR_FORCE": "1"}).err
+    assert "\x1b[" in leat("info", "no/model", "--color", "always").err
+    assert "\x1b[" not in leat("info", "no/model", "--color", "never", env={"CLICOLOR_FORCE": "1"}).err
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    ids = expect(leat("tokenize", MODEL, "--no-post-process", stdin="a\x1b[31mb\x07\u009bc\rd\te")).out.strip()
+    raw = expect(leat("detokenize", MODEL, ids)).out
+    assert raw == "a\x1b[31mb\x07\u009bc\rd\te", raw
+    code, shown = Terminal("detokenize", MODEL, ids).close()
+    assert code == 0 and shown == "a\ufffd[31mb\ufffd\ufffdc\ufffdd\te\r\n", repr(shown)
+    found = expect(leat("detokenize", MODEL, ids, "--json")).out
+    assert json.loads(found)["text"] == raw and not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", found), found
+
+
+def test_progress_only_on_terminals():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
+        text = f.read()
+    path = write(HOME + "/long", (text * 20)[:24000])
+    args = ["eval", MODEL, path, "--ctx", "16384", "--isa", "scalar", "-t", "1"]
+    t = Terminal(*args, "--force")
+    t.wait("\r\x1b[K", timeout=40)
+    line = t.wait("left", timeout=40)
+    assert "%" in line and "tok/s" in line, line
+    os.kill(t.process.pid, signal.SIGINT)
+    code, rest = t.close()
+    assert code == 130, (code, rest)
+    assert "\x1b" not in leat("run", MODEL, SUM, *FAST).err
+
+
+# ---- the runner ------------------------------------------------------------------------------------------------------------------------------
+
+
+def main():
+    global LEAT, HOME
+    LEAT = os.path.abspath(sys.argv[1])
+    cases = [(name[5:], case) for name, case in globals().items() if name.startswith("test_")]
+    if sys.argv[2:]:
+        cases = [(name, case) for name, case in cases if any(part in name for part in sys.argv[2:])]
+    passed = failed = skipped = 0
+    with tempfile.TemporaryDirectory(prefix="leat-cli-") as HOME:
+        for name, case in cases:
+            begin = time.monotonic()
+            try:
+                case()
+                passed += 1
+            except Skipped as why:
+                skipped += 1
+                print("skipped: %s: %s" % (name, why))
+            except Exception:
+                failed += 1
+                print("FAILED %s\n%s" % (name, traceback.format_exc()))
+            if time.monotonic() - begin > 5:
+                print("slow: %s: %.1f s" % (name, time.monotonic() - begin))
+    print("leat-test: %d passed, %d failed, %d skipped" % (passed, failed, skipped))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
