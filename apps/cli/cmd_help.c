@@ -45,7 +45,7 @@ static void print_option(output *out, const option_spec *spec)
              option_takes_value(spec) ? spec->value : "");
     for (uint32_t i = 0; i < option_alias_count; i++)
         if (option_aliases[i].id == spec->id)
-            snprintf(aliases + strlen(aliases), sizeof aliases - strlen(aliases), ", also --%s", option_aliases[i].name);
+            snprintf(aliases + strlen(aliases), sizeof aliases - strlen(aliases), "%s --%s", *aliases ? "," : ", also", option_aliases[i].name);
     option_env_name(spec, env);
     if (!option_is_setting(spec)) snprintf(text, sizeof text, "%s", spec->help);
     else if (spec->initial[0] == '(')
@@ -100,8 +100,8 @@ void help_print_verb(output *out, verb_id id)
     const verb_spec *verb = &verb_specs[id];
     output_print(out, "usage: leat %s [options]%s%s\n\n%s\n", verb->name, *verb->words ? " " : "", verb->words, verb->summary);
     print_options(out, 1u << id);
-    output_print(out, "\nA switch is undone by --no-NAME. Options may also stand in the environment (names\n"
-                      "in brackets) and in $XDG_CONFIG_HOME/leat/config; the command line wins.\n");
+    output_print(out, "\nA switch is undone by --no-NAME. Options may also stand in the environment\n"
+                      "(names in brackets) and in $XDG_CONFIG_HOME/leat/config; the command line wins.\n");
 }
 
 static void print_all(output *out)

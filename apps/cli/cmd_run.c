@@ -116,13 +116,13 @@ static leat_status prepare_timeline(run_work *work, leat_error *error)
 static void write_sampling(json_writer *w, const leat_sampler_options *s)
 {
     json_writer_begin_object(w, "sampling");
-    json_writer_number(w, "temperature", s->temperature);
+    json_writer_single(w, "temperature", s->temperature);
     json_writer_u64(w, "top_k", s->top_k);
-    json_writer_number(w, "top_p", s->top_p);
-    json_writer_number(w, "min_p", s->min_p);
-    json_writer_number(w, "repeat_penalty", s->repeat_penalty);
-    json_writer_number(w, "presence_penalty", s->presence_penalty);
-    json_writer_number(w, "frequency_penalty", s->frequency_penalty);
+    json_writer_single(w, "top_p", s->top_p);
+    json_writer_single(w, "min_p", s->min_p);
+    json_writer_single(w, "repeat_penalty", s->repeat_penalty);
+    json_writer_single(w, "presence_penalty", s->presence_penalty);
+    json_writer_single(w, "frequency_penalty", s->frequency_penalty);
     json_writer_end_object(w);
 }
 

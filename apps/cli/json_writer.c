@@ -84,7 +84,8 @@ void json_writer_u64(json_writer *w, const char *key, uint64_t value)
     output_print(w->out, "%" PRIu64, value);
 }
 
-void json_writer_number(json_writer *w, const char *key, double value)
+/* The shortest text that reads back as the same number. */
+static void write_number(json_writer *w, const char *key, double value, bool is_single)
 {
     begin_value(w, key);
     char text[32];
@@ -92,12 +93,16 @@ void json_writer_number(json_writer *w, const char *key, double value)
         output_print(w->out, "null");
         return;
     }
-    for (int digits = 6; digits <= 17; digits++) { /* the shortest that reads back as the same number */
+    for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value) break;
+        double back = strtod(text, NULL);
+        if (back == value || (is_single && (float)back == (float)value)) break;
     }
     output_print(w->out, "%s", text);
 }
+
+void json_writer_number(json_writer *w, const char *key, double value) { write_number(w, key, value, false); }
+void json_writer_single(json_writer *w, const char *key, float value) { write_number(w, key, (double)value, true); }
 
 void json_writer_seconds(json_writer *w, const char *key, uint64_t ns) { json_writer_number(w, key, (double)ns / 1e9); }
 

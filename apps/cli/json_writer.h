@@ -31,6 +31,7 @@ void json_writer_begin_array(json_writer *w, const char *key);
 void json_writer_end_array(json_writer *w);
 void json_writer_u64(json_writer *w, const char *key, uint64_t value);
 void json_writer_number(json_writer *w, const char *key, double value);
+void json_writer_single(json_writer *w, const char *key, float value);
 void json_writer_seconds(json_writer *w, const char *key, uint64_t ns);
 void json_writer_flag(json_writer *w, const char *key, bool value);
 /* NULL text is null. */

@@ -117,17 +117,21 @@ uint32_t edit_distance(const char *a, const char *b, uint32_t limit)
     enum { LENGTH_MAX = 40 };
     size_t a_length = strlen(a), b_length = strlen(b);
     if (a_length > LENGTH_MAX || b_length > LENGTH_MAX) return limit + 1;
-    uint32_t row[LENGTH_MAX + 1]; /* distances from a's first i characters to b's first 0..b_length */
-    for (size_t j = 0; j <= b_length; j++) row[j] = (uint32_t)j;
+    /* rows[i % 3][j]: distance from a's first i characters to b's first j; a swap looks two rows back. */
+    uint32_t rows[3][LENGTH_MAX + 1];
+    for (size_t j = 0; j <= b_length; j++) rows[0][j] = (uint32_t)j;
     for (size_t i = 1; i <= a_length; i++) {
-        uint32_t diagonal = row[0];
+        uint32_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *two_above = rows[(i + 1) % 3];
         row[0] = (uint32_t)i;
         for (size_t j = 1; j <= b_length; j++) {
-            uint32_t above = row[j], change = diagonal + (a[i - 1] != b[j - 1]);
-            uint32_t shift = (above < row[j - 1] ? above : row[j - 1]) + 1;
-            row[j] = change < shift ? change : shift;
-            diagonal = above;
+            uint32_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            if (above[j] + 1 < best) best = above[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            bool is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (is_swap && two_above[j - 2] + 1 < best) best = two_above[j - 2] + 1;
+            row[j] = best;
         }
     }
-    return row[b_length] <= limit ? row[b_length] : limit + 1;
+    uint32_t distance = rows[a_length % 3][b_length];
+    return distance <= limit ? distance : limit + 1;
 }

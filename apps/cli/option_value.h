@@ -19,7 +19,7 @@ bool value_read_percent(const char *text, double *out_fraction);
 /* The place of `text` among the words of "a|b|c"; false when it is not there. */
 bool value_read_choice(const char *words, const char *text, uint32_t *out_idx);
 
-/* How many single-character edits turn one word into the other; stops counting above `limit`. */
+/* How many single-character edits (a swap of neighbours is one) turn one word into the other; limit + 1 when more than `limit`. */
 uint32_t edit_distance(const char *a, const char *b, uint32_t limit);
 
 #endif

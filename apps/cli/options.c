@@ -72,7 +72,10 @@ const option_spec *option_find(verb_id verb, const char *name)
 
 /* ---- what was meant? ------------------------------------------------------------------------------------------------------ */
 
-enum { NEAR_EDITS_MAX = 2 };
+enum { NEAR_EDITS_MAX = 2, SHORT_WORD = 4 };
+
+/* Of a short word, two edits leave too little to be a likeness. */
+static uint32_t count_edits_allowed(const char *word) { return strlen(word) <= SHORT_WORD ? 1 : NEAR_EDITS_MAX; }
 
 static void keep_nearer(const char *word, const char *name, uint32_t *nearest_edits, const char **nearest)
 {
@@ -86,7 +89,7 @@ static void keep_nearer(const char *word, const char *name, uint32_t *nearest_ed
 const char *verb_nearest(const char *word)
 {
     const char *nearest = NULL;
-    uint32_t edits = NEAR_EDITS_MAX + 1;
+    uint32_t edits = count_edits_allowed(word) + 1;
     for (uint32_t i = 0; i < VERB_COUNT; i++) keep_nearer(word, verb_specs[i].name, &edits, &nearest);
     return nearest;
 }
@@ -94,7 +97,7 @@ const char *verb_nearest(const char *word)
 const char *option_nearest(verb_id verb, const char *word)
 {
     const char *nearest = NULL;
-    uint32_t edits = NEAR_EDITS_MAX + 1;
+    uint32_t edits = count_edits_allowed(word) + 1;
     for (uint32_t i = 0; i < OPTION_COUNT; i++)
         if (option_is_of_verb(&option_specs[i], verb)) keep_nearer(word, option_specs[i].name, &edits, &nearest);
     for (uint32_t i = 0; i < option_alias_count; i++)

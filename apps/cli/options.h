@@ -134,7 +134,7 @@ MUST_CHECK leat_status option_set(cli_options *options, const option_spec *spec,
 
 /* The option with this name or alias among those of `verb`, or NULL. */
 const option_spec *option_find(verb_id verb, const char *name);
-/* The name among the verbs, or among a verb's options, that differs least from `word` (at most two edits); NULL when none is near. */
+/* The name among the verbs, or among a verb's options, that differs least from `word` (one edit for short words, two for others); NULL when none is near. */
 const char *verb_nearest(const char *word);
 const char *option_nearest(verb_id verb, const char *word);
 
