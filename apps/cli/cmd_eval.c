@@ -81,7 +81,7 @@ static leat_status read_input(eval_work *work, leat_error *error)
         if (word) return FAIL(error, USAGE, "--tokens stands in place of a text; give one of them");
         return input_read_tokens(c, &work->ids, error);
     }
-    input_rules rules = {.word = word, .word_is_file = true, .expected = "a text"};
+    input_rules rules = {.word = word, .word_is_file = true, .refuses_empty = true, .expected = "a text"};
     return input_read(c, &rules, &work->text, error);
 }
 

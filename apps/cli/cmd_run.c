@@ -50,7 +50,7 @@ static leat_status read_input(run_work *work, leat_error *error)
     const char *word = cli_take_word(c);
     TRY(cli_refuse_rest(c, error));
     if (!c->options.tokens) {
-        input_rules rules = {.word = word, .appends_stdin = true, .expected = "a prompt"};
+        input_rules rules = {.word = word, .appends_stdin = true, .refuses_empty = true, .expected = "a prompt"};
         return input_read(c, &rules, &work->prompt, error);
     }
     if (word || c->options.is_on_command_line[OPTION_prompt] || c->options.is_on_command_line[OPTION_file])

@@ -32,7 +32,7 @@ static leat_status read_some(int fd, const char *name, uint64_t bytes_max, strbu
         count = read(fd, text->bytes + text->count, READ_BYTES);
     } while (count < 0 && errno == EINTR);
     if (count < 0) return FAIL_OS(error, IO, errno, "%s: read failed: %s", name, strerror(errno));
-    strbuf_cut(text, text->count + (size_t)count);
+    strbuf_extend(text, (size_t)count);
     if (text->count > bytes_max) {
         leat_status status = FAIL(error, USAGE, "%s: more than %llu bytes", name, (unsigned long long)bytes_max);
         status_hint(error, "--max-prompt-bytes raises the limit");
@@ -103,6 +103,7 @@ leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text,
     if (file && prompt) return FAIL(error, USAGE, "two texts are given: %s, and one in place", file);
     if (file) {
         TRY(input_read_file(c, file, out_text, error));
+        if (out_text->count == 0 && rules->refuses_empty) return refuse_nothing(c, rules, error);
         return rules->appends_stdin && strcmp(file, "-") != 0 && stdin_is_piped() ? append_stdin(c, out_text, error) : LEAT_OK;
     }
     if (prompt) {

@@ -11,6 +11,7 @@ typedef struct input_rules {
     const char *word;         /* the plain word after MODEL, or NULL; "-" is standard input */
     bool word_is_file;        /* the word names a file rather than being the text */
     bool appends_stdin;       /* text and a pipe: both, with an empty line between them */
+    bool refuses_empty;       /* a file or a pipe without a byte is a mistake */
     const char *expected;     /* "a prompt": for the error when there is nothing */
 } input_rules;
 

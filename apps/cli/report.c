@@ -18,7 +18,7 @@ static struct {
     uint32_t verbosity;
     struct {
         char phase[16];
-        uint64_t begin_ns, drawn_ns, decile;
+        uint64_t begin_ns, begin_done, drawn_ns, decile;
         bool is_drawn;
     } progress;
 } report;
@@ -118,11 +118,13 @@ void report_note(const char *format, ...)
 
 /* ---- progress ---------------------------------------------------------------------------------------------------------------- */
 
+/* The speed is that since the first report, which may come after some of the work. */
 static void describe_progress(const char *phase, uint64_t done, uint64_t total, uint64_t elapsed_ns, char out[160])
 {
     char done_text[HUMAN_BYTES], total_text[HUMAN_BYTES], left_text[HUMAN_BYTES];
-    double rate = rate_per_second(done, elapsed_ns), percent = total > 0 ? 100.0 * (double)done / (double)total : 100;
-    uint64_t left_ns = done > 0 && done < total ? (uint64_t)((double)elapsed_ns * (double)(total - done) / (double)done) : 0;
+    double rate = rate_per_second(done - report.progress.begin_done, elapsed_ns);
+    double percent = total > 0 ? 100.0 * (double)done / (double)total : 100;
+    uint64_t left_ns = rate > 0 && done < total ? (uint64_t)((double)(total - done) / rate * 1e9) : 0;
     human_time(left_ns, left_text);
     if (strcmp(phase, "prefill") == 0)
         snprintf(out, 160, "%s %3.0f %%  %llu of %llu tokens  %.1f tok/s  %s left", phase, percent, (unsigned long long)done,
@@ -142,6 +144,7 @@ void report_progress(void *user, const char *phase, uint64_t done, uint64_t tota
         report_progress_end();
         snprintf(report.progress.phase, sizeof report.progress.phase, "%s", phase);
         report.progress.begin_ns = report.progress.drawn_ns = now;
+        report.progress.begin_done = done;
         report.progress.decile = 0;
     }
     describe_progress(phase, done, total, now - report.progress.begin_ns, text);

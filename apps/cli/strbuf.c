@@ -41,14 +41,20 @@ leat_status strbuf_reserve(strbuf *s, size_t extra, leat_error *error)
     return LEAT_OK;
 }
 
+void strbuf_extend(strbuf *s, size_t count)
+{
+    assert(s->count + count < s->capacity);
+    s->count += count;
+    s->bytes[s->count] = '\0';
+}
+
 leat_status strbuf_insert(strbuf *s, size_t at, const char *bytes, size_t count, leat_error *error)
 {
     assert(at <= s->count);
     TRY(strbuf_reserve(s, count, error));
     memmove(s->bytes + at + count, s->bytes + at, s->count - at);
     if (count > 0) memcpy(s->bytes + at, bytes, count);
-    s->count += count;
-    s->bytes[s->count] = '\0';
+    strbuf_extend(s, count);
     return LEAT_OK;
 }
 

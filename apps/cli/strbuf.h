@@ -20,6 +20,8 @@ void strbuf_cut(strbuf *s, size_t count);
 const char *strbuf_text(const strbuf *s);
 /* Room for `extra` more bytes and the terminator. */
 MUST_CHECK leat_status strbuf_reserve(strbuf *s, size_t extra, leat_error *error);
+/* `count` bytes were written into the reserved room. */
+void strbuf_extend(strbuf *s, size_t count);
 MUST_CHECK leat_status strbuf_append(strbuf *s, const char *bytes, size_t count, leat_error *error);
 MUST_CHECK leat_status strbuf_append_text(strbuf *s, const char *text, leat_error *error);
 MUST_CHECK leat_status strbuf_insert(strbuf *s, size_t at, const char *bytes, size_t count, leat_error *error);
