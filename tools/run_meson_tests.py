@@ -15,11 +15,25 @@ OWN = re.compile(r"^leat-test: (\d+) passed, (\d+) failed, (\d+) skipped$", re.M
 CMOCKA_RAN = re.compile(r"^\[==========\] .*?(\d+) test\(s\) run\.?$", re.M)
 CMOCKA_PASSED = re.compile(r"^\[  PASSED  \] (\d+) test\(s\)", re.M)
 CMOCKA_SKIPPED = re.compile(r"^\[  SKIPPED \] (\d+) test\(s\)", re.M)
+# A case's own lines, between its start and its result, say why it was skipped.
+CMOCKA_SKIPPED_CASE = re.compile(r"^\[ RUN      \] (\S+)\n((?:(?!\[ RUN).*\n)*?)\[  SKIPPED \] \1$", re.M)
 
 
 def last_words(text):
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:160] if lines else "no reason given"
+    return lines[-1][:160] if lines else "it does not say why"
+
+
+def name_skipped(name, text):
+    """Lines "skipped: NAME: WHY" for one test program."""
+    own = re.findall(r"^skipped: (.*)$", text, re.M)
+    cases = CMOCKA_SKIPPED_CASE.findall(text)
+    for line in own:
+        print("skipped: %s: %s" % (name, line))
+    for case, why in cases:
+        print("skipped: %s: %s: %s" % (name, case, last_words(why)))
+    if not own and not cases:
+        print("skipped: %s: %s" % (name, last_words(text)))
 
 
 def count(test):
@@ -61,7 +75,7 @@ def main():
             if counts[1]:
                 print(text)
             if counts[2]:
-                print("skipped: %s: %d: %s" % (test["name"], counts[2], last_words(text)))
+                name_skipped(test["name"], text)
     print("leat-test: %d passed, %d failed, %d skipped" % tuple(totals))
     sys.exit(1 if totals[1] else 0)
 

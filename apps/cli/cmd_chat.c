@@ -115,9 +115,11 @@ leat_status chat_ask(chat *t, const char *question, leat_error *error)
     return chat_answer(t, error);
 }
 
-/* A line that is not empty: a command, or a question. */
+/* A line that is not empty: a command, or a question. Spaces before a command keep it out of the history, no more. */
 static leat_status take_line(chat *t, const char *line, leat_error *error)
 {
+    const char *word = line + strspn(line, " ");
+    if (*word == '/') line = word;
     if (line[0] == '/' && line[1] == '/') return chat_ask(t, line + 1, error);
     if (line[0] == '/') return chat_command(t, line, error);
     return chat_ask(t, line, error);

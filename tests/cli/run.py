@@ -795,6 +795,10 @@ class Terminal:
         before, self.seen = self.seen[:at], self.seen[at + len(wanted):]
         return before.decode(errors="replace")
 
+    def ready(self):
+        """Waits for the next prompt: the editor has the terminal (the prompt alone is also drawn at each key)."""
+        return self.wait("\x1b[?2004h") + self.wait(">>> ")
+
     def send(self, text):
         os.write(self.master, text.encode())
 
@@ -824,10 +828,10 @@ CHAT = ["chat", MODEL, "--temp", "0", "--ctx", "512", "-q"]
 
 def test_chat():
     t = Terminal(*CHAT)
-    t.wait(">>> ")
+    t.ready()
     t.send(SUM + "\r")
     t.wait(SUM_ANSWER)
-    t.wait(">>> ")
+    t.ready()
     t.send("/tokens\r")
     t.wait(" of 512 tokens")
     t.send("/undo\r")
@@ -838,7 +842,7 @@ def test_chat():
     t.wait("There is no command /nonsense;")
     t.send("/help\r")
     t.wait("/system TEXT")
-    t.wait(">>> ")
+    t.ready()
     t.send("/exit\r")
     code, rest = t.close()
     assert code == 0, rest
@@ -846,15 +850,15 @@ def test_chat():
 
 def test_chat_commands():
     t = Terminal(*CHAT)
-    t.wait(">>> ")
+    t.ready()
     t.send("What is the capital of France?\r")
     t.wait("Paris.")
-    t.wait(">>> ")
+    t.ready()
     t.send("/regen\r")
     t.wait("Paris.")
-    t.wait(">>> ")
-    t.send("/set max-tokens 3\r")
-    t.wait(">>> ")
+    t.ready()
+    t.send("  /set max-tokens 3\r")
+    t.ready()
     t.send("/set temp hot\r")
     t.wait("/set: temp: 'hot' is not a number from 0 to 100")
     t.send("/set ram 3G\r")
@@ -870,7 +874,7 @@ def test_chat_commands():
     t.wait("0 of 512 tokens")
     t.send("/read /nowhere\r")
     t.wait("/read: /nowhere: cannot be opened")
-    t.wait(">>> ")
+    t.ready()
     t.send("/q\r")
     assert t.close()[0] == 0
 
@@ -878,7 +882,7 @@ def test_chat_commands():
 def test_chat_end_of_input():
     t = Terminal(*CHAT)
     before = t.before
-    t.wait(">>> ")
+    t.ready()
     assert t.modes()[3] & (termios.ICANON | termios.ECHO) == 0
     t.send("\x04")
     t.process.wait(timeout=20)
@@ -889,13 +893,13 @@ def test_chat_end_of_input():
 
 def test_chat_interrupt_at_prompt():
     t = Terminal(*CHAT)
-    t.wait(">>> ")
+    t.ready()
     t.send("half a question\x03")
     t.wait("^C")
-    t.wait(">>> ")
+    t.ready()
     t.send("\x03")
     t.wait("Use Ctrl-D or /exit to end.")
-    t.wait(">>> ")
+    t.ready()
     t.send("\x03")
     code, _ = t.close()
     assert code == 130, code
@@ -903,15 +907,15 @@ def test_chat_interrupt_at_prompt():
 
 def test_chat_interrupt_stops_the_answer():
     t = Terminal(*CHAT, "--ignore-eos", "--ctx", "4096")
-    t.wait(">>> ")
+    t.ready()
     t.send("Tell me a story about a fox.\r")
     t.wait("Once")
     os.kill(t.process.pid, signal.SIGINT)
     t.wait("[stopped]", timeout=5)
-    t.wait(">>> ")
+    t.ready()
     t.send("/undo\r")  # what came so far is part of the conversation
     t.wait("are forgotten")
-    t.wait(">>> ")
+    t.ready()
     t.send("\x04")
     assert t.close()[0] == 0
 
@@ -932,13 +936,13 @@ def test_chat_second_interrupt_ends_at_once():
 def edit(keys, columns=80, env=None):
     """What /system stores after these keys are typed: an echo of the editor's text."""
     t = Terminal(*CHAT, columns=columns, env=env)
-    t.wait(">>> ")
+    t.ready()
     t.send("/system " + keys + "\r")
     t.wait("The instructions hold")
     t.send("/show\r")
     t.wait("system     ")
     text = t.wait("\n")
-    t.wait(">>> ")
+    t.ready()
     t.send("\x04")
     assert t.close()[0] == 0
     return text.rstrip("\r\n")
@@ -962,8 +966,7 @@ def test_editing_wraps_narrow_terminals():
 
 def test_pasted_lines_do_not_submit():
     t = Terminal(*CHAT)
-    t.wait("\x1b[?2004h")
-    t.wait(">>> ")
+    t.ready()
     t.send("/system \x1b[200~one\rtwo\x1b[31m\x1b[201~ end")
     t.wait("... two")
     t.send("\r")
@@ -971,33 +974,34 @@ def test_pasted_lines_do_not_submit():
     t.send("/show\r")
     t.wait("system     one")
     t.wait("two")
-    assert "\x1b[31m" not in t.wait(">>> ")
+    assert "\x1b[31m" not in t.ready()
     t.send("\x04")
     assert t.close()[0] == 0
 
 
 def test_several_lines():
     t = Terminal(*CHAT)
-    t.wait(">>> ")
+    t.ready()
     t.send("What is\\\r")
     t.wait("... ")
     t.send("2+2?\r")
-    t.wait(">>> ")
+    t.ready()
     t.send('"""\r')
     t.wait("... ")
     t.send("What is 2+2?\r")
     t.wait("... ")
     t.send('"""\r')
-    t.wait(">>> ")
+    t.ready()
     t.send("\x04")
     assert t.close()[0] == 0
 
 
 def test_tab_completes_commands():
     t = Terminal(*CHAT)
-    t.wait(">>> ")
+    t.ready()
     t.send("/tok\t\r")
     t.wait("0 of 512 tokens")
+    t.ready()
     t.send("\x04")
     assert t.close()[0] == 0
 
@@ -1007,30 +1011,30 @@ def test_history():
     if os.path.exists(path):
         os.unlink(path)
     t = Terminal(*CHAT)
-    t.wait(">>> ")
+    t.ready()
     for line in ("/system first \\ thing", " /system not kept", "/tokens"):
         t.send(line + "\r")
-        t.wait(">>> ")
-        t.wait(">>> ")
+        t.ready()
     t.send("\x04")
     assert t.close()[0] == 0
     with open(path, encoding="utf-8") as f:
         assert f.read() == "/system first \\\\ thing\n/tokens\n"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     t = Terminal(*CHAT)
-    t.wait(">>> ")
+    t.ready()
     t.send("\x1b[A\x1b[A\x1b[B\x1b[A\r")  # up, up, down, up
     t.wait("The instructions hold")
     t.send("/show\r")
     t.wait("system     first \\ thing")
-    t.wait(">>> ")
+    t.ready()
     t.send("\x04")
     assert t.close()[0] == 0
     os.unlink(path)
     t = Terminal(*CHAT, env={"LEAT_NOHISTORY": "1"})
-    t.wait(">>> ")
+    t.ready()
     t.send("/tokens\r")
     t.wait("of 512")
+    t.ready()
     t.send("\x04")
     assert t.close()[0] == 0 and not os.path.exists(path)
 
