@@ -19,6 +19,7 @@ static void write_string(json_writer *w, const char *bytes, size_t count)
         uint32_t scalar = 0xfffd;
         size_t invalid = 0, length = utf8_decode(bytes + at, count - at, &scalar, &invalid);
         bool is_control = scalar < 0x20 || (scalar >= 0x7f && scalar < 0xa0);
+        is_control = is_control || scalar == 0x2028 || scalar == 0x2029; /* line ends to many readers of JSON Lines */
         if (length > 0 && !is_control && scalar != '"' && scalar != '\\') {
             at += length;
             continue;

@@ -477,7 +477,7 @@ def test_bad_ids():
 
 
 def test_batch():
-    rows = [{"text": "Hello!", "special": False}, {"ids": [1]}, {"text": 5}, {"text": "caf\u00e9\n\"x\""}]
+    rows = [{"text": "Hello!", "special": False}, {"ids": [1]}, {"text": 5}, {"text": "caf\u00e9\n\"x\"\u2028\u0085"}]
     result = expect(leat("tokenize", MODEL, "--batch", stdin="".join(json.dumps(row) + "\n" for row in rows) + "nonsense\n"))
     found = [json.loads(line) for line in result.out.splitlines()]
     assert len(found) == 5 and "ids" in found[0] and "ids" in found[3]
