@@ -47,19 +47,22 @@ static double percentile_ms(const generation *g, unsigned percent)
 
 static void report_times(const engine_setup *setup, const generation *g, const leat_stats *s)
 {
-    char load[HUMAN_BYTES], prefill[HUMAN_BYTES], first[HUMAN_BYTES], decode[HUMAN_BYTES], disk[HUMAN_BYTES], wait[HUMAN_BYTES];
+    char load[HUMAN_BYTES], prefill[HUMAN_BYTES], first[HUMAN_BYTES], decode[HUMAN_BYTES], disk[HUMAN_BYTES],
+        wait[HUMAN_BYTES];
     report_note("load %s", human_time(s->load_ns, load));
     report_note("prefill %llu tok %s (%.1f tok/s, cached %llu), first token %s", (unsigned long long)prefilled_count(g),
                 human_time(g->prefill_ns, prefill), rate_per_second(prefilled_count(g), g->prefill_ns),
                 (unsigned long long)g->reused_count, human_time(g->first_token_ns, first));
-    report_note("decode %zu tok %s (%.1f tok/s, p50 %.1f ms, p95 %.1f ms)", g->step_us.count, human_time(g->decode_ns, decode),
-                rate_per_second(g->step_us.count, g->decode_ns), percentile_ms(g, 50), percentile_ms(g, 95));
+    report_note("decode %zu tok %s (%.1f tok/s, p50 %.1f ms, p95 %.1f ms)", g->step_us.count,
+                human_time(g->decode_ns, decode), rate_per_second(g->step_us.count, g->decode_ns), percentile_ms(g, 50),
+                percentile_ms(g, 95));
     if (setup->info->expert_count > 0)
         report_note("experts %llu hit %llu miss (%.0f %%), %llu evicted, waited %s", (unsigned long long)s->expert_hits,
                     (unsigned long long)s->expert_misses, hit_percent(s), (unsigned long long)s->expert_evictions,
                     human_time(s->expert_wait_ns, wait));
-    report_note("disk %s in %llu reads (%.2f GB/s, %s)", human_bytes(s->read_bytes, disk), (unsigned long long)s->read_count,
-                rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9, s->io_is_direct ? "direct" : "buffered");
+    report_note("disk %s in %llu reads (%.2f GB/s, %s)", human_bytes(s->read_bytes, disk),
+                (unsigned long long)s->read_count, rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9,
+                s->io_is_direct ? "direct" : "buffered");
 }
 
 static void report_memory(const engine_setup *setup, const leat_stats *s)
@@ -79,10 +82,11 @@ static void report_line(const engine_setup *setup, const generation *g, const le
     if (setup->info->expert_count > 0)
         snprintf(experts, sizeof experts, " | experts %llu hit %llu miss (%.0f %%)", (unsigned long long)s->expert_hits,
                  (unsigned long long)s->expert_misses, hit_percent(s));
-    snprintf(line, sizeof line, "prompt %llu tok %.1f tok/s | first token %s | decode %zu tok %.1f tok/s%s | read %s %.2f GB/s",
+    snprintf(line, sizeof line,
+             "prompt %llu tok %.1f tok/s | first token %s | decode %zu tok %.1f tok/s%s | read %s %.2f GB/s",
              (unsigned long long)prefilled_count(g), rate_per_second(prefilled_count(g), g->prefill_ns),
-             human_time(g->first_token_ns, first), g->tokens.count, rate_per_second(g->step_us.count, g->decode_ns), experts,
-             human_bytes(s->read_bytes, disk), rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9);
+             human_time(g->first_token_ns, first), g->tokens.count, rate_per_second(g->step_us.count, g->decode_ns),
+             experts, human_bytes(s->read_bytes, disk), rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9);
     report_note("[%s | peak %s of %s]", line, human_bytes(s->rss_peak_bytes, peak),
                 human_bytes(setup->plan->budget_bytes, budget));
 }

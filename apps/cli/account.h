@@ -1,5 +1,6 @@
 /*
- * account.h - what an answer cost: times, expert hits, bytes read, memory. One line, a block with -v, or members of a JSON document.
+ * account.h - what an answer cost: times, expert hits, bytes read, memory. One line, a block with -v, or members of a
+ * JSON document.
  */
 #ifndef CLI_ACCOUNT_H
 #define CLI_ACCOUNT_H

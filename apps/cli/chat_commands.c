@@ -86,8 +86,9 @@ static leat_status show_settings(chat *t, const char *rest, leat_error *error)
     const leat_model_info *info = t->setup.info;
     chat_say(t, "model      %s (%s)", info->path, info->architecture);
     chat_say(t, "context    %u tokens", t->setup.plan->ctx);
-    chat_say(t, "sampling   temp %g, top-k %u, top-p %g, min-p %g, repeat-penalty %g, seed %llu", (double)s->temperature, s->top_k,
-             (double)s->top_p, (double)s->min_p, (double)s->repeat_penalty, (unsigned long long)s->seed);
+    chat_say(t, "sampling   temp %g, top-k %u, top-p %g, min-p %g, repeat-penalty %g, seed %llu",
+             (double)s->temperature, s->top_k, (double)s->top_p, (double)s->min_p, (double)s->repeat_penalty,
+             (unsigned long long)s->seed);
     if (t->c->options.max_tokens != UINT32_MAX) chat_say(t, "max-tokens %u", t->c->options.max_tokens);
     for (uint32_t i = 0; i < t->c->options.stop.count; i++) chat_say(t, "stop       %s", t->c->options.stop.items[i]);
     chat_say(t, "system     %s", t->talk.system ? t->talk.system : "(none)");

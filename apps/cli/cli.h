@@ -1,5 +1,6 @@
 /*
- * cli.h - what every command gets: the options, the plain words, standard output and the program's memory; and the list of commands.
+ * cli.h - what every command gets: the options, the plain words, standard output and the program's memory; and the list
+ * of commands.
  *
  * A command returns a status; main prints the error and turns the status into the exit code. Nothing here calls exit().
  */

@@ -1,8 +1,8 @@
 /*
  * cmd_chat.c - a conversation: on a terminal with an editor and commands, in a pipe a question a line.
  *
- * The conversation is kept as messages. Each turn renders all of them and hands the ids to the session, which keeps what it already
- * has: nothing here knows what is cached.
+ * The conversation is kept as messages. Each turn renders all of them and hands the ids to the session, which keeps
+ * what it already has: nothing here knows what is cached.
  */
 #include "account.h"
 #include "chat.h"
@@ -58,7 +58,7 @@ leat_status chat_count_tokens(chat *t, size_t *out_count, leat_error *error)
     return LEAT_OK;
 }
 
-/* ---- one turn ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- one turn ------------------------------------------------------------------------------------------------- */
 
 static leat_status render(chat *t, leat_error *error)
 {
@@ -96,7 +96,8 @@ leat_status chat_answer(chat *t, leat_error *error)
     if (status == LEAT_CONTEXT || status == LEAT_USAGE) { /* this question cannot be asked; others can */
         report_error(error);
         conversation_drop_last(&t->talk);
-        if (status == LEAT_CONTEXT) chat_say(t, "The conversation is full: /clear begins a new one, --ctx N gives it more room.");
+        if (status == LEAT_CONTEXT)
+            chat_say(t, "The conversation is full: /clear begins a new one, --ctx N gives it more room.");
         return LEAT_OK;
     }
     TRY(status);
@@ -125,7 +126,7 @@ static leat_status take_line(chat *t, const char *line, leat_error *error)
     return chat_ask(t, line, error);
 }
 
-/* ---- at a terminal ------------------------------------------------------------------------------------------------------------------- */
+/* ---- at a terminal -------------------------------------------------------------------------------------------- */
 
 static const char fence[] = "\"\"\"";
 
@@ -202,7 +203,7 @@ static leat_status open_terminal(chat *t, leat_error *error)
     return status;
 }
 
-/* ---- in a pipe ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- in a pipe ------------------------------------------------------------------------------------------------ */
 
 static leat_status talk_in_pipe(chat *t, leat_error *error)
 {
@@ -241,7 +242,10 @@ static leat_status open_chat(chat *t, leat_error *error)
 
 leat_status cmd_chat(cli *c, leat_error *error)
 {
-    chat t = {.c = c, .is_interactive = terminal_is_interactive(), .talk = {.ledger = c->ledger}, .timeline = {.ledger = c->ledger}};
+    chat t = {.c = c,
+              .is_interactive = terminal_is_interactive(),
+              .talk = {.ledger = c->ledger},
+              .timeline = {.ledger = c->ledger}};
     generation_init(&t.last, c->ledger);
     leat_status status = open_chat(&t, error);
     if (status == LEAT_OK) status = t.is_interactive ? open_terminal(&t, error) : talk_in_pipe(&t, error);

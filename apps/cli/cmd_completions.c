@@ -1,6 +1,6 @@
 /*
- * cmd_completions.c - completion scripts for three shells, from the tables. Model names come from `leat list --names` at the time
- * of completion.
+ * cmd_completions.c - completion scripts for three shells, from the tables. Model names come from `leat list --names`
+ * at the time of completion.
  */
 #include "cli.h"
 
@@ -8,7 +8,8 @@
 
 static bool is_file_option(const option_spec *spec)
 {
-    return spec->id == OPTION_file || spec->id == OPTION_config || spec->id == OPTION_logits || spec->id == OPTION_tokens;
+    return spec->id == OPTION_file || spec->id == OPTION_config || spec->id == OPTION_logits ||
+           spec->id == OPTION_tokens;
 }
 
 static bool takes_model(const verb_spec *verb) { return strncmp(verb->words, "MODEL", 5) == 0; }
@@ -40,7 +41,8 @@ static void print_option_names(output *out, verb_id verb)
         if (spec->letter) output_print(out, "-%c ", spec->letter);
     }
     for (uint32_t i = 0; i < option_alias_count; i++)
-        if (option_is_of_verb(&option_specs[option_aliases[i].id], verb)) output_print(out, "--%s ", option_aliases[i].name);
+        if (option_is_of_verb(&option_specs[option_aliases[i].id], verb))
+            output_print(out, "--%s ", option_aliases[i].name);
 }
 
 static void print_verb_names(output *out)
@@ -48,7 +50,7 @@ static void print_verb_names(output *out)
     for (uint32_t i = 0; i < VERB_COUNT; i++) output_print(out, "%s%s", i > 0 ? " " : "", verb_specs[i].name);
 }
 
-/* ---- bash ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- bash ----------------------------------------------------------------------------------------------------- */
 
 static void print_bash_values(output *out)
 {
@@ -79,19 +81,22 @@ static void print_bash_values(output *out)
 
 static void print_bash(output *out)
 {
-    output_print(out, "# bash completion for leat; made by leat completions bash\n"
-                      "_leat_models() {\n"
-                      "    COMPREPLY=($(compgen -W \"$(leat list --names 2>/dev/null)\" -- \"$current\") $(compgen -d -- \"$current\"))\n"
-                      "}\n"
-                      "_leat() {\n"
-                      "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}\n"
-                      "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W \"");
+    output_print(
+        out, "# bash completion for leat; made by leat completions bash\n"
+             "_leat_models() {\n"
+             "    COMPREPLY=($(compgen -W \"$(leat list --names 2>/dev/null)\" -- \"$current\") $(compgen -d -- "
+             "\"$current\"))\n"
+             "}\n"
+             "_leat() {\n"
+             "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}\n"
+             "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n        COMPREPLY=($(compgen -W \"");
     print_verb_names(out);
     output_print(out, "\" -- \"$current\"))\n        return\n    fi\n");
     print_bash_values(out);
     output_print(out, "    case $verb in\n");
     for (uint32_t i = 0; i < VERB_COUNT; i++) {
-        output_print(out, "    %s)\n        if [[ $current == -* ]]; then COMPREPLY=($(compgen -W \"", verb_specs[i].name);
+        output_print(out, "    %s)\n        if [[ $current == -* ]]; then COMPREPLY=($(compgen -W \"",
+                     verb_specs[i].name);
         print_option_names(out, (verb_id)i);
         output_print(out, "\" -- \"$current\")); ");
         if (takes_model(&verb_specs[i])) {
@@ -105,7 +110,7 @@ static void print_bash(output *out)
     output_print(out, "    esac\n}\ncomplete -o filenames -F _leat leat\n");
 }
 
-/* ---- zsh ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- zsh ------------------------------------------------------------------------------------------------------ */
 
 /* Text inside single quotes of an _arguments specification: quotes, brackets and colons mean something there. */
 static void print_zsh_text(output *out, const char *text)
@@ -153,7 +158,9 @@ static void print_zsh(output *out)
                       "_leat_models() { compadd -- ${(f)\"$(leat list --names 2>/dev/null)\"}; _files -/ }\n"
                       "_leat() {\n    if (( CURRENT == 2 )); then\n        compadd ");
     print_verb_names(out);
-    output_print(out, "\n        return\n    fi\n    local verb=$words[2]\n    shift words; (( CURRENT-- ))\n    case $verb in\n");
+    output_print(
+        out,
+        "\n        return\n    fi\n    local verb=$words[2]\n    shift words; (( CURRENT-- ))\n    case $verb in\n");
     for (uint32_t i = 0; i < VERB_COUNT; i++) {
         output_print(out, "    %s)\n        _arguments -s \\\n", verb_specs[i].name);
         for (uint32_t k = 0; k < OPTION_COUNT; k++)
@@ -169,7 +176,7 @@ static void print_zsh(output *out)
     output_print(out, "    esac\n}\n_leat \"$@\"\n");
 }
 
-/* ---- fish ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- fish ----------------------------------------------------------------------------------------------------- */
 
 static void print_fish_text(output *out, const char *text)
 {
@@ -179,7 +186,8 @@ static void print_fish_text(output *out, const char *text)
     }
 }
 
-static void print_fish_option(output *out, const verb_spec *verb, const option_spec *spec, const char *prefix, const char *name)
+static void print_fish_option(output *out, const verb_spec *verb, const option_spec *spec, const char *prefix,
+                              const char *name)
 {
     output_print(out, "complete -c leat -n '__fish_seen_subcommand_from %s' -l %s%s", verb->name, prefix, name);
     if (spec->letter && *prefix == '\0') output_print(out, " -s %c", spec->letter);
@@ -198,7 +206,8 @@ static void print_fish_verb(output *out, const verb_spec *verb)
 {
     output_print(out, "complete -c leat -n __fish_use_subcommand -f -a %s -d '%s'\n", verb->name, verb->summary);
     if (takes_model(verb)) {
-        output_print(out, "complete -c leat -n '__fish_seen_subcommand_from %s' -a '(leat list --names 2>/dev/null)'\n", verb->name);
+        output_print(out, "complete -c leat -n '__fish_seen_subcommand_from %s' -a '(leat list --names 2>/dev/null)'\n",
+                     verb->name);
     } else {
         output_print(out, "complete -c leat -n '__fish_seen_subcommand_from %s' -f -a '", verb->name);
         print_fixed_words(out, verb);
@@ -231,7 +240,8 @@ leat_status cmd_completions(cli *c, leat_error *error)
             shells[i].print(&c->out);
             return LEAT_OK;
         }
-    leat_status status = FAIL(error, USAGE, "leat completions: %s%s", shell ? "unknown shell " : "which shell?", shell ? shell : "");
+    leat_status status =
+        FAIL(error, USAGE, "leat completions: %s%s", shell ? "unknown shell " : "which shell?", shell ? shell : "");
     status_hint(error, "usage: leat completions bash|zsh|fish");
     return status;
 }

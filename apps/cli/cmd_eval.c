@@ -184,7 +184,8 @@ static leat_status score(eval_work *work, leat_error *error)
     if (c->options.logits)
         TRY(npy_open(&work->npy, c->options.logits, work->ids.count, work->setup.info->vocab_size, error));
     uint64_t begin_ns = clock_now_ns();
-    leat_status status = leat_session_score(work->setup.session, work->ids.items, work->ids.count, score_position, work, error);
+    leat_status status =
+        leat_session_score(work->setup.session, work->ids.items, work->ids.count, score_position, work, error);
     report_progress_end();
     TRY(status);
     work->elapsed_ns = clock_now_ns() - begin_ns;

@@ -41,11 +41,12 @@ static void print_option(output *out, const option_spec *spec)
     char head[96], letter[8] = "    ", text[512], env[OPTION_ENV_BYTES], aliases[128] = "";
     if (spec->letter) snprintf(letter, sizeof letter, "-%c, ", spec->letter);
     bool is_on = spec->kind == KIND_FLAG && strcmp(spec->initial, "on") == 0;
-    snprintf(head, sizeof head, "  %s--%s%s%s%s", letter, is_on ? "no-" : "", spec->name, option_takes_value(spec) ? " " : "",
-             option_takes_value(spec) ? spec->value : "");
+    snprintf(head, sizeof head, "  %s--%s%s%s%s", letter, is_on ? "no-" : "", spec->name,
+             option_takes_value(spec) ? " " : "", option_takes_value(spec) ? spec->value : "");
     for (uint32_t i = 0; i < option_alias_count; i++)
         if (option_aliases[i].id == spec->id)
-            snprintf(aliases + strlen(aliases), sizeof aliases - strlen(aliases), "%s --%s", *aliases ? "," : ", also", option_aliases[i].name);
+            snprintf(aliases + strlen(aliases), sizeof aliases - strlen(aliases), "%s --%s", *aliases ? "," : ", also",
+                     option_aliases[i].name);
     option_env_name(spec, env);
     if (!option_is_setting(spec)) snprintf(text, sizeof text, "%s", spec->help);
     else if (spec->initial[0] == '(')
@@ -75,7 +76,8 @@ static void print_verbs(output *out)
     output_print(out, "usage: leat VERB [options] ...\n\n");
     for (uint32_t i = 0; i < VERB_COUNT; i++) {
         char head[64];
-        snprintf(head, sizeof head, "  %s%s%s", verb_specs[i].name, *verb_specs[i].words ? " " : "", verb_specs[i].words);
+        snprintf(head, sizeof head, "  %s%s%s", verb_specs[i].name, *verb_specs[i].words ? " " : "",
+                 verb_specs[i].words);
         print_indented(out, head, verb_specs[i].summary);
     }
 }
@@ -98,7 +100,8 @@ void help_print_short(output *out)
 void help_print_verb(output *out, verb_id id)
 {
     const verb_spec *verb = &verb_specs[id];
-    output_print(out, "usage: leat %s [options]%s%s\n\n%s\n", verb->name, *verb->words ? " " : "", verb->words, verb->summary);
+    output_print(out, "usage: leat %s [options]%s%s\n\n%s\n", verb->name, *verb->words ? " " : "", verb->words,
+                 verb->summary);
     print_options(out, 1u << id);
     output_print(out, "\nA switch is undone by --no-NAME. Options may also stand in the environment\n"
                       "(names in brackets) and in $XDG_CONFIG_HOME/leat/config; the command line wins.\n");

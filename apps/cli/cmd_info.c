@@ -60,7 +60,8 @@ static void print_json(cli *c, const leat_model *model)
     }
     json_writer_end_array(&w);
     json_writer_begin_array(&w, "warnings");
-    for (uint32_t i = 0; i < leat_model_warning_count(model); i++) json_writer_text(&w, NULL, leat_model_warning(model, i));
+    for (uint32_t i = 0; i < leat_model_warning_count(model); i++)
+        json_writer_text(&w, NULL, leat_model_warning(model, i));
     json_writer_end_array(&w);
     json_writer_end_document(&w);
 }
@@ -70,8 +71,8 @@ static void print_sizes(output *out, const leat_model_info *info)
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     output_print(out, "parameters    %s, %s at work for a token\n", human_count(info->parameter_count, a),
                  human_count(info->active_parameter_count, b));
-    output_print(out, "weights       %s in %u files, %u tensors\n", human_bytes(info->weight_bytes, a), info->file_count,
-                 info->tensor_count);
+    output_print(out, "weights       %s in %u files, %u tensors\n", human_bytes(info->weight_bytes, a),
+                 info->file_count, info->tensor_count);
     output_print(out, "  trunk       %s, always in memory\n", human_bytes(info->trunk_bytes, a));
     if (info->expert_bytes > 0)
         output_print(out, "  experts     %s, streamed; the largest is %s\n", human_bytes(info->expert_bytes, a),
@@ -79,21 +80,25 @@ static void print_sizes(output *out, const leat_model_info *info)
     if (info->on_demand_bytes > 0)
         output_print(out, "  on demand   %s, rows read when needed\n", human_bytes(info->on_demand_bytes, a));
     if (info->ignored_bytes > 0)
-        output_print(out, "  not used    %s, of parts that are not the text model\n", human_bytes(info->ignored_bytes, a));
+        output_print(out, "  not used    %s, of parts that are not the text model\n",
+                     human_bytes(info->ignored_bytes, a));
 }
 
 static void print_shape(output *out, const leat_model_info *info)
 {
     output_print(out, "layers        %u, width %u\n", info->layer_count, info->hidden_size);
-    output_print(out, "attention     %u heads, %u kv heads, %u dimensions", info->head_count, info->kv_head_count, info->head_dim);
+    output_print(out, "attention     %u heads, %u kv heads, %u dimensions", info->head_count, info->kv_head_count,
+                 info->head_dim);
     if (info->window > 0) output_print(out, "; window %u in sliding layers", info->window);
     output_print(out, "\n");
     if (info->expert_count > 0)
-        output_print(out, "experts       %u in each of %u layers, %u chosen\n", info->expert_count, info->moe_layer_count,
-                     info->expert_used_count);
-    output_print(out, "vocabulary    %u%s\n", info->vocab_size, info->head_is_tied ? ", the head is the embedding" : "");
+        output_print(out, "experts       %u in each of %u layers, %u chosen\n", info->expert_count,
+                     info->moe_layer_count, info->expert_used_count);
+    output_print(out, "vocabulary    %u%s\n", info->vocab_size,
+                 info->head_is_tied ? ", the head is the embedding" : "");
     output_print(out, "context       up to %u tokens\n", info->context_max);
-    output_print(out, "tokenizer     %s; chat format %s\n", info->has_tokenizer ? "present" : "none", info->chat_format);
+    output_print(out, "tokenizer     %s; chat format %s\n", info->has_tokenizer ? "present" : "none",
+                 info->chat_format);
     output_print(out, "ends at      ");
     for (uint32_t i = 0; i < info->stop_id_count; i++) output_print(out, " %u", info->stop_ids[i]);
     output_print(out, "%s\n", info->stop_id_count == 0 ? " (no token)" : "");

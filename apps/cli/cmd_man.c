@@ -66,7 +66,8 @@ static void print_option(output *out, const option_spec *spec)
     output_print(out, ".");
     if (option_is_setting(spec)) {
         int skip = spec->initial[0] == '(';
-        snprintf(rest, sizeof rest, " Default: %.*s. Environment: %s.", (int)strlen(spec->initial) - 2 * skip, spec->initial + skip, env);
+        snprintf(rest, sizeof rest, " Default: %.*s. Environment: %s.", (int)strlen(spec->initial) - 2 * skip,
+                 spec->initial + skip, env);
         print_roff(out, rest);
     }
     output_print(out, "\nVerbs:");
@@ -80,8 +81,9 @@ static void print_option(output *out, const option_spec *spec)
 static void print_options(output *out)
 {
     print_section(out, "OPTIONS");
-    print_paragraph(out, "Long options take their value after a space or an equals sign. A switch is undone by --no-NAME. "
-                         "Two dashes end the options.");
+    print_paragraph(out,
+                    "Long options take their value after a space or an equals sign. A switch is undone by --no-NAME. "
+                    "Two dashes end the options.");
     for (uint32_t group = 0; group < GROUP_COUNT; group++) {
         output_print(out, ".SS %s\n", option_group_titles[group]);
         for (uint32_t i = 0; i < OPTION_COUNT; i++)
@@ -102,13 +104,17 @@ static void print_exit_codes(output *out)
 static void print_files(output *out)
 {
     print_section(out, "ENVIRONMENT AND FILES");
-    print_paragraph(out, "Every option is also an environment variable and a key of the configuration files. The first that says "
-                         "something wins: the command line, the environment, the file of --config, $XDG_CONFIG_HOME/leat/config, "
-                         "/etc/leat/config, the default. A value that cannot be understood is an error wherever it stands.");
-    print_paragraph(out, "A configuration file holds lines KEY = VALUE; keys are long options without dashes. Lines that begin with # "
-                         "are comments. What stands below [VERB] is for that verb only.");
+    print_paragraph(
+        out, "Every option is also an environment variable and a key of the configuration files. The first that says "
+             "something wins: the command line, the environment, the file of --config, $XDG_CONFIG_HOME/leat/config, "
+             "/etc/leat/config, the default. A value that cannot be understood is an error wherever it stands.");
+    print_paragraph(
+        out,
+        "A configuration file holds lines KEY = VALUE; keys are long options without dashes. Lines that begin with # "
+        "are comments. What stands below [VERB] is for that verb only.");
     output_print(out, ".TP\n.B LEAT_MODELS\n");
-    print_paragraph(out, "folders, separated by colons, in which leat list looks for models beside the Hugging Face cache");
+    print_paragraph(out,
+                    "folders, separated by colons, in which leat list looks for models beside the Hugging Face cache");
     output_print(out, ".TP\n.B LEAT_NOHISTORY\n");
     print_paragraph(out, "when set, leat chat keeps no history file");
     output_print(out, ".TP\n.B HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME\n");
@@ -139,9 +145,17 @@ leat_status cmd_man(cli *c, leat_error *error)
     print_section(out, "SYNOPSIS");
     output_print(out, ".B leat\n.I VERB\n.RI [ options ]\n.RI [ words ...]\n");
     print_section(out, "DESCRIPTION");
-    print_paragraph(out, "leat runs a language model inside a memory budget: the weights that every token needs stay in memory, the experts "
-                         "of a mixture are read from the disk when they are chosen and kept while there is room. The budget changes "
-                         "the speed, never the text: the same prompt, seed and settings give the same answer at every budget.");
+    print_paragraph(
+        out,
+        "leat runs a language model inside a memory budget: the weights that every token needs stay in memory, the "
+        "experts "
+        "of a mixture are read from the disk when they are chosen and kept while there is room. The budget changes "
+        "the speed, never the text: the same prompt, seed and settings give the same answer at every budget.");
+    print_section(out, "STANDARD INPUT AND OUTPUT");
+    print_paragraph(out, "Without a text, and for the word -, text is read from standard input. When leat run has a prompt and "
+                         "standard input is a pipe or a file, what comes from there follows the prompt after an empty line; "
+                         "< /dev/null prevents that. Only the model's text, or the JSON document, goes to standard output. On a "
+                         "terminal its control characters are shown as U+FFFD.");
     print_section(out, "VERBS");
     for (uint32_t i = 0; i < VERB_COUNT; i++) print_verb(out, &verb_specs[i]);
     print_options(out);

@@ -1,8 +1,8 @@
 /*
  * cmd_plan.c - the least memory that a model needs, what it is for, and what more would buy.
  *
- * The rows between the floor and "everything" are plans like any other, made with leat_plan_make. What they would read is an estimate
- * that assumes even use of the experts; real use leans towards some, so that real reads are fewer.
+ * The rows between the floor and "everything" are plans like any other, made with leat_plan_make. What they would read
+ * is an estimate that assumes even use of the experts; real use leans towards some, so that real reads are fewer.
  */
 #include "cli.h"
 #include "engine_setup.h"
@@ -57,9 +57,13 @@ static void print_rows(cli *c, const leat_model_info *info, const budget_row *ro
         char budget[HUMAN_BYTES], read[HUMAN_BYTES];
         output_print(&c->out, "%10s   %6u of %-6u %3.0f %%   %s%s\n", human_bytes(rows[i].plan.budget_bytes, budget),
                      rows[i].plan.expert_slot_count, rows[i].plan.expert_slot_max, rows[i].resident * 100,
-                     human_bytes(rows[i].token_bytes, read), i == 0 ? "  (the floor)" : i + 1 == count ? "  (everything)" : "");
+                     human_bytes(rows[i].token_bytes, read),
+                     i == 0           ? "  (the floor)"
+                     : i + 1 == count ? "  (everything)"
+                                      : "");
     }
-    if (info->expert_count > 0) output_print(&c->out, "\nReads assume that all experts are used alike; real texts need fewer.\n");
+    if (info->expert_count > 0)
+        output_print(&c->out, "\nReads assume that all experts are used alike; real texts need fewer.\n");
 }
 
 static void print_text(cli *c, const leat_model_info *info, const leat_plan *plan, bool fits)
@@ -76,7 +80,8 @@ static void print_text(cli *c, const leat_model_info *info, const leat_plan *pla
         {"unspent", plan->unspent_bytes},
     };
     output_print(&c->out, "model    %s, %s of weights\n", info->path, human_bytes(info->weight_bytes, a));
-    output_print(&c->out, "machine  %s, of which %s are free\n", human_bytes(plan->limit_bytes, a), human_bytes(plan->available_bytes, b));
+    output_print(&c->out, "machine  %s, of which %s are free\n", human_bytes(plan->limit_bytes, a),
+                 human_bytes(plan->available_bytes, b));
     output_print(&c->out, "floor    %s for a context of %u tokens\n", human_bytes(plan->floor_bytes, a), plan->ctx);
     output_print(&c->out, "budget   %s%s\n", human_bytes(plan->budget_bytes, a), fits ? "" : ": below the floor");
     for (size_t i = 0; i < ARRAY_COUNT(parts); i++)

@@ -30,10 +30,12 @@ static leat_status render_prompt(const cli *c, const leat_tokenizer *tokenizer, 
                                  leat_text *out_shown, leat_error *error)
 {
     if (!uses_chat(c, tokenizer)) {
-        if (c->options.system) return FAIL(error, USAGE, "--system: the text is continued as it is (no chat format, or --raw)");
+        if (c->options.system)
+            return FAIL(error, USAGE, "--system: the text is continued as it is (no chat format, or --raw)");
         return leat_tokenize_prompt(tokenizer, strbuf_text(prompt), prompt->count, out_ids, error);
     }
-    if (strlen(strbuf_text(prompt)) != prompt->count) return FAIL(error, USAGE, "the prompt holds a zero byte; try --raw");
+    if (strlen(strbuf_text(prompt)) != prompt->count)
+        return FAIL(error, USAGE, "the prompt holds a zero byte; try --raw");
     /* Shells and editors end text with a newline that nobody means. */
     if (prompt->count > 0 && prompt->bytes[prompt->count - 1] == '\n') strbuf_cut(prompt, prompt->count - 1);
     leat_message messages[2];
@@ -102,7 +104,8 @@ static leat_status prepare_timeline(run_work *work, leat_error *error)
 {
     if (work->c->options.tokens) return LEAT_OK;
     if (!work->setup.tokenizer) {
-        leat_status status = FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
+        leat_status status =
+            FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
         status_hint(error, "--tokens takes token ids in place of text");
         return status;
     }
@@ -151,7 +154,8 @@ static leat_status conclude(run_work *work, leat_error *error)
         if (!c->out.is_closed) report_note("[stopped]");
         return FAIL(error, CANCELLED, "cancelled");
     case STOP_CONTEXT:
-        if (c->options.strict) return FAIL(error, CONTEXT, "the context of %u tokens ended the answer", work->setup.plan->ctx);
+        if (c->options.strict)
+            return FAIL(error, CONTEXT, "the context of %u tokens ended the answer", work->setup.plan->ctx);
         report_note("[the context of %u tokens is full; --ctx makes it larger]", work->setup.plan->ctx);
         return LEAT_OK;
     default:

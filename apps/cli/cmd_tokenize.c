@@ -1,6 +1,6 @@
 /*
- * cmd_tokenize.c - text to token ids and back; with --batch a line of JSON for a line of JSON, for comparisons with other
- * tokenizers.
+ * cmd_tokenize.c - text to token ids and back; with --batch a line of JSON for a line of JSON, for comparisons with
+ * other tokenizers.
  */
 #include "cli.h"
 #include "input.h"
@@ -31,7 +31,7 @@ static leat_status open_tokenizer(tokenize_work *work, const char **out_word, le
     return leat_tokenizer_open(path, &work->tokenizer, error);
 }
 
-/* ---- one text ------------------------------------------------------------------------------------------------------------------- */
+/* ---- one text ------------------------------------------------------------------------------------------------- */
 
 static void print_ids_json(tokenize_work *work, const leat_tokens *ids)
 {
@@ -108,7 +108,8 @@ static leat_status detokenize_ids(tokenize_work *work, const char *word, leat_er
     return LEAT_OK;
 }
 
-/* ---- a line for a line ------------------------------------------------------------------------------------------------------------ */
+/* ---- a line for a line
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* What a line asks for. */
 typedef struct batch_row {

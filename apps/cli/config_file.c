@@ -62,7 +62,8 @@ static leat_status read_setting(config_reader *reader, char *line, leat_error *e
         status_hint(error, "keys are long options without --; see leat help all");
         return status;
     }
-    bool is_wanted = option_is_of_verb(spec, reader->verb) && (reader->is_for_all || reader->section->id == reader->verb);
+    bool is_wanted =
+        option_is_of_verb(spec, reader->verb) && (reader->is_for_all || reader->section->id == reader->verb);
     const char *text;
     snprintf(where, sizeof where, "%s:%u: %s", reader->path, reader->line, key);
     TRY(arena_copy_text(reader->memory, value, strlen(value), &text, error));
@@ -93,7 +94,8 @@ leat_status config_apply_file(const char *path, bool must_exist, verb_id verb, a
     leat_status status =
         file_load(memory->ledger, MEM_META, AT_FDCWD, path, false, CONFIG_BYTES_MAX, &text, &bytes, error);
     if (status != LEAT_OK) {
-        if (status != LEAT_MODEL) return status; /* file_load speaks of models; a missing settings file is a usage error */
+        if (status != LEAT_MODEL)
+            return status; /* file_load speaks of models; a missing settings file is a usage error */
         return FAIL(error, USAGE, "--config: %s is not a readable file of at most %d bytes", path, CONFIG_BYTES_MAX);
     }
     status = strlen(text) == bytes ? read_lines(&reader, text, error)

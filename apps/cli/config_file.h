@@ -7,7 +7,8 @@
  *     temp = 0.7
  *
  * Keys before any section (or below [*]) hold for every verb that has the option; keys below [VERB] for that verb only.
- * An unknown key or section is an error with its line. Values stand as they are, without quotes, includes or substitution.
+ * An unknown key or section is an error with its line. Values stand as they are, without quotes, includes or
+ * substitution.
  */
 #ifndef CLI_CONFIG_FILE_H
 #define CLI_CONFIG_FILE_H

@@ -44,7 +44,8 @@ void engine_setup_close(engine_setup *setup)
     leat_model_close(&setup->model);
 }
 
-/* ---- the plan in words --------------------------------------------------------------------------------------------------------- */
+/* ---- the plan in words
+ * --------------------------------------------------------------------------------------------------------- */
 
 typedef struct plan_part {
     const char *name, *key;

@@ -1,5 +1,6 @@
 /*
- * engine_setup.h - a model, its engine and a session, opened as the options say, with the account of the memory on standard error.
+ * engine_setup.h - a model, its engine and a session, opened as the options say, with the account of the memory on
+ * standard error.
  */
 #ifndef CLI_ENGINE_SETUP_H
 #define CLI_ENGINE_SETUP_H

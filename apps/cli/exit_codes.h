@@ -1,4 +1,5 @@
-/* exit_codes.h - the exit codes as the help and the manual page list them; the library's statuses decide which one it is. */
+/* exit_codes.h - the exit codes as the help and the manual page list them; the library's statuses decide which one it
+ * is. */
 #ifndef CLI_EXIT_CODES_H
 #define CLI_EXIT_CODES_H
 

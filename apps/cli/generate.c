@@ -105,7 +105,8 @@ static leat_status take_token(answer *a, leat_error *error)
     generation *g = a->g;
     uint32_t id;
     bool is_stopped = false;
-    TRY(leat_sampler_pick(r->sampler, leat_session_logits(r->session), a->timeline->items, a->timeline->count, &id, error));
+    TRY(leat_sampler_pick(r->sampler, leat_session_logits(r->session), a->timeline->items, a->timeline->count, &id,
+                          error));
     TRY(u32_list_append(&g->tokens, &id, 1, error));
     TRY(u32_list_append(a->timeline, &id, 1, error));
     if (g->tokens.count == 1) g->first_token_ns = clock_now_ns() - a->begin_ns;

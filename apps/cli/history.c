@@ -71,7 +71,8 @@ static leat_status read_file(history *past, leat_error *error)
 {
     char *text;
     uint64_t bytes;
-    if (file_load(past->ledger, MEM_META, AT_FDCWD, past->path, false, HISTORY_BYTES_MAX, &text, &bytes, NULL) != LEAT_OK)
+    if (file_load(past->ledger, MEM_META, AT_FDCWD, past->path, false, HISTORY_BYTES_MAX, &text, &bytes, NULL) !=
+        LEAT_OK)
         return LEAT_OK;
     leat_status status = LEAT_OK;
     size_t line_count = 0;
@@ -92,7 +93,8 @@ leat_status history_open(mem *ledger, history **out_history, leat_error *error)
     history *past;
     TRY(MEM_NEW(ledger, META, 1, &past, error));
     past->ledger = ledger;
-    if ((is_off && *is_off) || !path_in_home("XDG_STATE_HOME", ".local/state", "leat/history", past->path)) past->path[0] = '\0';
+    if ((is_off && *is_off) || !path_in_home("XDG_STATE_HOME", ".local/state", "leat/history", past->path))
+        past->path[0] = '\0';
     leat_status status = past->path[0] ? read_file(past, error) : LEAT_OK;
     if (status != LEAT_OK) {
         history_close(&past);
@@ -116,7 +118,8 @@ static leat_status append_to_file(const history *past, const char *text, leat_er
     if (!path_make_folders(past->path)) return LEAT_OK;
     strbuf line = {.ledger = past->ledger};
     leat_status status = escape(text, &line, error);
-    int fd = status == LEAT_OK ? open(past->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, HISTORY_MODE) : -1;
+    int fd =
+        status == LEAT_OK ? open(past->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, HISTORY_MODE) : -1;
     if (fd >= 0) {
         ssize_t ignored = write(fd, line.bytes, line.count);
         (void)ignored;

@@ -1,8 +1,8 @@
 /*
  * history.h - what was typed before: the last 1000 entries, kept in a file that only its owner can read.
  *
- * One entry a line; newlines and backslashes inside are written \n and \\. Each entry is appended as it comes, so that several
- * programs may share the file. A history that cannot be written is not worth an error.
+ * One entry a line; newlines and backslashes inside are written \n and \\. Each entry is appended as it comes, so that
+ * several programs may share the file. A history that cannot be written is not worth an error.
  */
 #ifndef CLI_HISTORY_H
 #define CLI_HISTORY_H

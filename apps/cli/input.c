@@ -69,7 +69,8 @@ leat_status input_read_file(const cli *c, const char *path, strbuf *text, leat_e
 static bool stdin_is_piped(void)
 {
     struct stat facts;
-    return fstat(STDIN_FILENO, &facts) == 0 && (S_ISFIFO(facts.st_mode) || S_ISREG(facts.st_mode) || S_ISSOCK(facts.st_mode));
+    return fstat(STDIN_FILENO, &facts) == 0 &&
+           (S_ISFIFO(facts.st_mode) || S_ISREG(facts.st_mode) || S_ISSOCK(facts.st_mode));
 }
 
 static leat_status append_stdin(const cli *c, strbuf *text, leat_error *error)
@@ -94,17 +95,20 @@ leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text,
     const char *file = c->options.file, *prompt = c->options.prompt, *word = rules->word;
     strbuf_cut(out_text, 0);
     if (word && (rules->word_is_file || strcmp(word, "-") == 0)) {
-        if (c->options.is_on_command_line[OPTION_file]) return FAIL(error, USAGE, "--file: '%s' is already the input", word);
+        if (c->options.is_on_command_line[OPTION_file])
+            return FAIL(error, USAGE, "--file: '%s' is already the input", word);
         file = word;
         word = NULL;
     }
-    if (word && c->options.is_on_command_line[OPTION_prompt]) return FAIL(error, USAGE, "--prompt: '%s' is already the text", word);
+    if (word && c->options.is_on_command_line[OPTION_prompt])
+        return FAIL(error, USAGE, "--prompt: '%s' is already the text", word);
     if (word) prompt = word;
     if (file && prompt) return FAIL(error, USAGE, "two texts are given: %s, and one in place", file);
     if (file) {
         TRY(input_read_file(c, file, out_text, error));
         if (out_text->count == 0 && rules->refuses_empty) return refuse_nothing(c, rules, error);
-        return rules->appends_stdin && strcmp(file, "-") != 0 && stdin_is_piped() ? append_stdin(c, out_text, error) : LEAT_OK;
+        return rules->appends_stdin && strcmp(file, "-") != 0 && stdin_is_piped() ? append_stdin(c, out_text, error)
+                                                                                  : LEAT_OK;
     }
     if (prompt) {
         TRY(strbuf_append_text(out_text, prompt, error));
@@ -135,7 +139,8 @@ leat_status line_reader_next(line_reader *reader, uint64_t bytes_max, strbuf *li
 {
     strbuf_cut(line, 0);
     for (size_t seen = 0;;) {
-        const char *text = strbuf_text(&reader->pending), *newline = memchr(text + seen, '\n', reader->pending.count - seen);
+        const char *text = strbuf_text(&reader->pending),
+                   *newline = memchr(text + seen, '\n', reader->pending.count - seen);
         if (newline || reader->is_at_end) {
             size_t length = newline ? (size_t)(newline - text) : reader->pending.count;
             *out_has_line = newline || length > 0;

@@ -1,9 +1,10 @@
 /*
- * json_writer.h - JSON documents for --json, one line each, so that they are JSON Lines too. Commas are put in by the writer: the caller
- * only says what comes.
+ * json_writer.h - JSON documents for --json, one line each, so that they are JSON Lines too. Commas are put in by the
+ * writer: the caller only says what comes.
  *
- * Strings are lossless for valid UTF-8; bytes that are not become U+FFFD. Control characters (C0, DEL, C1) and Unicode's
- * line ends are escaped, so a document is one line for everyone and shown on a terminal holds no control. Numbers that JSON has no word for (NaN, infinities) are null.
+ * Strings are lossless for valid UTF-8; bytes that are not become U+FFFD. Control characters (C0, DEL, C1) and
+ * Unicode's line ends are escaped, so a document is one line for everyone and shown on a terminal holds no control.
+ * Numbers that JSON has no word for (NaN, infinities) are null.
  *
  * Threads: one thread per writer.
  */

@@ -1,8 +1,9 @@
 /*
  * line_editor.c - keys change the text and the cursor; after each, the whole question is drawn again.
  *
- * Drawing knows one thing about the screen: how many rows above the cursor the prompt stands. A frame goes up that far, clears to the end
- * of the screen, writes prompt and text, and moves to the cursor. All of it is one write, so that nothing flickers.
+ * Drawing knows one thing about the screen: how many rows above the cursor the prompt stands. A frame goes up that far,
+ * clears to the end of the screen, writes prompt and text, and moves to the cursor. All of it is one write, so that
+ * nothing flickers.
  */
 #include "line_editor.h"
 
@@ -38,7 +39,7 @@ void line_editor_reset(line_editor *e)
     strbuf_reset(&e->screen);
 }
 
-/* ---- drawing ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing -------------------------------------------------------------------------------------------------- */
 
 typedef struct place {
     uint32_t row, col;
@@ -143,7 +144,8 @@ static leat_status leave(line_editor *e, const char *mark, leat_error *error)
     return LEAT_OK;
 }
 
-/* ---- moving and changing ------------------------------------------------------------------------------------------------------------- */
+/* ---- moving and changing
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static bool is_continuation_byte(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
 
@@ -232,7 +234,8 @@ static leat_status cut_out(line_editor *e, size_t begin, size_t end, leat_error 
     return LEAT_OK;
 }
 
-/* ---- history and completion --------------------------------------------------------------------------------------------------------- */
+/* ---- history and completion
+ * --------------------------------------------------------------------------------------------------------- */
 
 static leat_status replace_text(line_editor *e, const char *text, leat_error *error)
 {
@@ -250,7 +253,8 @@ static leat_status show_past(line_editor *e, bool older, leat_error *error)
         TRY(strbuf_append(&e->saved, strbuf_text(e->text), e->text->count, error));
     }
     e->past_idx = older ? e->past_idx - 1 : e->past_idx + 1;
-    return replace_text(e, e->past_idx == e->past->count ? strbuf_text(&e->saved) : e->past->entries[e->past_idx], error);
+    return replace_text(e, e->past_idx == e->past->count ? strbuf_text(&e->saved) : e->past->entries[e->past_idx],
+                        error);
 }
 
 /* As much as all words that begin with the text have in common. */
@@ -276,7 +280,7 @@ static leat_status complete(line_editor *e, leat_error *error)
     return is_only ? insert(e, " ", 1, error) : LEAT_OK;
 }
 
-/* ---- keys ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- keys ----------------------------------------------------------------------------------------------------- */
 
 static int read_key(void)
 {
@@ -317,7 +321,8 @@ static leat_status read_paste(line_editor *e, leat_error *error)
         if (key >= KEY_EOF) break;
         char byte = (char)key;
         status = strbuf_append(&pasted, &byte, 1, error);
-        if (pasted.count >= sizeof end - 1 && memcmp(pasted.bytes + pasted.count - (sizeof end - 1), end, sizeof end - 1) == 0) {
+        if (pasted.count >= sizeof end - 1 &&
+            memcmp(pasted.bytes + pasted.count - (sizeof end - 1), end, sizeof end - 1) == 0) {
             strbuf_cut(&pasted, pasted.count - (sizeof end - 1));
             break;
         }

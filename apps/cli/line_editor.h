@@ -20,7 +20,8 @@ typedef enum edit_end {
 
 typedef struct line_editor {
     history *past;                  /* borrowed */
-    const char *const *completions; /* words that Tab completes at the beginning of a line; ends with NULL; may be NULL */
+    const char *const
+        *completions; /* words that Tab completes at the beginning of a line; ends with NULL; may be NULL */
     /* the rest belongs to the editor */
     const char *prompt, *continuation;
     strbuf *text;

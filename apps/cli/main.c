@@ -37,7 +37,9 @@ leat_status cli_refuse_rest(const cli *c, leat_error *error)
 
 static leat_status find_verb(cli *c, const char *word, leat_error *error)
 {
-    static const struct { const char *word, *verb; } others[] = {{"--help", "help"}, {"-h", "help"}, {"--version", "version"}, {"-V", "version"}};
+    static const struct {
+        const char *word, *verb;
+    } others[] = {{"--help", "help"}, {"-h", "help"}, {"--version", "version"}, {"-V", "version"}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strcmp(word, others[i].word) == 0) word = others[i].verb;
     const verb_spec *verb = verb_find(word);
@@ -66,7 +68,8 @@ static leat_status run_command(cli *c, int argument_count, char **arguments, lea
     return commands[c->verb](c, error);
 }
 
-/* What went wrong first is what is reported: a failed write of the answer is worth more than nothing, less than the command's own error. */
+/* What went wrong first is what is reported: a failed write of the answer is worth more than nothing, less than the
+ * command's own error. */
 static leat_status finish_output(cli *c, leat_status status, leat_error *error)
 {
     leat_error write_error = {0};

@@ -144,7 +144,8 @@ leat_status model_list_read(cli *c, model_list *out_list, leat_error *error)
     return LEAT_OK;
 }
 
-/* ---- what the user typed ------------------------------------------------------------------------------------------------------ */
+/* ---- what the user typed
+ * ------------------------------------------------------------------------------------------------------ */
 
 static leat_status refuse_ambiguous(const model_list *list, const char *given, leat_error *error)
 {
@@ -189,7 +190,8 @@ leat_status model_argument(cli *c, const char **out_path, leat_error *error)
     if (!path || *path == '\0') {
         const verb_spec *verb = &verb_specs[c->verb];
         leat_status status = FAIL(error, USAGE, "leat %s needs a MODEL", verb->name);
-        status_hint(error, "usage: leat %s [options] %s; leat list shows the models on this machine", verb->name, verb->words);
+        status_hint(error, "usage: leat %s [options] %s; leat list shows the models on this machine", verb->name,
+                    verb->words);
         return status;
     }
     TRY(resolve_short_name(c, &path, error));
@@ -200,7 +202,8 @@ leat_status model_argument(cli *c, const char **out_path, leat_error *error)
 leat_status model_open(const char *path, leat_model **out_model, leat_error *error)
 {
     TRY(leat_model_open(path, out_model, error));
-    for (uint32_t i = 0; i < leat_model_warning_count(*out_model); i++) report_warning("%s", leat_model_warning(*out_model, i));
+    for (uint32_t i = 0; i < leat_model_warning_count(*out_model); i++)
+        report_warning("%s", leat_model_warning(*out_model, i));
     return LEAT_OK;
 }
 

@@ -1,6 +1,7 @@
 /*
- * model_list.h - the models on this machine: those in the Hugging Face cache, and those below the folders of $LEAT_MODELS
- * (separated by colons; each a model itself or a folder of models). And from what the user typed to the model that is meant.
+ * model_list.h - the models on this machine: those in the Hugging Face cache, and those below the folders of
+ * $LEAT_MODELS (separated by colons; each a model itself or a folder of models). And from what the user typed to the
+ * model that is meant.
  */
 #ifndef CLI_MODEL_LIST_H
 #define CLI_MODEL_LIST_H

@@ -14,8 +14,8 @@ static leat_status fail(const npy_writer *writer, const char *what, leat_error *
     return FAIL_OS(error, IO, os_errno, "%s: %s: %s", writer->path, what, strerror(os_errno));
 }
 
-/* Magic, version 1.0, u16 header length, then a Python dictionary padded with spaces and ended by a newline, so that the data begins
- * at a multiple of 64. */
+/* Magic, version 1.0, u16 header length, then a Python dictionary padded with spaces and ended by a newline, so that
+ * the data begins at a multiple of 64. */
 static leat_status write_header(npy_writer *writer, leat_error *error)
 {
     char header[HEADER_BYTES_MAX] = "\x93NUMPY\x01";

@@ -1,8 +1,8 @@
 /*
  * npy.h - a float32 matrix as a NumPy file (format 1.0), written row by row.
  *
- * The rows go to a temporary file beside the wanted one, which is put in its place by npy_finish: under the name there is the old
- * file or the whole new one, never half of it. npy_close without npy_finish removes what was written.
+ * The rows go to a temporary file beside the wanted one, which is put in its place by npy_finish: under the name there
+ * is the old file or the whole new one, never half of it. npy_close without npy_finish removes what was written.
  */
 #ifndef CLI_NPY_H
 #define CLI_NPY_H

@@ -43,7 +43,8 @@ bool value_read_number(const char *text, double *out_value)
 
 bool value_read_flag(const char *text, bool *out_value)
 {
-    static const char *const words[2][5] = {{"off", "false", "no", "disabled", "0"}, {"on", "true", "yes", "enabled", "1"}};
+    static const char *const words[2][5] = {{"off", "false", "no", "disabled", "0"},
+                                            {"on", "true", "yes", "enabled", "1"}};
     for (int value = 0; value < 2; value++)
         for (size_t i = 0; i < ARRAY_COUNT(words[value]); i++)
             if (strcasecmp(text, words[value][i]) == 0) {
@@ -81,7 +82,8 @@ bool value_read_size(const char *text, uint64_t *out_bytes)
     const char *end = text + strspn(text, "0123456789.");
     double value;
     const char *value_end;
-    if (!read_decimal(text, &value, &value_end) || value_end != end || value < 0 || !read_unit(end, &unit)) return false;
+    if (!read_decimal(text, &value, &value_end) || value_end != end || value < 0 || !read_unit(end, &unit))
+        return false;
     double bytes = value * (double)unit;
     if (bytes >= 0x1p63) return false;
     *out_bytes = (uint64_t)bytes;

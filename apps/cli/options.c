@@ -16,9 +16,9 @@ const verb_spec verb_specs[VERB_COUNT] = {
 };
 
 const option_spec option_specs[OPTION_COUNT] = {
-#define OPTION(field, name, letter, kind, value, initial, least, most, group, verbs, help)                                 \
-    {OPTION_##field, name, letter, KIND_##kind, value, initial, least, most, GROUP_##group, verbs, help,                   \
-     offsetof(cli_options, field)},
+#define OPTION(field, name, letter, kind, value, initial, least, most, group, verbs, help)                             \
+    {OPTION_##field, name, letter,        KIND_##kind, value, initial,                                                 \
+     least,          most, GROUP_##group, verbs,       help,  offsetof(cli_options, field)},
 #include "options.inc"
 };
 
@@ -62,7 +62,8 @@ void option_env_name(const option_spec *spec, char out[OPTION_ENV_BYTES])
 const option_spec *option_find(verb_id verb, const char *name)
 {
     for (uint32_t i = 0; i < OPTION_COUNT; i++)
-        if (option_is_of_verb(&option_specs[i], verb) && strcmp(option_specs[i].name, name) == 0) return &option_specs[i];
+        if (option_is_of_verb(&option_specs[i], verb) && strcmp(option_specs[i].name, name) == 0)
+            return &option_specs[i];
     for (uint32_t i = 0; i < option_alias_count; i++) {
         const option_spec *spec = &option_specs[option_aliases[i].id];
         if (option_is_of_verb(spec, verb) && strcmp(option_aliases[i].name, name) == 0) return spec;
@@ -70,7 +71,8 @@ const option_spec *option_find(verb_id verb, const char *name)
     return NULL;
 }
 
-/* ---- what was meant? ------------------------------------------------------------------------------------------------------ */
+/* ---- what was meant?
+ * ------------------------------------------------------------------------------------------------------ */
 
 enum { NEAR_EDITS_MAX = 2, SHORT_WORD = 4 };
 
@@ -106,7 +108,8 @@ const char *option_nearest(verb_id verb, const char *word)
     return nearest;
 }
 
-/* ---- one value -------------------------------------------------------------------------------------------------------------- */
+/* ---- one value
+ * -------------------------------------------------------------------------------------------------------------- */
 
 /* "a number from 1 to 256", for the error; the word that some kinds also take is part of spec->value. */
 static leat_status refuse_value(const option_spec *spec, const char *where, const char *text, leat_error *error)
@@ -116,8 +119,8 @@ static leat_status refuse_value(const option_spec *spec, const char *where, cons
     case KIND_COUNT:
     case KIND_AUTO:
     case KIND_LIMIT:
-        return FAIL(error, USAGE, "%s: '%s' is not a whole number from %.0f to %.0f%s", where, text, spec->least, spec->most,
-                    word);
+        return FAIL(error, USAGE, "%s: '%s' is not a whole number from %.0f to %.0f%s", where, text, spec->least,
+                    spec->most, word);
     case KIND_NUMBER:
         return FAIL(error, USAGE, "%s: '%s' is not a number from %g to %g", where, text, spec->least, spec->most);
     case KIND_COUNTER:
@@ -142,7 +145,8 @@ static bool read_count(const option_spec *spec, const char *text, uint32_t *out_
         *out_value = 0;
         return true;
     }
-    if (spec->kind == KIND_LIMIT && (strcmp(text, "none") == 0 || strcmp(text, "-1") == 0)) { /* -1: an old habit of others */
+    if (spec->kind == KIND_LIMIT &&
+        (strcmp(text, "none") == 0 || strcmp(text, "-1") == 0)) { /* -1: an old habit of others */
         *out_value = UINT32_MAX;
         return true;
     }
@@ -217,7 +221,8 @@ leat_status option_set(cli_options *options, const option_spec *spec, const char
     return LEAT_OK;
 }
 
-/* ---- the command line ------------------------------------------------------------------------------------------------------- */
+/* ---- the command line
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* One option as found on the command line, to be applied after weaker sources. */
 typedef struct assignment {
@@ -288,7 +293,8 @@ static leat_status read_letters(command_line *line, const char *argument, leat_e
     for (const char *p = argument + 1; *p; p++) {
         const option_spec *spec = NULL;
         for (uint32_t i = 0; i < OPTION_COUNT && !spec; i++)
-            if (option_specs[i].letter == *p && option_is_of_verb(&option_specs[i], line->verb)) spec = &option_specs[i];
+            if (option_specs[i].letter == *p && option_is_of_verb(&option_specs[i], line->verb))
+                spec = &option_specs[i];
         char shown[] = {'-', *p, '\0'};
         if (!spec) return refuse_option(line, p == argument + 1 ? argument : shown, NULL, error);
         if (!option_takes_value(spec)) {
@@ -341,7 +347,8 @@ static leat_status apply_assignments(const command_line *line, cli_options *opti
     return LEAT_OK;
 }
 
-/* ---- the weaker sources ------------------------------------------------------------------------------------------------------ */
+/* ---- the weaker sources
+ * ------------------------------------------------------------------------------------------------------ */
 
 static leat_status apply_defaults(cli_options *options, leat_error *error)
 {

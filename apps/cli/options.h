@@ -2,7 +2,8 @@
  * options.h - what the user asked for: command line, environment and configuration files, made into one checked record.
  *
  * Order, the first that says something wins: command line, LEAT_NAME in the environment, --config FILE,
- * $XDG_CONFIG_HOME/leat/config, /etc/leat/config, the default. A value that cannot be understood is an error wherever it stands.
+ * $XDG_CONFIG_HOME/leat/config, /etc/leat/config, the default. A value that cannot be understood is an error wherever
+ * it stands.
  */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
@@ -134,7 +135,8 @@ MUST_CHECK leat_status option_set(cli_options *options, const option_spec *spec,
 
 /* The option with this name or alias among those of `verb`, or NULL. */
 const option_spec *option_find(verb_id verb, const char *name);
-/* The name among the verbs, or among a verb's options, that differs least from `word` (one edit for short words, two for others); NULL when none is near. */
+/* The name among the verbs, or among a verb's options, that differs least from `word` (one edit for short words, two
+ * for others); NULL when none is near. */
 const char *verb_nearest(const char *word);
 const char *option_nearest(verb_id verb, const char *word);
 

@@ -1,11 +1,12 @@
 /*
  * output.h - standard output: text from models and files, and what the program says about them.
  *
- * On a terminal, control characters of the text (C0 but for newline and tab, DEL, C1, broken UTF-8) are shown as U+FFFD: a
- * model must not be able to move the cursor, set the title or answer the terminal's questions. Into files and pipes bytes go as they are.
+ * On a terminal, control characters of the text (C0 but for newline and tab, DEL, C1, broken UTF-8) are shown as
+ * U+FFFD: a model must not be able to move the cursor, set the title or answer the terminal's questions. Into files and
+ * pipes bytes go as they are.
  *
- * Errors are sticky: writing never fails, output_flush says whether anything did. A closed pipe is no error: `is_closed` is set
- * and the rest is dropped; who produces text for long looks at it and stops.
+ * Errors are sticky: writing never fails, output_flush says whether anything did. A closed pipe is no error:
+ * `is_closed` is set and the rest is dropped; who produces text for long looks at it and stops.
  *
  * Threads: the main thread.
  */

@@ -63,7 +63,8 @@ static void erase_progress(void)
     (void)ignored;
 }
 
-/* One write a message, so that lines of several threads do not mix. What cannot be written to stderr has nowhere else to go. */
+/* One write a message, so that lines of several threads do not mix. What cannot be written to stderr has nowhere else
+ * to go. */
 static void write_line(const char *line, size_t count)
 {
     erase_progress();
@@ -76,7 +77,8 @@ static void write_message(const char *head, const char *color, const char *tail,
 {
     char line[LINE_BYTES];
     bool colored = report.wants_color && *color;
-    int length = snprintf(line, sizeof line, "%s%s%s%s%s\n", head, colored ? color : "", tail, colored ? "\033[0m" : "", text);
+    int length =
+        snprintf(line, sizeof line, "%s%s%s%s%s\n", head, colored ? color : "", tail, colored ? "\033[0m" : "", text);
     if (length < 0) return;
     if ((size_t)length >= sizeof line) {
         length = sizeof line - 1;
@@ -91,7 +93,8 @@ void report_error(const leat_error *error)
     if (error->hint[0]) write_message("", "", "hint: ", error->hint);
 }
 
-static void write_formatted(const char *head, const char *color, const char *tail, const char *format, va_list arguments)
+static void write_formatted(const char *head, const char *color, const char *tail, const char *format,
+                            va_list arguments)
 {
     char text[LINE_BYTES];
     vsnprintf(text, sizeof text, format, arguments);
@@ -116,7 +119,8 @@ void report_note(const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- progress ---------------------------------------------------------------------------------------------------------------- */
+/* ---- progress
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* The speed is that since the first report, which may come after some of the work. */
 static void describe_progress(const char *phase, uint64_t done, uint64_t total, uint64_t elapsed_ns, char out[160])
@@ -127,8 +131,8 @@ static void describe_progress(const char *phase, uint64_t done, uint64_t total, 
     uint64_t left_ns = rate > 0 && done < total ? (uint64_t)((double)(total - done) / rate * 1e9) : 0;
     human_time(left_ns, left_text);
     if (strcmp(phase, "prefill") == 0)
-        snprintf(out, 160, "%s %3.0f %%  %llu of %llu tokens  %.1f tok/s  %s left", phase, percent, (unsigned long long)done,
-                 (unsigned long long)total, rate, left_text);
+        snprintf(out, 160, "%s %3.0f %%  %llu of %llu tokens  %.1f tok/s  %s left", phase, percent,
+                 (unsigned long long)done, (unsigned long long)total, rate, left_text);
     else
         snprintf(out, 160, "%s %3.0f %%  %s of %s  %.2f GB/s  %s left", phase, percent, human_bytes(done, done_text),
                  human_bytes(total, total_text), rate * 1e-9, left_text);

@@ -1,8 +1,8 @@
 /*
  * report.h - standard error: errors, warnings, notes, and the progress line.
  *
- * Its state is process-wide, because the library's log sink and the progress callback arrive from below without a caller of ours.
- * Threads: messages may come from any thread (one write each); progress from the main thread.
+ * Its state is process-wide, because the library's log sink and the progress callback arrive from below without a
+ * caller of ours. Threads: messages may come from any thread (one write each); progress from the main thread.
  */
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
@@ -27,7 +27,8 @@ void report_warning(const char *format, ...) PRINTF_LIKE(1, 2);
 /* One plain line; -q drops it. */
 void report_note(const char *format, ...) PRINTF_LIKE(1, 2);
 
-/* A leat_progress_fn: one line on a terminal, first after 300 ms, at most ten times a second; elsewhere a line each 10 % with -v. */
+/* A leat_progress_fn: one line on a terminal, first after 300 ms, at most ten times a second; elsewhere a line each 10
+ * % with -v. */
 void report_progress(void *user, const char *phase, uint64_t done, uint64_t total);
 /* Removes the progress line. */
 void report_progress_end(void);

@@ -31,7 +31,8 @@ const char *strbuf_text(const strbuf *s) { return s->bytes ? s->bytes : ""; }
 leat_status strbuf_reserve(strbuf *s, size_t extra, leat_error *error)
 {
     uint64_t need;
-    if (!size_add(s->count, extra, &need) || !size_add(need, 1, &need)) return FAIL(error, NO_MEMORY, "a text is too long");
+    if (!size_add(s->count, extra, &need) || !size_add(need, 1, &need))
+        return FAIL(error, NO_MEMORY, "a text is too long");
     if (need <= s->capacity) return LEAT_OK;
     uint64_t capacity = max_u64(max_u64(64, need), s->capacity + s->capacity / 2);
     void *block = s->bytes;

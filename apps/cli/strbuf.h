@@ -1,4 +1,5 @@
-/* strbuf.h - a growing, terminated byte string from the program's ledger. A zeroed one with its ledger set is empty and valid. */
+/* strbuf.h - a growing, terminated byte string from the program's ledger. A zeroed one with its ledger set is empty and
+ * valid. */
 #ifndef CLI_STRBUF_H
 #define CLI_STRBUF_H
 

@@ -1,8 +1,8 @@
 /*
  * terminal.h - the terminal's modes: character by character for the line editor, as found for everything else.
  *
- * Process-wide state, because a signal handler must be able to put the terminal back. Threads: the main thread; terminal_restore
- * also from a signal handler.
+ * Process-wide state, because a signal handler must be able to put the terminal back. Threads: the main thread;
+ * terminal_restore also from a signal handler.
  */
 #ifndef CLI_TERMINAL_H
 #define CLI_TERMINAL_H

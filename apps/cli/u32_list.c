@@ -39,7 +39,8 @@ leat_status u32_list_read(u32_list *list, const char *where, const char *text, s
             id = id * 10 + (uint64_t)(text[at] - '0');
         bool is_ended = at == bytes || (text[at] != '\0' && strchr(", \t\r\n", text[at]));
         if (at == begin || !is_ended || id > UINT32_MAX)
-            return FAIL(error, USAGE, "%s: at byte %zu: expected token ids separated by commas or white space", where, begin);
+            return FAIL(error, USAGE, "%s: at byte %zu: expected token ids separated by commas or white space", where,
+                        begin);
         uint32_t narrow = (uint32_t)id;
         TRY(u32_list_append(list, &narrow, 1, error));
     }

@@ -1,4 +1,5 @@
-/* u32_list.h - a growing list of numbers, mostly token ids, from the program's ledger. A zeroed one with its ledger set is empty and valid. */
+/* u32_list.h - a growing list of numbers, mostly token ids, from the program's ledger. A zeroed one with its ledger set
+ * is empty and valid. */
 #ifndef CLI_U32_LIST_H
 #define CLI_U32_LIST_H
 
@@ -13,6 +14,7 @@ typedef struct u32_list {
 void u32_list_reset(u32_list *list);
 MUST_CHECK leat_status u32_list_append(u32_list *list, const uint32_t *items, size_t count, leat_error *error);
 /* Appends decimal ids separated by commas or white space. `where` names the text in errors. */
-MUST_CHECK leat_status u32_list_read(u32_list *list, const char *where, const char *text, size_t bytes, leat_error *error);
+MUST_CHECK leat_status u32_list_read(u32_list *list, const char *where, const char *text, size_t bytes,
+                                     leat_error *error);
 
 #endif
