@@ -21,7 +21,7 @@ CMOCKA_SKIPPED_CASE = re.compile(r"^\[ RUN      \] (\S+)\n((?:(?!\[ RUN).*\n)*?)
 
 def last_words(text):
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:160] if lines else "it does not say why"
+    return lines[-1].removeprefix("[  NOTE    ] ")[:160] if lines else "it does not say why"
 
 
 def name_skipped(name, text):
