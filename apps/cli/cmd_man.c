@@ -152,10 +152,11 @@ leat_status cmd_man(cli *c, leat_error *error)
         "of a mixture are read from the disk when they are chosen and kept while there is room. The budget changes "
         "the speed, never the text: the same prompt, seed and settings give the same answer at every budget.");
     print_section(out, "STANDARD INPUT AND OUTPUT");
-    print_paragraph(out, "Without a text, and for the word -, text is read from standard input. When leat run has a prompt "
-                         "and standard input is a pipe or a file, what comes from there follows the prompt after an empty "
-                         "line; < /dev/null prevents that. Only the model's text, or the JSON document, goes to standard "
-                         "output. On a terminal its control characters are shown as U+FFFD.");
+    print_paragraph(out,
+                    "Without a text, and for the word -, text is read from standard input. When leat run has a prompt "
+                    "and standard input is a pipe or a file, what comes from there follows the prompt after an empty "
+                    "line; < /dev/null prevents that. Only the model's text, or the JSON document, goes to standard "
+                    "output. On a terminal its control characters are shown as U+FFFD.");
     print_section(out, "VERBS");
     for (uint32_t i = 0; i < VERB_COUNT; i++) print_verb(out, &verb_specs[i]);
     print_options(out);
