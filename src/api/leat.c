@@ -569,6 +569,7 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .thread_count = o->thread_count ? o->thread_count : cpu_usable_count(),
                             .prefill_chunk = o->prefill_chunk, .level = internal_isa(o->isa),
                             .io = o->io == LEAT_IO_BUFFERED ? FILE_BUFFERED : o->io == LEAT_IO_DIRECT ? FILE_DIRECT : FILE_DIRECT_IF_POSSIBLE,
+                            .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes, .cancel = o->cancel, .progress = o->progress,
                             .progress_user = o->progress_user};
     return LEAT_OK;
@@ -623,13 +624,16 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
 
     TRY(engine_options_from(model, options, &limit, &inner, error));
     TRY(engine_plan(model->source, &model->desc, &inner, &solved, error));
-    TRY(mem_open(solved.budget_bytes - solved.process_bytes, &ledger, error));
+    TRY(mem_open(solved.budget_bytes - solved.outside_bytes, &ledger, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *e, 0, "engine", (void **)&e, error));
     e->ledger = ledger;
     e->model = model;
-    e->plan = public_plan(&solved, &limit);
-    if (model->info.has_tokenizer)
+    if (model->info.has_tokenizer) {
         TRY_OR(fail, open_tokenizer(model->source, ledger, model->desc.vocab_size, &e->tokenizer, error));
+        inner.tokenizer_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).current_bytes;
+        TRY_OR(fail, engine_plan(model->source, &model->desc, &inner, &solved, error)); /* the estimate may have been too low */
+    }
+    e->plan = public_plan(&solved, &limit);
     TRY_OR(fail, engine_open(model->source, &model->desc, &inner, &solved, ledger, &e->inner, error));
     e->load_ns = clock_now_ns() - begin_ns;
     *out_engine = e;

@@ -194,6 +194,12 @@ static bool plan_block(uint64_t user_bytes, size_t align, block_plan *out_plan)
     return true;
 }
 
+uint64_t mem_block_bytes(uint64_t bytes, size_t align)
+{
+    block_plan plan;
+    return plan_block(bytes, align == 0 ? ALIGN_DEFAULT : align, &plan) ? plan.taken_bytes : UINT64_MAX;
+}
+
 /* Maps so that start + user_offset is a multiple of the alignment: more than needed, then both ends are given back. */
 static char *map_block(const block_plan *plan)
 {

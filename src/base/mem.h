@@ -55,6 +55,8 @@ MUST_CHECK leat_status mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uin
 /* Grows or shrinks a block taken with align 0; *block may be NULL. New bytes are zeroed. On failure *block is kept. */
 MUST_CHECK leat_status mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes,
                                   const char *what, leat_error *error);
+/* What a block of `bytes` taken with `align` costs the budget, header and rounding included: the unit that plans add up. */
+uint64_t mem_block_bytes(uint64_t bytes, size_t align);
 /* NULL is accepted. */
 void mem_free(mem *ledger, void *block);
 

@@ -42,8 +42,8 @@
 enum {
     PART_NONE = 0xff,
     BLOCK_ALIGN_MIN = 4096,
-    PART_ALIGN_MIN = 64,     /* a cache line, also where the disk does not care */
-    LEDGER_PAGE_BYTES = 4096 /* the ledger puts at most the alignment or a page in front of a block, one behind */
+    PART_ALIGN_MIN = 64, /* a cache line, also where the disk does not care */
+    TABLE_ALIGN = 64,
 };
 
 typedef enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_READY } slot_state;
@@ -155,8 +155,8 @@ uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *f
 {
     uint64_t bytes;
     if (!size_mul(config->slot_count, expert_cache_slot_bytes(config, files), &bytes)) return UINT64_MAX;
-    uint64_t slack_bytes = block_align(files) + 3 * LEDGER_PAGE_BYTES; /* around the slots; around the table */
-    if (!size_add(bytes, lay_out_table(config).bytes + slack_bytes, &bytes)) return UINT64_MAX;
+    bytes = mem_block_bytes(bytes, block_align(files));
+    if (!size_add(bytes, mem_block_bytes(lay_out_table(config).bytes, TABLE_ALIGN), &bytes)) return UINT64_MAX;
     return bytes;
 }
 
@@ -402,7 +402,7 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     table_layout layout = lay_out_table(config);
     uint64_t slot_bytes = expert_cache_slot_bytes(config, files);
     TRY_OR(fail,
-           mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, 64, "table of the expert cache", (void **)&table, error));
+           mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, TABLE_ALIGN, "table of the expert cache", (void **)&table, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, config->slot_count, slot_bytes, block_align(files),
                            "slots of the expert cache", (void **)&block, error));
 
@@ -433,11 +433,16 @@ fail:
     return status;
 }
 
+void expert_cache_settle(expert_cache *cache)
+{
+    while (cache->reading_count > 0) reap_one(cache);
+}
+
 void expert_cache_close(expert_cache **cache)
 {
     expert_cache *c = *cache;
     if (c == NULL) return;
-    while (c->reading_count > 0) reap_one(c);
+    expert_cache_settle(c);
     assert(c->pinned_count == 0); /* one release for every acquire */
     pthread_mutex_destroy(&c->mutex);
     mem *ledger = c->ledger;

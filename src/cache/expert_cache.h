@@ -88,6 +88,9 @@ MUST_CHECK leat_status expert_cache_next(expert_cache *cache, expert_set *set, u
 /* Also after a partial hand-out: reads under way go on and complete in a later call. Leaves the set empty. */
 void expert_cache_release(expert_cache *cache, expert_set *set);
 
+/* Waits until no read is under way, so that the queue of `reads` is free for others. Call it after a step that ended early. */
+void expert_cache_settle(expert_cache *cache);
+
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);
 /* Walks the whole table and aborts on a broken invariant. */
 void expert_cache_check(const expert_cache *cache);

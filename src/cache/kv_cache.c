@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+enum { ROW_ALIGN = 64 };
+
 typedef struct layer_store {
     float *keys, *values;       /* (kv_head_count, capacity, head_dim) */
     uint32_t kv_head_count, head_dim, window;
@@ -32,12 +34,11 @@ static uint64_t layer_floats(const kv_layer_shape *shape, uint32_t ctx, uint32_t
 
 uint64_t kv_cache_bytes(const kv_layer_shape *layers, uint32_t layer_count, uint32_t ctx, uint32_t chunk)
 {
-    /* Each block has the ledger's header and its rounding. */
-    const uint64_t slack = 8192;
-    uint64_t sum = sizeof(kv_cache) + layer_count * sizeof(layer_store) + slack;
+    uint64_t sum = mem_block_bytes(sizeof(kv_cache) + layer_count * sizeof(layer_store), 0);
 
     for (uint32_t i = 0; i < layer_count; i++)
-        if (layers[i].kv_head_count) sum += 2 * (layer_floats(&layers[i], ctx, chunk) * sizeof(float) + slack);
+        if (layers[i].kv_head_count) 
+            sum += 2 * mem_block_bytes(layer_floats(&layers[i], ctx, chunk) * sizeof(float), ROW_ALIGN);
     return sum;
 }
 
@@ -51,8 +52,8 @@ static leat_status open_layer(kv_cache *c, uint32_t idx, const kv_layer_shape *s
     l->head_dim = shape->head_dim;
     l->window = shape->window;
     l->capacity = layer_capacity(shape, c->ctx, c->chunk);
-    TRY(mem_alloc(c->ledger, MEM_KV, floats, sizeof(float), 64, "keys of a layer", (void **)&l->keys, error));
-    return mem_alloc(c->ledger, MEM_KV, floats, sizeof(float), 64, "values of a layer", (void **)&l->values, error);
+    TRY(mem_alloc(c->ledger, MEM_KV, floats, sizeof(float), ROW_ALIGN, "keys of a layer", (void **)&l->keys, error));
+    return mem_alloc(c->ledger, MEM_KV, floats, sizeof(float), ROW_ALIGN, "values of a layer", (void **)&l->values, error);
 }
 
 leat_status kv_cache_open(mem *ledger, const kv_layer_shape *layers, uint32_t layer_count, uint32_t ctx, uint32_t chunk,

@@ -37,8 +37,8 @@ static plan_request request_of(const checkpoint *source, const model_desc *model
                                const file_set *files, const expert_records *records)
 {
     return (plan_request){.model = model, .files = files, .experts = records,
-                          .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes,
-                          .tokenizer_file_bytes = o->tokenizer_file_bytes, .budget_bytes = o->budget_bytes,
+                          .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes + o->model_bytes,
+                          .tokenizer_file_bytes = o->tokenizer_file_bytes, .tokenizer_bytes = o->tokenizer_bytes, .budget_bytes = o->budget_bytes,
                           .spare_bytes = o->spare_bytes, .ctx = o->ctx, .thread_count = o->thread_count,
                           .prefill_chunk = o->prefill_chunk};
 }
@@ -81,13 +81,17 @@ static leat_status open_reading(engine *e, leat_error *error)
     return LEAT_OK;
 }
 
-static leat_status open_weights(engine *e, leat_error *error)
+static leat_status open_trunk(engine *e, leat_error *error)
 {
     const trunk_load load = {.model = e->model, .files = &e->file_set, .reads = e->reads, .cancel = e->options.cancel,
                              .progress = e->options.progress, .progress_user = e->options.progress_user};
 
+    return trunk_open(e->ledger, &load, &e->trunk, error);
+}
+
+static leat_status open_experts(engine *e, leat_error *error)
+{
     TRY(expert_records_open(e->ledger, e->model, &e->records, error));
-    TRY(trunk_open(e->ledger, &load, &e->trunk, error));
     if (!e->records.layer_count) return LEAT_OK;
     const plan_request request = request_of(e->source, e->model, &e->options, &e->file_set, &e->records);
     const expert_cache_config config = plan_cache_config(&request, e->plan.expert_slot_count);
@@ -120,8 +124,9 @@ leat_status engine_open(const checkpoint *source, const model_desc *model, const
     e->plan = *solved;
     e->ledger = ledger;
     TRY_OR(fail, open_reading(e, error));
+    TRY_OR(fail, open_trunk(e, error));
     TRY_OR(fail, open_computing(e, error));
-    TRY_OR(fail, open_weights(e, error));
+    TRY_OR(fail, open_experts(e, error));
     if (options->io != FILE_BUFFERED && !e->io_is_direct)
         log_write(LOG_INFO, "the file system refuses O_DIRECT: weights are read through the page cache");
     *out_engine = e;

@@ -1,8 +1,8 @@
 /*
  * engine.h - an open model: its plan, its memory, its threads. Everything is taken here; a step allocates nothing.
  *
- * Order of opening: files in the wanted I/O mode, plan, ledger with the budget, threads, storage, trunk, caches, working memory. Closing is the reverse and
- * may start from any half-open state.
+ * Order of opening: files in the wanted I/O mode, plan, ledger with the budget, storage, trunk (whose staging is given back), threads, caches, working
+ * memory. Closing may start from any half-open state.
  */
 #ifndef EXEC_ENGINE_H
 #define EXEC_ENGINE_H
@@ -23,7 +23,9 @@ typedef struct engine_options {
     uint32_t ctx, thread_count, prefill_chunk; /* 0: auto; thread_count is given */
     isa level;
     file_mode io;
-    uint64_t tokenizer_file_bytes;
+    uint64_t model_bytes;           /* what the description of the model holds */
+    uint64_t tokenizer_file_bytes;  /* 0: none */
+    uint64_t tokenizer_bytes;       /* where it is open already */
     const volatile int *cancel;     /* may be NULL; polled between layers and while loading */
     trunk_progress *progress;       /* may be NULL */
     void *progress_user;

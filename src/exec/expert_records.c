@@ -14,9 +14,19 @@ static void fill_record(const moe_block *moe, uint32_t expert, extent *out)
         }
 }
 
+static uint64_t record_count(const model_desc *model) { return (uint64_t)model->moe_layer_count * model->expert_count; }
+
+uint64_t expert_records_bytes(const model_desc *model)
+{
+    const uint64_t count = record_count(model);
+
+    if (!count) return 0;
+    return mem_block_bytes(count * EXPERT_MATRICES * PART_COUNT * sizeof(extent), 0) + mem_block_bytes(count * sizeof(expert_record), 0);
+}
+
 leat_status expert_records_open(mem *ledger, const model_desc *model, expert_records *out_records, leat_error *error)
 {
-    const uint64_t parts = EXPERT_MATRICES * PART_COUNT, count = (uint64_t)model->moe_layer_count * model->expert_count;
+    const uint64_t parts = EXPERT_MATRICES * PART_COUNT, count = record_count(model);
     leat_status status = LEAT_OK;
     expert_records r = {.ledger = ledger, .layer_count = model->moe_layer_count, .expert_count = model->expert_count,
                         .set_count = model->expert_used_count};

@@ -1,24 +1,38 @@
 #include "exec/plan.h"
 
 #include "base/bytes.h"
+#include "exec/engine.h"
 #include "exec/row_reader.h"
+#include "exec/sampler.h"
 #include "exec/scratch.h"
 #include "exec/session.h"
 #include "exec/trunk.h"
 
 #include <stdio.h>
 
-/* tokenizer.json as text, and what is made of it while it is parsed: measured 3.3 times the file at the peak and 1.4 after it (docs/measurements/memory.md). */
-static uint64_t tokenizer_resident(uint64_t file_bytes) { return file_bytes ? file_bytes * 2 + (UINT64_C(1) << 20) : 0; }
+/* What a tokenizer keeps, and needs while it is parsed. Measured 0.63 and 1.86 times tokenizer.json at Gemma's size, about 0.4 and 0.5 MiB more for
+ * small ones (docs/measurements/memory.md). */
+static uint64_t tokenizer_kept(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 3 + 512 * 1024 : 0; }
+static uint64_t tokenizer_peak(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 9 + 640 * 1024 : 0; }
 
 static uint64_t io_bytes(const plan_request *r)
 {
-    const uint64_t reader_threads = READ_THREADS * UINT64_C(192) * 1024 + (UINT64_C(1) << 20);
-    uint64_t rows = 0;
+    uint64_t sum = storage_threads_bytes(READ_THREADS, READ_QUEUE_DEPTH);
 
     for (uint32_t i = 0; i < r->model->weight_count; i++)
-        if (r->model->places[i] == WEIGHT_ROWS) rows += row_reader_bytes(&r->model->weights[i], r->files);
-    return reader_threads + trunk_staging_bytes(r->files) + rows;
+        if (r->model->places[i] == WEIGHT_ROWS) sum += row_reader_bytes(&r->model->weights[i], r->files);
+    return sum;
+}
+
+/* Small tables of the engine, all in MEM_META. */
+static uint64_t tables_bytes(const plan_request *r)
+{
+    const uint64_t handles = 4096; /* the public handles of engine and session */
+    uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) + mem_block_bytes(r->files->count * sizeof(file), 0) +
+                   expert_records_bytes(r->model) + thread_pool_bytes(r->thread_count);
+
+    for (uint32_t i = 0; i < r->model->rope_count; i++) sum += rope_table_bytes(&r->model->ropes[i]);
+    return sum;
 }
 
 void plan_kv_shapes(const model_desc *model, kv_layer_shape *out_shapes)
@@ -56,6 +70,8 @@ static uint64_t cache_bytes(const plan_request *r, uint32_t slot_count)
     return slot_count ? expert_cache_bytes(&config, r->files) : 0;
 }
 
+static uint32_t most_slots(const plan_request *r) { return r->experts->layer_count * r->experts->expert_count; }
+
 /* The most slots whose cache fits `bytes`. */
 static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t most)
 {
@@ -72,8 +88,9 @@ static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t mos
 /* Everything but the expert cache, for one ctx and chunk. */
 static uint64_t fixed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk, plan *p)
 {
-    p->process_bytes = PROCESS_BASE_BYTES + r->checkpoint_bytes + r->thread_count * UINT64_C(64) * 1024;
-    p->tokenizer_bytes = tokenizer_resident(r->tokenizer_file_bytes);
+    p->outside_bytes = PROCESS_BASE_BYTES + r->checkpoint_bytes + sampler_bytes_max(r->model->vocab_size);
+    p->process_bytes = p->outside_bytes + tables_bytes(r);
+    p->tokenizer_bytes = max_u64(tokenizer_kept(r->tokenizer_file_bytes), r->tokenizer_bytes);
     p->trunk_bytes = trunk_bytes(r->model, r->files);
     p->kv_bytes = kv_bytes(r, ctx, chunk);
     p->scratch_bytes = scratch_bytes(r->model, chunk, r->thread_count);
@@ -81,19 +98,33 @@ static uint64_t fixed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk,
     return p->process_bytes + p->tokenizer_bytes + p->trunk_bytes + p->kv_bytes + p->scratch_bytes + p->io_bytes;
 }
 
-static uint64_t floor_for(const plan_request *r, uint32_t ctx, uint32_t chunk)
+/* The most that is taken at once before the caches are: while the tokenizer is parsed, while the trunk is read. */
+static uint64_t opening_bytes(const plan_request *r, const plan *p)
 {
-    plan unused;
-    return fixed_bytes(r, ctx, chunk, &unused) + cache_bytes(r, r->experts->set_count);
+    return max_u64(p->process_bytes + tokenizer_peak(r->tokenizer_file_bytes),
+                   p->process_bytes + p->tokenizer_bytes + p->trunk_bytes + p->io_bytes + trunk_staging_bytes(r->files));
 }
 
-/* The largest chunk whose working memory and rings take at most an eighth of the budget; their size never changes a result. */
+/* The least budget that opens with so many slots. */
+static uint64_t needed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk, uint32_t slot_count)
+{
+    plan p;
+    const uint64_t running = fixed_bytes(r, ctx, chunk, &p) + cache_bytes(r, slot_count);
+
+    return max_u64(running, opening_bytes(r, &p));
+}
+
+static uint64_t floor_for(const plan_request *r, uint32_t ctx, uint32_t chunk)
+{
+    return needed_bytes(r, ctx, chunk, r->experts->set_count);
+}
+
+/* The largest chunk whose working memory takes at most an eighth of the budget, or leaves room for all experts; its size never changes a result. */
 static uint32_t choose_chunk(const plan_request *r, uint32_t ctx, uint64_t budget)
 {
     for (uint32_t chunk = CHUNK_AUTO_MAX; chunk > CHUNK_AUTO_MIN; chunk /= 2) {
-        plan p;
-        const uint64_t fixed = fixed_bytes(r, ctx, chunk, &p);
-        if (fixed + cache_bytes(r, r->experts->set_count) <= budget && p.scratch_bytes <= budget / 8) return chunk;
+        if (needed_bytes(r, ctx, chunk, most_slots(r)) <= budget) return chunk;
+        if (floor_for(r, ctx, chunk) <= budget && scratch_bytes(r->model, chunk, r->thread_count) <= budget / 8) return chunk;
     }
     return CHUNK_AUTO_MIN;
 }
@@ -142,8 +173,9 @@ leat_status plan_make(const plan_request *r, plan *out_plan, leat_error *error)
     plan p = {.thread_count = r->thread_count};
 
     p.ctx = r->ctx ? r->ctx : (uint32_t)min_u64(CTX_AUTO, r->model->context_max);
-    p.expert_slot_max = r->experts->layer_count * r->experts->expert_count;
-    p.everything_bytes = fixed_bytes(r, p.ctx, r->prefill_chunk ? r->prefill_chunk : CHUNK_AUTO_MAX, &p) + cache_bytes(r, p.expert_slot_max);
+    const uint32_t largest_chunk = (uint32_t)min_u64(p.ctx, r->prefill_chunk ? r->prefill_chunk : CHUNK_AUTO_MAX);
+    p.expert_slot_max = most_slots(r);
+    p.everything_bytes = needed_bytes(r, p.ctx, largest_chunk, p.expert_slot_max);
     p.budget_bytes = r->budget_bytes ? r->budget_bytes : min_u64(p.everything_bytes, r->spare_bytes);
     p.prefill_chunk = (uint32_t)min_u64(p.ctx, r->prefill_chunk ? r->prefill_chunk : choose_chunk(r, p.ctx, p.budget_bytes));
 

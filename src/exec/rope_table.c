@@ -65,6 +65,11 @@ static double scaled_frequency(const rope_desc *d, uint32_t pair)
     return frequency;
 }
 
+uint64_t rope_table_bytes(const rope_desc *desc)
+{
+    return mem_block_bytes(desc->rotated_dims / 2 * sizeof(double), 0);
+}
+
 leat_status rope_table_open(mem *ledger, const rope_desc *desc, rope_table *out_table, leat_error *error)
 {
     rope_table table = {.ledger = ledger, .pair_count = desc->rotated_dims / 2, .factor = attention_factor(desc)};

@@ -16,6 +16,8 @@ typedef struct rope_table {
     double *frequencies;      /* (pair_count), radians per position */
 } rope_table;
 
+/* What open takes from MEM_META. */
+uint64_t rope_table_bytes(const rope_desc *desc);
 MUST_CHECK leat_status rope_table_open(mem *ledger, const rope_desc *desc, rope_table *out_table, leat_error *error);
 void rope_table_close(rope_table *table);
 /* cosines, sines: (pair_count). */

@@ -32,10 +32,18 @@ static uint64_t place_windows(const weight *table, const file_set *files, uint64
     return sum;
 }
 
+/* Page alignment suits every disk known; a file may ask for more. */
+static size_t buffer_align(const weight *table, const file_set *files)
+{
+    uint64_t most = 4096;
+    for (int part = 0; part < PART_COUNT; part++) most = max_u64(most, files->files[table->parts[0][part].file_idx].memory_align);
+    return (size_t)most;
+}
+
 uint64_t row_reader_bytes(const weight *table, const file_set *files)
 {
     uint64_t begin[PART_COUNT];
-    return ROW_READS_MAX * place_windows(table, files, begin) + 2 * 65536;
+    return mem_block_bytes(ROW_READS_MAX * place_windows(table, files, begin), buffer_align(table, files));
 }
 
 leat_status row_reader_open(mem *ledger, const weight *table, const file_set *files, storage *reads, row_reader *out_reader,
@@ -44,7 +52,7 @@ leat_status row_reader_open(mem *ledger, const weight *table, const file_set *fi
     row_reader r = {.ledger = ledger, .table = table, .files = files, .reads = reads};
 
     r.row_bytes = place_windows(table, files, r.part_begin);
-    TRY(mem_alloc(ledger, MEM_IO, ROW_READS_MAX, r.row_bytes, 65536, "rows of an embedding table", (void **)&r.buffer, error));
+    TRY(mem_alloc(ledger, MEM_IO, ROW_READS_MAX, r.row_bytes, buffer_align(table, files), "rows of an embedding table", (void **)&r.buffer, error));
     *out_reader = r;
     return LEAT_OK;
 }

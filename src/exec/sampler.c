@@ -269,6 +269,14 @@ static leat_status check_options(const sampler_options *o, leat_error *error)
     return LEAT_OK;
 }
 
+uint64_t sampler_bytes_max(uint32_t vocab_count)
+{
+    const sampler *s = NULL;
+    return mem_block_bytes(sizeof *s, 0) + mem_block_bytes(vocab_count * sizeof *s->ranks, 0) +
+           mem_block_bytes(vocab_count * sizeof *s->scratch, 0) + mem_block_bytes(vocab_count * sizeof *s->weights, 0) +
+           mem_block_bytes(vocab_count * sizeof *s->recent_counts, 0);
+}
+
 leat_status sampler_open(mem *ledger, const sampler_options *options, uint32_t vocab_count, sampler **out_sampler,
                          leat_error *error)
 {

@@ -5,6 +5,8 @@
 #include <assert.h>
 
 /* The widest that any layer needs. */
+enum { BLOCK_ALIGN = 64 };
+
 typedef struct extremes {
     uint64_t q_width, kv_width, head_dim, ffn_width, moe_width, rope_pairs;
 } extremes;
@@ -42,7 +44,7 @@ typedef struct cutter {
 static void *cut(cutter *c, uint64_t count)
 {
     void *here = c->base ? c->base + c->used : NULL;
-    c->used += round_up(count * 4, 64); /* every buffer holds 4-byte elements */
+    c->used += round_up(count * 4, BLOCK_ALIGN); /* every buffer holds 4-byte elements */
     return here;
 }
 
@@ -87,22 +89,27 @@ static void cut_all(cutter *c, const model_desc *m, uint32_t rows, uint32_t thre
     s->expert_rows = cut(c, experts + 1 + t * used);
 }
 
-uint64_t scratch_bytes(const model_desc *model, uint32_t row_max, uint32_t thread_count)
+static uint64_t block_bytes(const model_desc *model, uint32_t row_max, uint32_t thread_count)
 {
     cutter measure = {0};
     scratch unused = {0};
 
     cut_all(&measure, model, row_max, thread_count, &unused);
-    return measure.used + 8192; /* the ledger's header and rounding */
+    return measure.used;
+}
+
+uint64_t scratch_bytes(const model_desc *model, uint32_t row_max, uint32_t thread_count)
+{
+    return mem_block_bytes(block_bytes(model, row_max, thread_count), BLOCK_ALIGN);
 }
 
 leat_status scratch_open(mem *ledger, const model_desc *model, uint32_t row_max, uint32_t thread_count,
                          scratch *out_scratch, leat_error *error)
 {
-    const uint64_t bytes = scratch_bytes(model, row_max, thread_count) - 8192;
+    const uint64_t bytes = block_bytes(model, row_max, thread_count);
     scratch s = {.ledger = ledger, .row_max = row_max};
 
-    TRY(mem_alloc(ledger, MEM_SCRATCH, bytes, 1, 64, "working memory of a step", &s.block, error));
+    TRY(mem_alloc(ledger, MEM_SCRATCH, bytes, 1, BLOCK_ALIGN, "working memory of a step", &s.block, error));
     cutter c = {.base = s.block};
     cut_all(&c, model, row_max, thread_count, &s);
     assert(c.used == bytes);

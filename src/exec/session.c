@@ -6,7 +6,7 @@
 
 uint64_t session_bytes(uint32_t ctx, uint32_t chunk)
 {
-    return sizeof(session) + ctx * sizeof(uint32_t) + chunk * sizeof(step_row) + 3 * 4096;
+    return mem_block_bytes(sizeof(session), 0) + mem_block_bytes(ctx * sizeof(uint32_t), 0) + mem_block_bytes(chunk * sizeof(step_row), 0);
 }
 
 leat_status session_open(engine *e, session **out_session, leat_error *error)
@@ -60,6 +60,7 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, st
     kv_cache_extend(s->engine->kv, count);
     const leat_status status = step_forward(out_step, error);
     if (status != LEAT_OK) {
+        if (s->engine->experts) expert_cache_settle(s->engine->experts);
         kv_cache_rewind(s->engine->kv, s->length);
         return status;
     }
@@ -96,6 +97,7 @@ leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64
     if (out_reused) *out_reused = s->length;
 
     const uint64_t begin = s->length;
+    report_progress(s, 0, count - begin);
     while (s->length < count) {
         const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
         TRY(run_chunk(s, ids + s->length, chunk, &last, error));
@@ -136,6 +138,7 @@ leat_status session_score(session *s, const uint32_t *ids, uint64_t count, sessi
 {
     TRY(check_request(s, ids, count, count, error));
     cut_to(s, 0);
+    report_progress(s, 0, count);
     while (s->length < count) {
         const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
         step done;

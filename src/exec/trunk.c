@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { PART_ALIGN = 64 };
+enum { PART_ALIGN = 64, MOE_STACKS = 3 };
 
 /* ---- where everything goes ---- */
 
@@ -38,7 +38,7 @@ static uint64_t place_part(const file_set *files, const weight_part *part, uint6
 }
 
 typedef struct moe_stacks {
-    const weight *stacks[3];
+    const weight *stacks[MOE_STACKS];
 } moe_stacks;
 
 static moe_stacks stacks_of(const layer *l)
@@ -75,20 +75,28 @@ typedef struct loader {
     uint64_t done_bytes, total_bytes;
 } loader;
 
+static size_t block_align(const file_set *files) { return max_u64(largest_align(files), 4096); }
+
+/* A part with an alignment unit before and after it. */
 static uint64_t staging_each_bytes(const file_set *files)
 {
-    return TRUNK_DIRECT_BYTES + 2 * (uint64_t)largest_align(files);
+    return round_up(TRUNK_DIRECT_BYTES, largest_align(files)) + 2 * (uint64_t)largest_align(files);
 }
 
 uint64_t trunk_staging_bytes(const file_set *files)
 {
-    return TRUNK_READS_MAX * round_up(staging_each_bytes(files), largest_align(files)) + 2 * 65536;
+    return mem_block_bytes(TRUNK_READS_MAX * staging_each_bytes(files), block_align(files));
 }
 
 static void widen(const uint8_t *values, float_type type, uint64_t bytes, float *out)
 {
     const uint64_t count = bytes / float_type_bytes(type);
     for (uint64_t i = 0; i < count; i++) out[i] = quant_float_at(type, values, i);
+}
+
+static void report(const loader *l)
+{
+    if (l->load->progress) l->load->progress(l->load->progress_user, "load", l->done_bytes, l->total_bytes);
 }
 
 /* Waits for one read and puts its bytes where they belong. */
@@ -109,7 +117,7 @@ static leat_status finish_one(loader *l, leat_error *error)
     if (r->widen) widen(r->staging + r->payload_offset, r->type, r->bytes, r->dest);
     else if (r->staging) memcpy(r->dest, r->staging + r->payload_offset, r->bytes);
     l->done_bytes += r->bytes;
-    if (l->load->progress) l->load->progress(l->load->progress_user, "load", l->done_bytes, l->total_bytes);
+    report(l);
     return LEAT_OK;
 }
 
@@ -135,16 +143,20 @@ static void submit(loader *l, uint32_t idx, const extent *what, uint8_t *buffer)
     l->load->reads->ops->submit(l->load->reads, &request);
 }
 
+/* In pieces that fit a staging buffer; TRUNK_DIRECT_BYTES is a multiple of every element's size. */
 static leat_status load_staged(loader *l, const weight_part *part, void *dest, bool to_float, float_type type, leat_error *error)
 {
-    const extent e = part_extent(part);
-    uint32_t idx;
+    for (uint64_t at = 0; at < part->bytes; at += TRUNK_DIRECT_BYTES) {
+        const extent piece = {part->file_idx, part->offset + at, min_u64(TRUNK_DIRECT_BYTES, part->bytes - at)};
+        void *piece_dest = to_float ? (void *)((float *)dest + at / float_type_bytes(type)) : (uint8_t *)dest + at;
+        uint32_t idx;
 
-    TRY(free_read(l, &idx, error));
-    uint8_t *staging = l->staging + idx * l->staging_each;
-    l->reads[idx] = (in_flight){.staging = staging, .payload_offset = storage_payload_offset(l->load->files, &e),
-                                .bytes = part->bytes, .dest = dest, .widen = to_float, .type = type};
-    submit(l, idx, &e, staging);
+        TRY(free_read(l, &idx, error));
+        uint8_t *staging = l->staging + idx * l->staging_each;
+        l->reads[idx] = (in_flight){.staging = staging, .payload_offset = storage_payload_offset(l->load->files, &piece),
+                                    .bytes = piece.bytes, .dest = piece_dest, .widen = to_float, .type = type};
+        submit(l, idx, &piece, staging);
+    }
     return LEAT_OK;
 }
 
@@ -194,6 +206,7 @@ static leat_status load_all(loader *l, trunk *t, leat_error *error)
     const model_desc *m = l->load->model;
     uint64_t cursor = 0;
 
+    report(l);
     for (uint32_t i = 0; i < m->weight_count; i++) {
         const weight *w = &m->weights[i];
         if (m->places[i] != WEIGHT_RESIDENT) continue;
@@ -207,10 +220,10 @@ static leat_status load_all(loader *l, trunk *t, leat_error *error)
     for (uint32_t i = 0, moe = 0; i < m->layer_count; i++) {
         const moe_stacks s = stacks_of(&m->layers[i]);
         if (!s.stacks[0]) continue;
-        for (uint32_t k = 0; k < 3; k++)
+        for (uint32_t k = 0; k < MOE_STACKS; k++)
             if (s.stacks[k]->global_scale_part)
                 TRY(load_floats(l, t, s.stacks[k]->global_scale_part, FLOAT_F32, s.stacks[k]->stack_count, &cursor,
-                                &t->global_scales[moe * 3 + k], error));
+                                &t->global_scales[moe * MOE_STACKS + k], error));
         moe++;
     }
     while (l->busy_count) TRY(finish_one(l, error));
@@ -235,7 +248,7 @@ static uint64_t block_bytes(const model_desc *m, const file_set *files, uint64_t
     }
     for (uint32_t i = 0; i < m->layer_count; i++) {
         const moe_stacks s = stacks_of(&m->layers[i]);
-        for (uint32_t k = 0; s.stacks[0] && k < 3; k++)
+        for (uint32_t k = 0; s.stacks[0] && k < MOE_STACKS; k++)
             if (s.stacks[k]->global_scale_part) {
                 place_floats(s.stacks[k]->stack_count, &cursor);
                 payload += s.stacks[k]->global_scale_part->bytes;
@@ -247,27 +260,30 @@ static uint64_t block_bytes(const model_desc *m, const file_set *files, uint64_t
 
 static uint64_t table_bytes(const model_desc *m)
 {
-    return m->weight_count * sizeof(matrix) + (m->vector_count + m->moe_layer_count * 3) * sizeof(float *);
+    return mem_block_bytes(sizeof(trunk), 0) + mem_block_bytes(m->weight_count * sizeof(matrix), 0) +
+           mem_block_bytes(m->vector_count * sizeof(float *), 0) +
+           mem_block_bytes(m->moe_layer_count * MOE_STACKS * sizeof(float *), 0);
 }
 
 uint64_t trunk_bytes(const model_desc *model, const file_set *files)
 {
     uint64_t payload;
-    return block_bytes(model, files, &payload) + table_bytes(model) + 2 * 65536 + 4 * 4096;
+    return mem_block_bytes(block_bytes(model, files, &payload), block_align(files)) + table_bytes(model);
 }
 
 /* A resident weight with a global scale has it among its parts of the stack; only expert stacks do in known files. */
 static leat_status allocate(trunk *t, const trunk_load *load, loader *l, leat_error *error)
 {
     const model_desc *m = load->model;
-    const uint64_t bytes = block_bytes(m, load->files, &l->total_bytes), align = max_u64(largest_align(load->files), 4096);
+    const uint64_t bytes = block_bytes(m, load->files, &l->total_bytes);
+    const size_t align = block_align(load->files);
 
     TRY(mem_alloc(t->ledger, MEM_TRUNK, m->weight_count, sizeof *t->matrices, 0, "table of weights", (void **)&t->matrices, error));
     TRY(mem_alloc(t->ledger, MEM_TRUNK, m->vector_count, sizeof *t->vectors, 0, "table of vectors", (void **)&t->vectors, error));
-    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->moe_layer_count * UINT64_C(3), sizeof *t->global_scales, 0, "table of global scales",
+    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->moe_layer_count * (uint64_t)MOE_STACKS, sizeof *t->global_scales, 0, "table of global scales",
                   (void **)&t->global_scales, error));
     TRY(mem_alloc(t->ledger, MEM_TRUNK, bytes, 1, align, "trunk", (void **)&t->block, error));
-    l->staging_each = round_up(staging_each_bytes(load->files), largest_align(load->files));
+    l->staging_each = staging_each_bytes(load->files);
     return mem_alloc(t->ledger, MEM_IO, TRUNK_READS_MAX, l->staging_each, align, "staging for reads", (void **)&l->staging, error);
 }
 

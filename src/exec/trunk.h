@@ -2,7 +2,8 @@
  * trunk.h - the weights that stay in memory: everything but routed experts and embedding tables that are read by rows.
  *
  * One block holds all of them. Parts of TRUNK_DIRECT_BYTES and more are read straight into their place, as aligned windows; smaller ones pass
- * through a staging buffer, so that they cost no alignment. Matrices keep their stored bytes; vectors (norms, biases, scalars, the experts' global
+ * through staging buffers, so that they cost no alignment. The staging is gone when open returns: an engine opens its trunk before it takes its
+ * caches, so that both use the same part of the budget. Matrices keep their stored bytes; vectors (norms, biases, scalars, the experts' global
  * scales) are a few thousand numbers and are widened to float32.
  */
 #ifndef EXEC_TRUNK_H
@@ -11,7 +12,7 @@
 #include "io/storage.h"
 #include "model/model_desc.h"
 
-enum { TRUNK_DIRECT_BYTES = 1 << 20, TRUNK_PIECE_BYTES = 4 << 20, TRUNK_READS_MAX = 16 };
+enum { TRUNK_DIRECT_BYTES = 256 << 10, TRUNK_PIECE_BYTES = 4 << 20, TRUNK_READS_MAX = 16 };
 
 /* Tags of reads; the expert cache uses small ones. */
 #define TRUNK_TAG_BEGIN (UINT64_C(1) << 40)
@@ -35,7 +36,7 @@ typedef struct trunk_load {
     void *progress_user;
 } trunk_load;
 
-/* What open takes from MEM_TRUNK; with `staging`, from MEM_IO while it runs. */
+/* What open takes from MEM_TRUNK, and what it takes from MEM_IO and gives back before it returns. */
 uint64_t trunk_bytes(const model_desc *model, const file_set *files);
 uint64_t trunk_staging_bytes(const file_set *files);
 

@@ -67,6 +67,8 @@ struct storage {
 uint64_t storage_window_bytes(const file_set *files, const extent *what);
 uint64_t storage_payload_offset(const file_set *files, const extent *what);
 
+/* What open takes from MEM_IO. */
+uint64_t storage_threads_bytes(uint32_t thread_count, uint32_t queue_depth);
 MUST_CHECK leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t thread_count,
                                             uint32_t queue_depth, storage **out_storage, leat_error *error);
 

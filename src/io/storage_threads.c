@@ -345,6 +345,13 @@ static leat_status start_reader(storage_threads *t, uint32_t thread_count, leat_
     return LEAT_OK;
 }
 
+uint64_t storage_threads_bytes(uint32_t thread_count, uint32_t queue_depth)
+{
+    return mem_block_bytes(sizeof(storage_threads), 0) + mem_block_bytes(queue_depth * sizeof(entry), 0) +
+           mem_block_bytes(thread_count * sizeof(pthread_t), 0) +
+           mem_block_bytes(thread_count * (uint64_t)READER_STACK_BYTES, (size_t)sysconf(_SC_PAGESIZE));
+}
+
 leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t thread_count, uint32_t queue_depth,
                                  storage **out_storage, leat_error *error)
 {

@@ -225,13 +225,23 @@ static leat_status start_worker(thread_pool *pool, uint32_t worker_idx, leat_err
     return LEAT_OK;
 }
 
+static uint64_t own_bytes(uint32_t thread_count)
+{
+    return sizeof(thread_pool) + (thread_count - 1) * sizeof(worker);
+}
+
+uint64_t thread_pool_bytes(uint32_t thread_count)
+{
+    return mem_block_bytes(own_bytes(thread_count), CACHE_LINE_BYTES) +
+           (thread_count - 1) * mem_block_bytes(THREAD_STACK_BYTES, (size_t)sysconf(_SC_PAGESIZE));
+}
+
 leat_status thread_pool_open(mem *ledger, uint32_t thread_count, thread_pool **out_pool, leat_error *error)
 {
     if (thread_count < 1 || thread_count > THREAD_POOL_THREADS_MAX)
         return FAIL(error, USAGE, "expected 1 to %d threads, found %u", THREAD_POOL_THREADS_MAX, thread_count);
     thread_pool *pool;
-    TRY(mem_alloc(ledger, MEM_META, 1, sizeof *pool + (thread_count - 1) * sizeof pool->workers[0], CACHE_LINE_BYTES,
-                  "a thread pool", (void **)&pool, error));
+    TRY(mem_alloc(ledger, MEM_META, 1, own_bytes(thread_count), CACHE_LINE_BYTES, "a thread pool", (void **)&pool, error));
     pool->ledger = ledger;
     pool->thread_count = thread_count;
     /* With fewer CPUs than threads a spinning thread keeps the one it waits for from running. */

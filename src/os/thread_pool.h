@@ -28,6 +28,8 @@ enum { THREAD_STACK_BYTES = 512 * 1024 };
 enum { THREAD_POOL_THREADS_MAX = 256 };
 
 /* `thread_count` >= 1 counts the caller. Stacks of THREAD_STACK_BYTES are taken from MEM_META. */
+/* What open takes. */
+uint64_t thread_pool_bytes(uint32_t thread_count);
 MUST_CHECK leat_status thread_pool_open(mem *ledger, uint32_t thread_count, thread_pool **out_pool, leat_error *error);
 void thread_pool_close(thread_pool **pool);
 uint32_t thread_pool_thread_count(const thread_pool *pool);
