@@ -1,5 +1,5 @@
 /*
- * bytes.h - checked size arithmetic and unaligned little-endian loads. Header only.
+ * bytes.h - checked size arithmetic, unaligned little-endian loads, the bits of floats. Header only.
  *
  * Every count, size and offset that comes from a file goes through size_mul / size_add.
  */
@@ -47,6 +47,18 @@ static inline float load_f32(const void *p)
     float v;
     memcpy(&v, p, sizeof v);
     return v;
+}
+static inline float float_of_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+static inline uint32_t bits_of_float(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
 }
 static inline void store_le64(void *p, uint64_t v) { memcpy(p, &v, sizeof v); }
 

@@ -33,11 +33,22 @@ static bool all_are_direct(const file *files, uint32_t count)
 
 /* ---- plan ---- */
 
+static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, uint32_t thread_count)
+{
+    const uint64_t handles = 4096; /* the public handles of engine and session */
+    uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) + mem_block_bytes(source->file_count * sizeof(file), 0) +
+                   expert_records_bytes(model) + thread_pool_bytes(thread_count);
+
+    for (uint32_t i = 0; i < model->rope_count; i++) sum += rope_table_bytes(&model->ropes[i]);
+    return sum;
+}
+
 static plan_request request_of(const checkpoint *source, const model_desc *model, const engine_options *o,
                                const file_set *files, const expert_records *records)
 {
     return (plan_request){.model = model, .files = files, .experts = records,
                           .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes + o->model_bytes,
+                          .tables_bytes = tables_bytes(source, model, o->thread_count),
                           .tokenizer_file_bytes = o->tokenizer_file_bytes, .tokenizer_bytes = o->tokenizer_bytes, .budget_bytes = o->budget_bytes,
                           .spare_bytes = o->spare_bytes, .ctx = o->ctx, .thread_count = o->thread_count,
                           .prefill_chunk = o->prefill_chunk};

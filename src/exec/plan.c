@@ -1,7 +1,6 @@
 #include "exec/plan.h"
 
 #include "base/bytes.h"
-#include "exec/engine.h"
 #include "exec/row_reader.h"
 #include "exec/sampler.h"
 #include "exec/scratch.h"
@@ -21,17 +20,6 @@ static uint64_t io_bytes(const plan_request *r)
 
     for (uint32_t i = 0; i < r->model->weight_count; i++)
         if (r->model->places[i] == WEIGHT_ROWS) sum += row_reader_bytes(&r->model->weights[i], r->files);
-    return sum;
-}
-
-/* Small tables of the engine, all in MEM_META. */
-static uint64_t tables_bytes(const plan_request *r)
-{
-    const uint64_t handles = 4096; /* the public handles of engine and session */
-    uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) + mem_block_bytes(r->files->count * sizeof(file), 0) +
-                   expert_records_bytes(r->model) + thread_pool_bytes(r->thread_count);
-
-    for (uint32_t i = 0; i < r->model->rope_count; i++) sum += rope_table_bytes(&r->model->ropes[i]);
     return sum;
 }
 
@@ -89,7 +77,7 @@ static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t mos
 static uint64_t fixed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk, plan *p)
 {
     p->outside_bytes = PROCESS_BASE_BYTES + r->checkpoint_bytes + sampler_bytes_max(r->model->vocab_size);
-    p->process_bytes = p->outside_bytes + tables_bytes(r);
+    p->process_bytes = p->outside_bytes + r->tables_bytes;
     p->tokenizer_bytes = max_u64(tokenizer_kept(r->tokenizer_file_bytes), r->tokenizer_bytes);
     p->trunk_bytes = trunk_bytes(r->model, r->files);
     p->kv_bytes = kv_bytes(r, ctx, chunk);

@@ -32,20 +32,6 @@ static uint64_t bits_of_double(double value)
     return bits;
 }
 
-static float float_of_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint32_t bits_of_float(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 static const double ROUNDER = 0x1.8p52;
 static const float ROUNDER_F32 = 0x1.8p23f;
 

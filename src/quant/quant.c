@@ -25,20 +25,6 @@ const quant_traits quant_traits_table[QUANT_TYPE_COUNT] = {
  * times 6 (the largest E2M1). */
 static const float NVFP4_GLOBAL_RANGE = 2688.0f;
 
-static float float_of_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint32_t bits_of_float(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 uint64_t quant_data_row_bytes(const matrix_shape *shape)
 {
     return shape->cols / 8 * quant_traits_table[shape->type].bits + shape->cols % 8 * quant_traits_table[shape->type].bits / 8;

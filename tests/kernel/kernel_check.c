@@ -32,13 +32,6 @@ static uint64_t next_random(void)
 static uint64_t random_below(uint64_t bound) { return next_random() % bound; }
 static float random_between(float low, float high) { return low + (high - low) * (float)(next_random() >> 40) * 0x1p-24f; }
 
-static float float_of_bits(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* ---- arrays against unreadable pages ---- */
 
 enum { GUARDED_BYTES = 1 << 20, CANARY = 0xa5 };

@@ -14,13 +14,6 @@
 
 #include <cmocka.h>
 
-static uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 /* In units of the last place of the float nearest to `expected`; below the smallest normal, of 2^-149. */
 static double ulp_error(float found, double expected)
 {
@@ -99,10 +92,10 @@ static void special_values_are_met(void **state)
     assert_true(isnan(exact_expf(NAN)) && isnan(exact_tanhf(NAN)) && isnan(exact_gelu_tanhf(NAN)) && isnan(exact_siluf(NAN)));
     assert_true(exact_expf(INFINITY) == INFINITY && exact_expf(-INFINITY) == 0 && exact_expf(0) == 1 && exact_expf(-0.0f) == 1);
     assert_true(exact_expf(88.72f) < INFINITY && exact_expf(88.73f) == INFINITY && exact_expf(-103.98f) == 0);
-    assert_int_equal(bits_of(exact_expf(-103.9f)), 1);
+    assert_int_equal(bits_of_float(exact_expf(-103.9f)), 1);
     assert_true(exact_tanhf(INFINITY) == 1 && exact_tanhf(-INFINITY) == -1 && exact_tanhf(20) == 1);
-    assert_int_equal(bits_of(exact_tanhf(-0.0f)), 0x80000000);
-    assert_int_equal(bits_of(exact_tanhf(0x1p-149f)), 1);
+    assert_int_equal(bits_of_float(exact_tanhf(-0.0f)), 0x80000000);
+    assert_int_equal(bits_of_float(exact_tanhf(0x1p-149f)), 1);
     assert_true(exact_siluf(INFINITY) == INFINITY && exact_gelu_tanhf(INFINITY) == INFINITY);
     assert_true(exact_siluf(-1000) == 0 && exact_gelu_tanhf(-1e30f) == 0);
     assert_true(exact_sigmoidf(INFINITY) == 1 && exact_sigmoidf(-INFINITY) == 0 && exact_sigmoidf(0) == 0.5f);
