@@ -14,7 +14,8 @@
  *
  * Shares are per layer because a decoded token visits the layers in turn: with one list for all of them, recency is
  * nothing but the cyclic order of the layers, and what is evicted is exactly the layer that comes next. A cache smaller
- * than one set per layer falls back to just that; it can only be correct there, not good.
+ * than one set per layer therefore evicts the youngest record of all, which is the one that is wanted last; layers that
+ * hold a whole set replace their own. docs/measurements/expert-cache.md has the figures.
  *
  * Nothing depends on which slot holds a record nor, as long as sets are handed out completely before they are released,
  * on the order in which reads come back: the same acquires give the same hits, misses and evictions on every machine. A
@@ -336,26 +337,44 @@ static void submit_record(expert_cache *cache, uint32_t slot_idx)
 
 /* ---- the policy: a pure function of the table ---- */
 
+static bool is_idle(const slot *s) { return s->pins == 0 && s->state == SLOT_READY; }
+
 /* The least recently used record of the layer that may be evicted; NONE when it has none. */
 static uint32_t find_oldest_idle(const expert_cache *cache, uint32_t layer)
 {
     uint32_t slot_idx = cache->layers[layer].oldest_idx;
-    while (slot_idx != NONE && (cache->slots[slot_idx].pins > 0 || cache->slots[slot_idx].state != SLOT_READY))
-        slot_idx = cache->slots[slot_idx].younger_idx;
+    while (slot_idx != NONE && !is_idle(&cache->slots[slot_idx])) slot_idx = cache->slots[slot_idx].younger_idx;
     return slot_idx;
 }
 
-/* The least recently used of all layers that hold at least `slot_count_min` slots; NONE when they have none. */
-static uint32_t find_oldest_idle_of_all(const expert_cache *cache, uint32_t slot_count_min)
+static uint32_t find_youngest_idle(const expert_cache *cache, uint32_t layer)
 {
-    uint32_t oldest_idx = NONE;
+    uint32_t slot_idx = cache->layers[layer].youngest_idx;
+    while (slot_idx != NONE && !is_idle(&cache->slots[slot_idx])) slot_idx = cache->slots[slot_idx].older_idx;
+    return slot_idx;
+}
+
+/* The least recently used of the layers that hold more than their share; NONE when there are none. */
+static uint32_t find_oldest_surplus(const expert_cache *cache)
+{
+    uint32_t best_idx = NONE;
     for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
-        if (cache->layers[layer].slot_count < slot_count_min) continue;
-        uint32_t slot_idx = find_oldest_idle(cache, layer);
-        if (slot_idx == NONE) continue;
-        if (oldest_idx == NONE || cache->slots[slot_idx].stamp < cache->slots[oldest_idx].stamp) oldest_idx = slot_idx;
+        uint32_t slot_idx = cache->layers[layer].slot_count > cache->share ? find_oldest_idle(cache, layer) : NONE;
+        if (slot_idx != NONE && (best_idx == NONE || cache->slots[slot_idx].stamp < cache->slots[best_idx].stamp))
+            best_idx = slot_idx;
     }
-    return oldest_idx;
+    return best_idx;
+}
+
+static uint32_t find_youngest_of_all(const expert_cache *cache)
+{
+    uint32_t best_idx = NONE;
+    for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
+        uint32_t slot_idx = find_youngest_idle(cache, layer);
+        if (slot_idx != NONE && (best_idx == NONE || cache->slots[slot_idx].stamp > cache->slots[best_idx].stamp))
+            best_idx = slot_idx;
+    }
+    return best_idx;
 }
 
 /* Who makes room for a record of `layer` when no slot is free. */
@@ -363,8 +382,8 @@ static uint32_t choose_victim(const expert_cache *cache, uint32_t layer)
 {
     uint32_t slot_idx = NONE;
     if (cache->layers[layer].slot_count >= cache->share) slot_idx = find_oldest_idle(cache, layer);
-    if (slot_idx == NONE) slot_idx = find_oldest_idle_of_all(cache, cache->share + 1);
-    if (slot_idx == NONE) slot_idx = find_oldest_idle_of_all(cache, 1);
+    if (slot_idx == NONE) slot_idx = find_oldest_surplus(cache);
+    if (slot_idx == NONE) slot_idx = find_youngest_of_all(cache);
     assert(slot_idx != NONE); /* acquire has counted */
     return slot_idx;
 }

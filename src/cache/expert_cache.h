@@ -19,7 +19,8 @@
  * already READY first and the others as they arrive; one release for every acquire.
  *
  * Policy: least recently used within a layer. A layer may hold slot_count / layer_count slots (at least set_max); beyond that it replaces
- * its own. Free slots are taken first; then the oldest record of a layer that holds more than its share; then the oldest of all.
+ * its own. Free slots are taken first; then the oldest record of a layer that holds more than its share; then the youngest of
+ * all (a cache below one set per layer: the layers come round in turn, so the youngest is needed last).
  *
  * Threads: acquire, next and release from one thread at a time (the step's); stats from any. The mutex is never held across a read.
  */

@@ -410,17 +410,28 @@ static void a_hit_makes_a_record_young_again(void **state)
     world_close(&w);
 }
 
-static void a_cache_below_one_set_per_layer_takes_the_oldest_of_all(void **state)
+static void a_cache_below_one_set_per_layer_takes_the_youngest_of_all(void **state)
 {
     (void)state;
     expert_world w;
     world_open(&w, &(world_shape){4, 32, 6, 3, 1, 500}, &prompt_disk); /* a share is 3, but there are only 6 slots */
     world_visit(&w, 0, LIST(0, 1, 2));
     world_visit(&w, 1, LIST(0, 1, 2));
-    world_visit(&w, 2, LIST(0)); /* no layer is beyond its share: the oldest of all, expert 2 of layer 0 */
-    assert_int_equal(world_visit(&w, 1, LIST(0, 1, 2)), 7);
-    assert_int_equal(world_visit(&w, 0, LIST(0, 1)), 3);
+    world_visit(&w, 2, LIST(0)); /* no layer is beyond its share: the youngest of all, expert 0 of layer 1 */
+    assert_int_equal(world_visit(&w, 0, LIST(0, 1, 2)), 7);
+    assert_int_equal(world_visit(&w, 1, LIST(1, 2)), 3);
     assert_int_equal(world_visit(&w, 2, LIST(0)), 1);
+    world_close(&w);
+}
+
+/* Every layer wants the same three experts each time round. The oldest of all would always be what is wanted next. */
+static void a_cache_below_one_set_per_layer_has_hits(void **state)
+{
+    (void)state;
+    expert_world w;
+    world_open(&w, &(world_shape){4, 32, 6, 3, 1, 500}, &prompt_disk);
+    for (uint32_t visit = 0; visit < 40; visit++) world_visit(&w, visit % 4, LIST(0, 1, 2));
+    assert_int_equal(stats_of(&w).hits, 36); /* of 120; least recently used of all would have none */
     world_close(&w);
 }
 
@@ -434,8 +445,8 @@ static void a_full_layer_whose_records_are_held_takes_from_another(void **state)
     world_acquire(&w, &held, 0, LIST(0, 1));
     world_next(&w, &held);
     world_next(&w, &held);
-    world_visit(&w, 0, LIST(2)); /* expert 1 of layer 1 goes */
-    assert_int_equal(world_visit(&w, 1, LIST(0)), 1);
+    world_visit(&w, 0, LIST(2)); /* expert 0 of layer 1 goes */
+    assert_int_equal(world_visit(&w, 1, LIST(1)), 1);
     world_release(&w, &held);
     assert_int_equal(world_visit(&w, 0, LIST(0, 1)), 3);
     world_close(&w);
@@ -554,7 +565,7 @@ static uint32_t count_layer(const reference *r, uint32_t layer)
     return count;
 }
 
-/* Rule 0: a free slot; 1: its own oldest, if it has its share; 2: the oldest of layers beyond theirs; 3: the oldest. */
+/* Rule 0: a free slot; 1: its own oldest, if it has its share; 2: the oldest of layers beyond theirs; 3: the youngest. */
 static bool is_candidate(const reference *r, uint32_t i, int rule, uint32_t layer)
 {
     if (rule == 0 || !r->slots[i].used) return rule == 0 && !r->slots[i].used;
@@ -568,7 +579,8 @@ static uint32_t reference_room(const reference *r, uint32_t layer)
     for (int rule = 0; rule < 4; rule++) {
         uint32_t best = UINT32_MAX;
         for (uint32_t i = 0; i < r->slot_count; i++)
-            if (is_candidate(r, i, rule, layer) && (best == UINT32_MAX || r->slots[i].stamp < r->slots[best].stamp))
+            if (is_candidate(r, i, rule, layer) &&
+                (best == UINT32_MAX || (r->slots[i].stamp < r->slots[best].stamp) != (rule == 3)))
                 best = i;
         if (best != UINT32_MAX) return best;
     }
@@ -760,7 +772,8 @@ int main(void)
         cmocka_unit_test(a_layer_beyond_its_share_replaces_its_own),
         cmocka_unit_test(free_slots_are_taken_first_and_given_back_to_those_below_their_share),
         cmocka_unit_test(a_hit_makes_a_record_young_again),
-        cmocka_unit_test(a_cache_below_one_set_per_layer_takes_the_oldest_of_all),
+        cmocka_unit_test(a_cache_below_one_set_per_layer_takes_the_youngest_of_all),
+        cmocka_unit_test(a_cache_below_one_set_per_layer_has_hits),
         cmocka_unit_test(a_full_layer_whose_records_are_held_takes_from_another),
         cmocka_unit_test(takes_the_memory_that_the_planner_was_told),
         cmocka_unit_test(a_slot_holds_every_record_with_aligned_parts),
