@@ -18,7 +18,7 @@ typedef struct expert_records {
 
 /* What open takes from MEM_META. */
 uint64_t expert_records_bytes(const model_desc *model);
-/* Taken from MEM_META; all zero for a dense model. LEAT_MODEL when layers differ in their number of experts. */
+/* Taken from MEM_META; all zero for a dense model. Every layer with experts has model->expert_count of them. */
 MUST_CHECK leat_status expert_records_open(mem *ledger, const model_desc *model, expert_records *out_records, leat_error *error);
 void expert_records_close(expert_records *r);
 

@@ -1,6 +1,6 @@
 /*
  * rope_table.h - the angles of rotary position embedding. Frequencies are computed once in double precision with the exact functions, so that they
- * are the same bits on every machine. Sources: Su et al. 2021; for the scalings transformers' modeling_rope_utils (models.md 3.0).
+ * are the same bits on every machine. Sources: Su et al. 2021; for the scalings transformers' modeling_rope_utils (docs/models.md).
  */
 #ifndef EXEC_ROPE_TABLE_H
 #define EXEC_ROPE_TABLE_H

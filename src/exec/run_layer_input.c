@@ -1,11 +1,11 @@
 /*
- * run_layer_input.c - Gemma's per-layer inputs (models.md 1.4): a second embedding gives every layer a vector of its own, mixed with a projection of
- * the first embedding.
+ * run_layer_input.c - Gemma's per-layer inputs (docs/models.md): a second embedding gives every layer a vector of its own, mixed with a
+ * projection of the first embedding.
  */
 #include "exec/step.h"
 
 
-/* The table's row of every token: read from disk, or decoded when the table happens to be resident. */
+/* The table's row of every token, read from disk. */
 static leat_status read_table_rows(const step *s, float *out, leat_error *error)
 {
     const layer_inputs *in = &s->engine->model->inputs;

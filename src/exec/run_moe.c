@@ -1,5 +1,5 @@
 /*
- * run_moe.c - routed experts (models.md 1.4 and the cheat sheet in 3.0).
+ * run_moe.c - routed experts (docs/models.md).
  *
  * A single row asks for its experts at once: those in memory are computed side by side while the missing ones are read, each of which is computed when it
  * arrives. Many rows go expert by expert: rows are grouped by the expert they chose, so that every expert is read once per step. Either way an expert's

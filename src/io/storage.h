@@ -4,7 +4,7 @@
  * A submitted read is never lost: what fails, even at once, is reaped with its error. Unaligned extents are read as the enclosing
  * aligned window straight into the caller's buffer, and the payload lies inside it at storage_payload_offset: there is no bounce copy.
  *
- * Implementers: `threads` (a pool of pread threads). Others (io_uring, a simulator) fill the same struct.
+ * Implementers: `threads` (a pool of pread threads); in tests a simulator (tests/support/storage_sim.h).
  * Threads: submit and reap from any thread.
  */
 #ifndef IO_STORAGE_H

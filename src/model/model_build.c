@@ -228,7 +228,7 @@ static leat_status build_yarn(const model_builder *b, const char *key, rope_desc
     TRY(hf_config_bool_or(b->source.config, rope_key(b, key, "truncate", truncate_key), true, &rope->truncate, error));
     if (rope->attention_factor > 0) return LEAT_OK;
 
-    /* The quotient is taken only when both are given (models.md 3.0); the logarithm is exec/rope_table.c's. */
+    /* The quotient is taken only when both are given (docs/models.md); the logarithm is exec/rope_table.c's. */
     const bool has_both = mscale > 0 && mscale_all_dim > 0;
     rope->mscale = has_both ? mscale : 1;
     rope->mscale_all_dim = has_both ? mscale_all_dim : 0;

@@ -30,7 +30,7 @@ enum {
 
 typedef enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH } activation;
 
-/* How positions turn queries and keys; exec/rope_table.c has the formulas (DESIGN of the families: models.md 3.0). */
+/* How positions turn queries and keys; exec/rope_table.c has the formulas, docs/models.md says which families use them. */
 typedef enum rope_kind { ROPE_DEFAULT, ROPE_LINEAR, ROPE_LLAMA3, ROPE_YARN, ROPE_PROPORTIONAL } rope_kind;
 
 typedef struct rope_desc {

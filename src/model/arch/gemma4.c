@@ -1,6 +1,6 @@
 /*
  * gemma4.c - Gemma 4 text models: 26B-A4B (dense branch beside routed experts), 31B, 12B, E2B and E4B (per-layer inputs, shared keys and values).
- * Source: transformers' modeling_gemma4, restated in models.md section 1; the twelve details that are easy to get wrong are tests in
+ * Source: transformers' modeling_gemma4, restated in docs/models.md; the twelve details that are easy to get wrong are tests in
  * tests/unit/model and in the golden results.
  */
 #include "model/arch/arch.h"

@@ -1,5 +1,5 @@
 /*
- * llama.c - Llama 2 and 3: pre-norm decoder, grouped-query attention, SwiGLU. Source: transformers' LlamaModel; models.md 3.0, 3.1.
+ * llama.c - Llama 2 and 3: pre-norm decoder, grouped-query attention, SwiGLU. Source: transformers' LlamaModel; docs/models.md.
  */
 #include "model/arch/arch.h"
 #include "model/arch/plain_decoder.h"

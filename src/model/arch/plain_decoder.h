@@ -1,7 +1,7 @@
 /*
  * plain_decoder.h - the pre-norm decoder that most families are a variation of:
  *     h += o(attention(norm(h)));  h += mlp(norm(h))
- * with the tensor names of models.md 3.0. A family says in what it differs.
+ * with the usual tensor names (docs/models.md). A family says in what it differs.
  */
 #ifndef MODEL_ARCH_PLAIN_DECODER_H
 #define MODEL_ARCH_PLAIN_DECODER_H

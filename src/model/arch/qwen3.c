@@ -1,6 +1,6 @@
 /*
  * qwen3.c - Qwen3, dense and with experts: a plain decoder with an RMS norm on every query and key head. Source: transformers' Qwen3Model and
- * Qwen3MoeModel; models.md 3.4, 3.5.
+ * Qwen3MoeModel; docs/models.md.
  */
 #include "model/arch/arch.h"
 #include "model/arch/plain_decoder.h"
