@@ -6,18 +6,28 @@
  *   model    a checkpoint on disk: its configuration and its table of tensors. Opening one reads headers only.
  *   plan     how a budget would be spent on a model: solved before any weight is read.
  *   engine   a model with a plan, its resident weights, caches and threads.
- *   session  one timeline of tokens with its keys and values. The caller states the tokens it wants (leat_session_sync); the engine reuses
- *            what it already has and computes the rest.
+ *   session  one timeline of tokens with its keys and values. The caller states the tokens it wants
+ *            (leat_session_sync); the engine reuses what it already has and computes the rest.
  *   sampler  picks the next token from a session's logits.
  *
- * Promises: the memory of the process stays within the budget plus a small constant; the same tokens, seed and settings give the same output at every
- * budget, thread count, chunk size, I/O mode and instruction set.
+ * Promises: the memory of the process stays within the budget plus a small constant; the same tokens, seed and settings
+ * give the same output at every budget, thread count, chunk size, I/O mode and instruction set.
  *
- * Every fallible call returns a leat_status and fills `error` (which may be NULL). Outputs come last and are written on success only.
- * close functions take a pointer to the handle, accept NULL handles and set it to NULL.
+ * Errors: every fallible call returns a leat_status and fills `error` (which may be NULL) with a text for people.
+ * LEAT_USAGE: an argument is out of range. LEAT_MODEL: the files are missing, damaged or not supported. LEAT_BUDGET:
+ * the memory budget has no room. LEAT_NO_MEMORY, LEAT_IO, LEAT_PERMISSION: the system refused. LEAT_CANCELLED: the
+ * cancel flag was set. Below only what is particular to a call is named. Outputs come last and are written on success
+ * only, unless the call says otherwise. Pointers that are not said to take NULL must not be NULL.
  *
- * Threads: different engines are independent. One engine and its sessions belong to one thread at a time; only the cancel flag may be
- * set from elsewhere (also from a signal handler). A tokenizer may be shared.
+ * Lifetimes: close functions take a pointer to the handle, accept NULL handles and set it to NULL. Close in reverse:
+ * streams and sessions before their tokenizer and engine, engines before their model. A sampler depends on nothing.
+ *
+ * Threads: a model is constant once it is open and may be shared. Different engines are independent. One engine, its
+ * session and its callbacks belong to one thread at a time; leat_engine_get_stats and the cancel flag (also from a
+ * signal handler) are for any thread. A tokenizer may be shared; streams and samplers belong to one thread at a time.
+ * Callbacks run on the calling thread and must not call into the object that calls them.
+ *
+ * Sizes are bytes, times nanoseconds, counts plain numbers. Text is UTF-8.
  */
 #ifndef LEAT_LEAT_H
 #define LEAT_LEAT_H
@@ -38,30 +48,43 @@ extern "C" {
 #define LEAT_API
 #endif
 
-/* ---- version and messages ------------------------------------------------------------------------------------------------- */
+/* ---- version and messages ---------------------------------------------------------------------------------------- */
 
 /* "0.1.0" */
 LEAT_API const char *leat_version(void);
+/* A few words for a status ("a read or write failed"), and the exit code that a program should end with. Static text.
+ * */
 LEAT_API const char *leat_status_text(leat_status status);
 LEAT_API int leat_status_exit_code(leat_status status);
 
-typedef enum leat_log_level { LEAT_LOG_ERROR, LEAT_LOG_WARN, LEAT_LOG_INFO, LEAT_LOG_DEBUG, LEAT_LOG_TRACE } leat_log_level;
+typedef enum leat_log_level {
+    LEAT_LOG_ERROR,
+    LEAT_LOG_WARN,
+    LEAT_LOG_INFO,
+    LEAT_LOG_DEBUG,
+    LEAT_LOG_TRACE
+} leat_log_level;
 typedef void leat_log_sink(void *user, leat_log_level level, const char *line);
-/* Process-wide; call it before other leat functions. NULL (the default) drops all messages. */
+/* Process-wide; call it before other leat functions. `sink` gets one line of text, without a newline, for each message
+ * up to `highest`; it may be called from any thread. NULL (the default) drops all messages. */
 LEAT_API void leat_log_set(leat_log_sink *sink, void *user, leat_log_level highest);
 
-/* ---- instruction sets ----------------------------------------------------------------------------------------------------- */
+/* ---- instruction sets -------------------------------------------------------------------------------------------- */
 
 typedef enum leat_isa { LEAT_ISA_AUTO, LEAT_ISA_SCALAR, LEAT_ISA_AVX2, LEAT_ISA_AVX512 } leat_isa;
+/* It is built in, and CPU and system support it. AUTO always is: the highest usable one. The results are the same with
+ * each. */
 LEAT_API bool leat_isa_is_usable(leat_isa isa);
+/* "auto", "scalar", "avx2", "avx512". */
 LEAT_API const char *leat_isa_label(leat_isa isa);
 
-/* ---- model ---------------------------------------------------------------------------------------------------------------- */
+/* ---- model ------------------------------------------------------------------------------------------------------- */
 
 typedef struct leat_model leat_model;
 
-/* `path`: a folder, a *.safetensors file's folder, or ORG/REPO[@REV] in the Hugging Face cache. Reads headers and configuration only and
- * checks that every tensor that the architecture needs is there with the right shape. LEAT_MODEL otherwise. */
+/* `path`: a folder, a *.safetensors file (then its folder is meant), or ORG/REPO[@REV] in the Hugging Face cache. Reads
+ * headers and configuration only and checks that every tensor that the architecture needs is there with the right
+ * shape; LEAT_MODEL otherwise, naming the file, the tensor and what was expected. The files stay open until close. */
 LEAT_API leat_status leat_model_open(const char *path, leat_model **out_model, leat_error *error);
 LEAT_API void leat_model_close(leat_model **model);
 
@@ -69,24 +92,24 @@ typedef struct leat_model_info {
     const char *path;               /* as resolved */
     const char *architecture;       /* "gemma4", "llama", "qwen3", "qwen3_moe" */
     const char *model_type;         /* config.json's */
-    uint64_t parameter_count;       /* elements of the text model's weights */
+    uint64_t parameter_count;       /* elements of the text model's weights, norms included */
     uint64_t weight_bytes;          /* of the text model, as stored */
     uint64_t trunk_bytes;           /* of that: always resident */
     uint64_t expert_bytes;          /* of that: routed experts, streamed */
     uint64_t on_demand_bytes;       /* of that: embedding tables whose rows are read when needed */
     uint64_t ignored_bytes;         /* tensors in the files that the text model does not use */
-    uint64_t active_parameter_count; /* parameters at work for one token */
+    uint64_t active_parameter_count; /* matrices' elements at work for a token: chosen experts, one row of a table */
     uint32_t file_count, tensor_count;
     uint32_t layer_count, hidden_size, vocab_size;
-    uint32_t head_count, kv_head_count, head_dim;
+    uint32_t head_count, kv_head_count, head_dim; /* of the sliding layers where kinds differ */
     uint32_t context_max;           /* max_position_embeddings */
     uint32_t window;                /* of the sliding layers; 0 when there are none */
     uint32_t expert_count, expert_used_count, moe_layer_count; /* 0 for dense models */
     uint64_t expert_record_bytes;   /* one expert of one layer (the largest) */
     bool head_is_tied;
     bool has_tokenizer;             /* a tokenizer.json lies beside the weights */
-    const char *chat_format;        /* "gemma4", "chatml", "llama3" or "none" */
-    const uint32_t *stop_ids;       /* config.json and generation_config.json */
+    const char *chat_format;        /* "gemma4", "chatml", "llama3" or "none", as the chat template looks */
+    const uint32_t *stop_ids;       /* (stop_id_count) of config.json and generation_config.json */
     uint32_t stop_id_count;
     uint32_t bos_id;                /* UINT32_MAX when there is none */
 } leat_model_info;
@@ -97,50 +120,61 @@ LEAT_API const leat_model_info *leat_model_get_info(const leat_model *model);
 typedef struct leat_weight_info {
     const char *name;
     const char *type;               /* "affine4", "bf16", ... */
-    uint32_t group;                 /* 0 without groups */
-    uint32_t stack_count;
-    uint64_t rows, cols, bytes;     /* bytes of the whole stack */
+    uint32_t group;                 /* columns that share a scale; 0 without groups */
+    uint32_t stack_count;           /* 1, or the number of experts */
+    uint64_t rows, cols;            /* of one matrix: outputs, inputs */
+    uint64_t bytes;                 /* of the whole stack, as stored */
     const char *place;              /* "resident", "streamed" or "on demand" */
     bool differs_from_config;       /* config.json's quantisation says otherwise; the shapes won */
 } leat_weight_info;
+/* idx < leat_model_weight_count. The texts live as long as the model. */
 LEAT_API uint32_t leat_model_weight_count(const leat_model *model);
 LEAT_API leat_weight_info leat_model_weight(const leat_model *model, uint32_t idx);
-/* What was noticed while opening (a stale index, hints that differ); one line each. */
+/* What was noticed while opening (a stale index, hints that differ); one line each. idx < leat_model_warning_count. */
 LEAT_API uint32_t leat_model_warning_count(const leat_model *model);
 LEAT_API const char *leat_model_warning(const leat_model *model, uint32_t idx);
 
+/* How far a long call is: 0 < done <= total. `phase` is one of the words that the calls below name. */
 typedef void leat_progress_fn(void *user, const char *phase, uint64_t done, uint64_t total);
-/* Reads every byte of every file; verifies the checksum that a Hugging Face cache's blob names carry, and that no scale or float tensor
- * holds a NaN or an infinity. *out_checked_bytes may be NULL. cancel may be NULL. */
+/* Reads every byte of every weight file; verifies the checksums that a Hugging Face cache's blob names carry (there
+ * also of the other files), and that no scale and no float tensor holds a NaN or an infinity. LEAT_MODEL names file or
+ * tensor, and where. progress (phase "check", bytes), cancel (polled between blocks), out_checked_bytes: may be NULL. */
 LEAT_API leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user,
                                       const volatile int *cancel, uint64_t *out_checked_bytes, leat_error *error);
 
-/* ---- plan ----------------------------------------------------------------------------------------------------------------- */
+/* ---- plan -------------------------------------------------------------------------------------------------------- */
 
 typedef enum leat_io_mode { LEAT_IO_AUTO, LEAT_IO_DIRECT, LEAT_IO_BUFFERED } leat_io_mode;
 
 typedef struct leat_options {
-    uint64_t ram_bytes;             /* the budget; 0: auto (what the machine can spare, at most what the model can use) */
-    double ram_fraction;            /* > 0: this part of physical memory (or of the cgroup's limit) instead */
-    uint32_t ctx;                   /* positions that a session can hold; 0: auto (4096, or the model's maximum if less) */
-    uint32_t thread_count;          /* 0: all usable CPUs */
-    uint32_t prefill_chunk;         /* tokens a step; 0: auto (at most 512) */
-    leat_isa isa;
-    leat_io_mode io;
+    uint64_t ram_bytes;             /* the budget; 0: auto (4/5 of what is free, at most what the model can use) */
+    double ram_fraction;            /* 0, or up to 1: this part of the machine's (the cgroup's) memory instead */
+    uint32_t ctx;                   /* positions that a session can hold; 0: auto (4096, or the model's maximum) */
+    uint32_t thread_count;          /* the caller's included, at most 256; 0: all usable CPUs */
+    uint32_t prefill_chunk;         /* most tokens a step, cut to ctx; 0: auto (16 to 512, as the budget allows) */
+    leat_isa isa;                   /* AUTO: the highest usable */
+    leat_io_mode io;                /* AUTO: direct where the file system can; DIRECT: LEAT_IO where it cannot */
     bool force;                     /* accept a budget above what the machine has */
-    const volatile int *cancel;     /* not NULL: polled between layers; non-zero ends the running call with LEAT_CANCELLED */
+    const volatile int *cancel;     /* polled between layers, experts and reads of the load: when it is not zero, the
+                                       running call ends with LEAT_CANCELLED; may be NULL */
     leat_progress_fn *progress;     /* phases "load" (bytes) and "prefill" (tokens); may be NULL */
     void *progress_user;
-} leat_options;
+} leat_options;                     /* cancel and progress are borrowed by the engine until it is closed */
 
-/* All zero but the enums' defaults. */
+/* All zero: everything automatic. */
 LEAT_API leat_options leat_options_default(void);
 
-/* The components sum to budget_bytes (unspent included). */
+/* The parts, trunk_bytes to unspent_bytes, sum to budget_bytes. */
 typedef struct leat_plan {
     uint64_t budget_bytes;
-    uint64_t floor_bytes;           /* the least budget for this ctx, chunk and thread count */
-    uint64_t trunk_bytes, kv_bytes, scratch_bytes, io_bytes, tokenizer_bytes, process_bytes, expert_cache_bytes;
+    uint64_t floor_bytes;           /* the least budget for this ctx, thread count and chunk (auto: the least) */
+    uint64_t trunk_bytes;           /* weights that stay in memory */
+    uint64_t kv_bytes;              /* keys and values of ctx positions; the session */
+    uint64_t scratch_bytes;         /* working memory of a step */
+    uint64_t io_bytes;              /* reader threads and buffers */
+    uint64_t tokenizer_bytes;
+    uint64_t process_bytes;         /* what lies outside the engine: code, C library, the model's tables */
+    uint64_t expert_cache_bytes;
     uint64_t unspent_bytes;         /* nothing left to spend it on */
     uint64_t everything_bytes;      /* the budget from which on all weights are resident */
     uint32_t ctx, thread_count, prefill_chunk;
@@ -149,58 +183,79 @@ typedef struct leat_plan {
     uint64_t physical_bytes, limit_bytes, available_bytes; /* of the machine; limit: the cgroup's or physical */
 } leat_plan;
 
-/* LEAT_BUDGET below the floor; error->text names floor and parts, the hint the largest ctx that fits. out_plan is written in that case too. */
+/* Reads no weight. LEAT_BUDGET below the floor: error->text names floor and parts, the hint the largest ctx that fits,
+ * and *out_plan is written all the same (expert cache and unspent are 0). LEAT_BUDGET also for a budget above what the
+ * machine or its cgroup has, without `force`. LEAT_USAGE: ctx above the model's, more than 256 threads, an instruction
+ * set that is not usable. */
 LEAT_API leat_status leat_plan_make(const leat_model *model, const leat_options *options, leat_plan *out_plan,
                                     leat_error *error);
 
-/* ---- tokenizer ------------------------------------------------------------------------------------------------------------ */
+/* ---- tokenizer --------------------------------------------------------------------------------------------------- */
 
 typedef struct leat_tokenizer leat_tokenizer;
-typedef struct leat_text { char *bytes; size_t count; } leat_text;            /* terminated; free with leat_text_free */
-typedef struct leat_tokens { uint32_t *ids; size_t count; } leat_tokens;      /* free with leat_tokens_free */
+/* What calls give away for good: memory of the caller's, outside any budget. */
+typedef struct leat_text { char *bytes; size_t count; } leat_text;            /* terminated; count is without it */
+typedef struct leat_tokens { uint32_t *ids; size_t count; } leat_tokens;
+/* Leave the struct zeroed; a zeroed one is accepted. */
 LEAT_API void leat_text_free(leat_text *text);
 LEAT_API void leat_tokens_free(leat_tokens *tokens);
 
-/* `path`: as leat_model_open, or any folder with a tokenizer.json. */
+/* `path`: as leat_model_open; the folder needs a tokenizer.json and nothing else. Its memory has no budget. */
 LEAT_API leat_status leat_tokenizer_open(const char *path, leat_tokenizer **out_tokenizer, leat_error *error);
 LEAT_API void leat_tokenizer_close(leat_tokenizer **tokenizer);
-/* Encodes. special: control tokens in the text are recognised; otherwise they are plain text. post_process: as the tokenizer's post-processor says. */
+/* Text to ids; at most 256 MiB. special: added tokens in the text (control tokens among them) are recognised, otherwise
+ * they are plain text. post_process: add what the tokenizer's post-processor adds. LEAT_USAGE: not valid UTF-8, with
+ * the byte offset. LEAT_BUDGET: an engine's tokenizer works within the engine's budget. */
 LEAT_API leat_status leat_tokenize(const leat_tokenizer *tokenizer, const char *text, size_t text_bytes, bool special,
                                    bool post_process, leat_tokens *out_tokens, leat_error *error);
+/* Ids to text. skip_special: control tokens are left out. Ids that the vocabulary lacks give nothing; bytes that form
+ * no character give U+FFFD. */
 LEAT_API leat_status leat_detokenize(const leat_tokenizer *tokenizer, const uint32_t *ids, size_t count,
                                      bool skip_special, leat_text *out_text, leat_error *error);
-/* A raw prompt for a plain continuation: BOS exactly once where the model wants one. */
+/* A raw prompt for a plain continuation: added tokens recognised, post-processed, BOS exactly once where the model
+ * wants one. */
 LEAT_API leat_status leat_tokenize_prompt(const leat_tokenizer *tokenizer, const char *text, size_t text_bytes,
                                           leat_tokens *out_tokens, leat_error *error);
-/* The token's own text, or NULL. */
+/* The token's own text as the vocabulary spells it, or NULL. Lives as long as the tokenizer. */
 LEAT_API const char *leat_token_text(const leat_tokenizer *tokenizer, uint32_t id);
-/* Ledger-counted bytes: now and at the worst moment of loading. */
+/* Bytes of the tokenizer, its streams and running calls now; and at the worst moment of loading. */
 LEAT_API void leat_tokenizer_memory(const leat_tokenizer *tokenizer, uint64_t *out_current, uint64_t *out_peak);
 
-typedef struct leat_message { const char *role, *content; } leat_message;     /* "system", "user", "assistant" */
-/* The conversation as ids, with the model's turn opened, and as text for people (may be NULL). LEAT_USAGE when the model has no chat format. */
+/* role: "system", "user" or "assistant". Both are terminated. */
+typedef struct leat_message { const char *role, *content; } leat_message;
+/* The conversation as ids, with the model's turn opened, and as text for people (out_text may be NULL). No text of a
+ * message ever becomes a control token. LEAT_USAGE: the model has no known chat format, an unknown role, text that is
+ * not valid UTF-8. */
 LEAT_API leat_status leat_chat_render(const leat_tokenizer *tokenizer, const leat_message *messages, size_t count,
                                       leat_tokens *out_tokens, leat_text *out_text, leat_error *error);
+/* "gemma4", "chatml", "llama3" or "none", by the control tokens that the vocabulary has: what leat_chat_render will
+ * write. */
 LEAT_API const char *leat_chat_format(const leat_tokenizer *tokenizer);
 
-/* Streaming decode: whole characters only. */
+/* Streaming decode: id by id, whole characters only. The tokenizer must outlive the stream. */
 typedef struct leat_stream leat_stream;
 LEAT_API leat_status leat_stream_open(const leat_tokenizer *tokenizer, bool skip_special, leat_stream **out_stream,
                                       leat_error *error);
 LEAT_API void leat_stream_close(leat_stream **stream);
-/* *out_text is valid until the next call on this stream. */
+/* What the id adds to the text, perhaps nothing; terminated. *out_text is valid until the next call on this stream.
+ * flush gives what is left, such as the bytes of an unfinished character as U+FFFD; the stream may then be used for
+ * another text. */
 LEAT_API leat_status leat_stream_push(leat_stream *stream, uint32_t id, const char **out_text, size_t *out_bytes,
                                       leat_error *error);
-LEAT_API leat_status leat_stream_flush(leat_stream *stream, const char **out_text, size_t *out_bytes, leat_error *error);
+LEAT_API leat_status leat_stream_flush(leat_stream *stream, const char **out_text, size_t *out_bytes,
+                                       leat_error *error);
 
-/* ---- engine ---------------------------------------------------------------------------------------------------------------- */
+/* ---- engine ------------------------------------------------------------------------------------------------------ */
 
 typedef struct leat_engine leat_engine;
 
-/* Plans, opens the tokenizer (where the folder has one), and reads the trunk. The model is borrowed and must outlive the engine. */
+/* Plans (errors as leat_plan_make), opens the tokenizer (where the folder has one), takes all memory and reads the
+ * trunk. The model is borrowed and must outlive the engine. `options` is copied. */
 LEAT_API leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine,
                                       leat_error *error);
+/* Waits for reads under way. Its session and streams must be closed. */
 LEAT_API void leat_engine_close(leat_engine **engine);
+/* Lives as long as the engine. */
 LEAT_API const leat_plan *leat_engine_plan(const leat_engine *engine);
 /* NULL when the folder has none. Lives as long as the engine. */
 LEAT_API const leat_tokenizer *leat_engine_tokenizer(const leat_engine *engine);
@@ -208,47 +263,61 @@ LEAT_API const leat_tokenizer *leat_engine_tokenizer(const leat_engine *engine);
 typedef struct leat_pool { const char *name; uint64_t current_bytes, peak_bytes; } leat_pool;
 typedef struct leat_stats {
     uint64_t load_ns;               /* open to ready */
-    uint64_t read_count, read_bytes, payload_bytes, read_busy_ns; /* of weights; read_bytes is what the system was asked for */
-    uint64_t expert_hits, expert_misses, expert_evictions, expert_wait_ns;
+    uint64_t read_count;            /* reads of weights since open, the trunk's included */
+    uint64_t read_bytes;            /* what the system was asked for, alignment included */
+    uint64_t payload_bytes;         /* what was wanted of it */
+    uint64_t read_busy_ns;          /* time with at least one read queued or under way */
+    uint64_t expert_hits, expert_misses; /* one for each expert that a layer asked for */
+    uint64_t expert_evictions;
+    uint64_t expert_wait_ns;        /* the step waited for the disk */
     uint64_t rss_peak_bytes;        /* VmHWM of the process */
     leat_isa isa;                   /* in use */
     bool io_is_direct;              /* every weight file is read past the page cache */
-    leat_pool pools[16];
+    leat_pool pools[16];            /* (pool_count) of the engine's ledger */
     uint32_t pool_count;
 } leat_stats;
+/* From any thread. */
 LEAT_API leat_stats leat_engine_get_stats(const leat_engine *engine);
 
-/* ---- session ---------------------------------------------------------------------------------------------------------------- */
+/* ---- session ----------------------------------------------------------------------------------------------------- */
 
 typedef struct leat_session leat_session;
 
-/* One session per engine at a time in this version: its memory is part of the plan. LEAT_USAGE when one is open. */
+/* An empty timeline. One session per engine at a time in this version: its memory is part of the plan. LEAT_USAGE when
+ * one is open. */
 LEAT_API leat_status leat_session_open(leat_engine *engine, leat_session **out_session, leat_error *error);
 LEAT_API void leat_session_close(leat_session **session);
 
-/* Makes the timeline equal to ids[0..count): keeps the longest usable common prefix, computes the rest in chunks. *out_reused (may be NULL): tokens
- * that were kept. After success the logits of the last token are there. LEAT_CONTEXT when count exceeds the plan's ctx; LEAT_CANCELLED
- * leaves a valid shorter timeline. count >= 1. */
+/* Makes the timeline equal to ids[0..count): keeps the longest usable common prefix, computes the rest in chunks.
+ * *out_reused (may be NULL): tokens that were kept; sliding layers can go back only as far as their rings reach, else
+ * all is computed again. After success the logits of the last token are there. LEAT_CONTEXT when count exceeds the
+ * plan's ctx, LEAT_USAGE for count 0 or an id outside the vocabulary: nothing has changed. LEAT_CANCELLED and LEAT_IO
+ * leave a valid shorter timeline without logits; the call may be made again. */
 LEAT_API leat_status leat_session_sync(leat_session *session, const uint32_t *ids, size_t count, size_t *out_reused,
                                        leat_error *error);
-/* Appends one token and computes the logits after it. */
+/* Appends one token and computes the logits after it. Errors as sync; the timeline is then as before. */
 LEAT_API leat_status leat_session_append(leat_session *session, uint32_t id, leat_error *error);
+/* Tokens of the timeline. */
 LEAT_API size_t leat_session_length(const leat_session *session);
-/* vocab_size floats after the last token, valid until the next call that computes. NULL before the first. */
+/* vocab_size floats after the last token, valid until the next call that computes on this session. NULL when there are
+ * none. */
 LEAT_API const float *leat_session_logits(const leat_session *session);
 
-/* Receives the logits of each position of leat_session_score in order; a status other than LEAT_OK ends the call with it. */
+/* Receives the logits (vocab_size floats, valid during the call) after each position of leat_session_score, in order
+ * from 0; a status other than LEAT_OK ends the score with it. */
 typedef leat_status leat_score_fn(void *user, size_t position, const float *logits, leat_error *error);
-/* As sync from an empty timeline, but every position's logits are handed to `fn`. */
+/* As sync, but from an empty timeline (what was there is dropped), and every position's logits are handed to `fn`. */
 LEAT_API leat_status leat_session_score(leat_session *session, const uint32_t *ids, size_t count, leat_score_fn *fn,
                                         void *user, leat_error *error);
 
-/* Routed experts of every row computed while a sink is set: layer_idx counts layers with experts. For tests and traces. */
+/* Routed experts of every row computed while a sink is set, chunk by chunk and layer by layer: layer_idx counts layers
+ * with experts; experts and weights have `count` entries in the router's order, valid during the call. NULL ends it.
+ * For tests and traces. */
 typedef void leat_route_fn(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts,
                            const float *weights, uint32_t count);
 LEAT_API void leat_session_set_route_sink(leat_session *session, leat_route_fn *fn, void *user);
 
-/* ---- sampler ----------------------------------------------------------------------------------------------------------------- */
+/* ---- sampler ----------------------------------------------------------------------------------------------------- */
 
 typedef struct leat_sampler_options {
     float temperature;              /* 0: greedy (the lowest id among equals) */
@@ -257,19 +326,25 @@ typedef struct leat_sampler_options {
     float min_p;                    /* 0: off */
     float repeat_penalty;           /* 1: off; divides positive and multiplies negative logits of recent tokens */
     float presence_penalty, frequency_penalty; /* 0: off */
-    uint32_t repeat_last;           /* how many recent tokens the penalties see; default 64 */
+    uint32_t repeat_last;           /* how many recent tokens the penalties see */
     uint64_t seed;
 } leat_sampler_options;
-LEAT_API leat_sampler_options leat_sampler_options_default(void); /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, seed 0 */
-/* What the model's generation_config.json asks for (temperature, top_k, top_p where given), over the defaults. */
+/* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, no penalties, repeat_last 64, seed 0 */
+LEAT_API leat_sampler_options leat_sampler_options_default(void);
+/* The defaults, under what the model's generation_config.json says: temperature (0 where do_sample is false), top_k,
+ * top_p, min_p (0 where only top_p is given) and repetition_penalty. */
 LEAT_API leat_sampler_options leat_model_sampler_options(const leat_model *model);
 
 typedef struct leat_sampler leat_sampler;
+/* LEAT_USAGE names the option out of range: temperature 0 to 100, top_p and min_p 0 to 1, repeat_penalty 0.01 to 100,
+ * the other penalties -100 to 100. Its memory, at most 24 bytes a token of the vocabulary, is outside any engine's
+ * budget. */
 LEAT_API leat_status leat_sampler_open(const leat_sampler_options *options, uint32_t vocab_size,
                                        leat_sampler **out_sampler, leat_error *error);
 LEAT_API void leat_sampler_close(leat_sampler **sampler);
-/* Order: penalties, top_k, temperature, top_p, min_p, draw. recent[0..recent_count) is the timeline so far (its tail is used). LEAT_INTERNAL when the logits hold
- * no finite number. */
+/* Order: penalties, top_k, temperature, top_p, min_p, draw. logits: vocab_size floats. recent[0..recent_count) is the
+ * timeline so far (its tail is used); it may be NULL when recent_count is 0. NaN is never picked; LEAT_INTERNAL when
+ * the logits hold no finite number, or +infinity. Takes one number from the generator, none when greedy. */
 LEAT_API leat_status leat_sampler_pick(leat_sampler *sampler, const float *logits, const uint32_t *recent,
                                        size_t recent_count, uint32_t *out_id, leat_error *error);
 
