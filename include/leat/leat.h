@@ -134,11 +134,12 @@ LEAT_API leat_weight_info leat_model_weight(const leat_model *model, uint32_t id
 LEAT_API uint32_t leat_model_warning_count(const leat_model *model);
 LEAT_API const char *leat_model_warning(const leat_model *model, uint32_t idx);
 
-/* How far a long call is: 0 < done <= total. `phase` is one of the words that the calls below name. */
+/* How far a long call is: 0 <= done <= total. `phase` is one of the words that the calls below name. */
 typedef void leat_progress_fn(void *user, const char *phase, uint64_t done, uint64_t total);
 /* Reads every byte of every weight file; verifies the checksums that a Hugging Face cache's blob names carry (there
  * also of the other files), and that no scale and no float tensor holds a NaN or an infinity. LEAT_MODEL names file or
- * tensor, and where. progress (phase "check", bytes), cancel (polled between blocks), out_checked_bytes: may be NULL. */
+ * tensor, and where. progress (phase "check", bytes), cancel (polled between blocks) and out_checked_bytes may be
+ * NULL. */
 LEAT_API leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user,
                                       const volatile int *cancel, uint64_t *out_checked_bytes, leat_error *error);
 
@@ -173,7 +174,7 @@ typedef struct leat_plan {
     uint64_t scratch_bytes;         /* working memory of a step */
     uint64_t io_bytes;              /* reader threads and buffers */
     uint64_t tokenizer_bytes;
-    uint64_t process_bytes;         /* what lies outside the engine: code, C library, the model's tables */
+    uint64_t process_bytes;         /* code and C library, the model's tables, thread stacks, a sampler */
     uint64_t expert_cache_bytes;
     uint64_t unspent_bytes;         /* nothing left to spend it on */
     uint64_t everything_bytes;      /* the budget from which on all weights are resident */
@@ -337,8 +338,8 @@ LEAT_API leat_sampler_options leat_model_sampler_options(const leat_model *model
 
 typedef struct leat_sampler leat_sampler;
 /* LEAT_USAGE names the option out of range: temperature 0 to 100, top_p and min_p 0 to 1, repeat_penalty 0.01 to 100,
- * the other penalties -100 to 100. Its memory, at most 24 bytes a token of the vocabulary, is outside any engine's
- * budget. */
+ * the other penalties -100 to 100. Its memory, at most about 24 bytes a token of the
+ * vocabulary, is not in an engine's ledger; plans count one sampler in process_bytes. */
 LEAT_API leat_status leat_sampler_open(const leat_sampler_options *options, uint32_t vocab_size,
                                        leat_sampler **out_sampler, leat_error *error);
 LEAT_API void leat_sampler_close(leat_sampler **sampler);

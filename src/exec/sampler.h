@@ -19,9 +19,9 @@ typedef struct sampler_options {
 
 typedef struct sampler sampler;
 
-/* LEAT_USAGE for a value out of range, naming it. */
 /* The most that open takes, whatever the options. */
 uint64_t sampler_bytes_max(uint32_t vocab_count);
+/* LEAT_USAGE for a value out of range, naming it. */
 MUST_CHECK leat_status sampler_open(mem *ledger, const sampler_options *options, uint32_t vocab_count,
                                     sampler **out_sampler, leat_error *error);
 void sampler_close(sampler **s);
