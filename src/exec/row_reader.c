@@ -51,6 +51,9 @@ leat_status row_reader_open(mem *ledger, const weight *table, const file_set *fi
 {
     row_reader r = {.ledger = ledger, .table = table, .files = files, .reads = reads};
 
+    if (table->global_scale_part)
+        return FAIL(error, MODEL, "%s has a global scale, which is not supported for a table that is read by rows",
+                    table->name);
     r.row_bytes = place_windows(table, files, r.part_begin);
     TRY(mem_alloc(ledger, MEM_IO, ROW_READS_MAX, r.row_bytes, buffer_align(table, files), "rows of an embedding table", (void **)&r.buffer, error));
     *out_reader = r;

@@ -214,6 +214,8 @@ static leat_status load_all(loader *l, trunk *t, leat_error *error)
         TRY(load_part(l, t, &w->parts[0][PART_DATA], &cursor, &t->matrices[i].data, error));
         TRY(load_part(l, t, &w->parts[0][PART_SCALES], &cursor, &t->matrices[i].scales, error));
         TRY(load_part(l, t, &w->parts[0][PART_OFFSETS], &cursor, &t->matrices[i].offsets, error));
+        if (w->global_scale_part)
+            TRY(load_staged(l, w->global_scale_part, &t->matrices[i].global_scale, true, FLOAT_F32, error));
     }
     for (uint32_t i = 0; i < m->vector_count; i++)
         TRY(load_floats(l, t, &m->vectors[i].part, m->vectors[i].type, m->vectors[i].count, &cursor, &t->vectors[i], error));
@@ -242,6 +244,9 @@ static uint64_t block_bytes(const model_desc *m, const file_set *files, uint64_t
             if (part->bytes) place_part(files, part, &cursor);
             payload += part->bytes;
         }
+    for (uint32_t i = 0; i < m->weight_count; i++)
+        if (m->places[i] == WEIGHT_RESIDENT && m->weights[i].global_scale_part)
+            payload += m->weights[i].global_scale_part->bytes;
     for (uint32_t i = 0; i < m->vector_count; i++) {
         place_floats(m->vectors[i].count, &cursor);
         payload += m->vectors[i].part.bytes;
@@ -271,7 +276,6 @@ uint64_t trunk_bytes(const model_desc *model, const file_set *files)
     return mem_block_bytes(block_bytes(model, files, &payload), block_align(files)) + table_bytes(model);
 }
 
-/* A resident weight with a global scale has it among its parts of the stack; only expert stacks do in known files. */
 static leat_status allocate(trunk *t, const trunk_load *load, loader *l, leat_error *error)
 {
     const model_desc *m = load->model;
