@@ -9,8 +9,8 @@ import unittest
 TOOL = sys.argv.pop(1)
 
 GOOD = {
-    "README.md": "# Tree\nSee [a page](docs/page.md#what-is-it), [below](#more), [out](https://example.org/a.md), `src/os/file.c`, `file.c`,\n"
-                 "`tests/unit/ROOM`, `cmd_NAME.c`, `src/*/file.c`, `and/or`.\n\n    [code](nowhere.md) `src/code.c`\n\n"
+    "README.md": "# Tree\nSee [a page](docs/page.md#what-is-it), [below](#more), [out](https://example.org/a.md),\n"
+                 "`src/os/file.c`, `file.c`, `tests/unit/ROOM`, `cmd_NAME.c`, `src/*/file.c`, `and/or`.\n\n    [code](nowhere.md) `src/code.c`\n\n"
                  "```\n[code](nowhere.md)\n```\n\n## More\n",
     "docs/page.md": "# What *is* it?\n[back](../README.md) [folder](../src)\n",
     "src/os/file.c": "",
@@ -43,7 +43,8 @@ class CheckDocs(unittest.TestCase):
 
     def test_anchors(self):
         self.expect("see [it](#which)", "docs/page.md:2: the link to #which: the page has no such heading")
-        self.expect("[it](../README.md#which)", "docs/page.md:2: the link to ../README.md#which: the page has no such heading")
+        self.expect("[it](../README.md#which)",
+                    "docs/page.md:2: the link to ../README.md#which: the page has no such heading")
 
     def test_quoted_paths(self):
         self.expect("in `src/os/fil.c`", "docs/page.md:2: `src/os/fil.c` is not there")
