@@ -14,6 +14,9 @@
 static uint64_t tokenizer_kept(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 3 + 512 * 1024 : 0; }
 static uint64_t tokenizer_peak(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 9 + 640 * 1024 : 0; }
 
+/* While a text of about ctx tokens is encoded: tables of fixed size, and 12 bytes a token for most texts, up to 200 for long runs of one character. */
+static uint64_t encoding_bytes(uint32_t ctx) { return 256 * 1024 + ctx * UINT64_C(96); }
+
 static uint64_t io_bytes(const plan_request *r)
 {
     uint64_t sum = storage_threads_bytes(READ_THREADS, READ_QUEUE_DEPTH);
@@ -79,6 +82,7 @@ static uint64_t fixed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk,
     p->outside_bytes = PROCESS_BASE_BYTES + r->checkpoint_bytes + sampler_bytes_max(r->model->vocab_size);
     p->process_bytes = p->outside_bytes + r->tables_bytes;
     p->tokenizer_bytes = max_u64(tokenizer_kept(r->tokenizer_file_bytes), r->tokenizer_bytes);
+    if (p->tokenizer_bytes) p->tokenizer_bytes += encoding_bytes(ctx);
     p->trunk_bytes = trunk_bytes(r->model, r->files);
     p->kv_bytes = kv_bytes(r, ctx, chunk);
     p->scratch_bytes = scratch_bytes(r->model, chunk, r->thread_count);
