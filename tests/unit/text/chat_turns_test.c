@@ -324,13 +324,13 @@ static void test_library_ids(void **state)
     assert_int_equal(wrong, 0);
 }
 
-/* The prompts of the brook checkpoint: ids lie in expected.safetensors as I32, whose header is JSON. */
+/* The prompts of the bundled model: ids lie in expected.safetensors as I32, whose header is JSON. */
 static void test_brook_prompts(void **state)
 {
     (void)state;
     char path[UNIT_PATH_BYTES], wanted_name[128];
     leat_error error;
-    if (!find_data_file("../brook/expected.json", path)) skip();
+    assert_true(find_data_file("golden/brook/expected.json", path));
     mem *ledger = open_ledger(0);
     text_buffer document, tensors, name, prompt, rendered;
     token_list got;
@@ -338,9 +338,9 @@ static void test_brook_prompts(void **state)
     assert_ok(MEM_NEW(ledger, META, 1, &c, &error), &error);
     init_conversation(c, ledger);
     read_file(ledger, path, &document);
-    assert_true(find_data_file("../brook/expected.safetensors", path));
+    assert_true(find_data_file("golden/brook/expected.safetensors", path));
     read_file(ledger, path, &tensors);
-    assert_true(find_data_file("../brook/tokenizer.json", path));
+    assert_true(find_data_file("golden/../../models/brook/tokenizer.json", path));
     tokenizer *t = open_tokenizer_file(ledger, path);
     text_buffer *texts[] = {&name, &prompt, &rendered};
     for (int i = 0; i < 3; i++) text_buffer_init(texts[i], ledger);
