@@ -49,11 +49,15 @@ class Subject:
         self.reference = Once(self.make_reference)
 
     def make_reference(self):
-        """With everything left to the program."""
+        """One thread and everything resident; what differs from it is to blame for a difference."""
+        options = ("--threads", "1", "--prefill-chunk", "64", "--io", "buffered")
+        return self.results(*options, "--ram", str(self.leat.plan(self.folder, *options)["everything_bytes"]))
+
+    def results(self, *options):
         path = self.leat.file(".npy")
-        args = self.eval_args(path)
+        args = self.eval_args(path, *options)
         expect_success(self.leat.run(*args), self.leat.shown(args))
-        answer = self.leat.json(*self.run_args())
+        answer = self.leat.json(*self.run_args(*options))
         return file_digest(path), answer["text"], answer["tokens"]
 
     def eval_args(self, path, *options):
@@ -119,6 +123,13 @@ def check_same(subject, settings, is_grouped, direct):
     # The kernel counts a thread's pages in batches, so that two readings may be a little apart.
     assert leat.has_sanitizer or abs(done.peak_bytes - own) <= 4 * MIB, "leat says a peak of %d, the kernel %d" % (
         own, done.peak_bytes)
+
+
+def check_automatic(subject):
+    """With everything left to the program."""
+    got, wanted = subject.results(), subject.reference()
+    assert got[0] == wanted[0], "the logits file differs"
+    assert got[1:] == wanted[1:], "%r, expected %r" % (got[1:], wanted[1:])
 
 
 def check_instruction_set(leat, isa):
@@ -226,6 +237,7 @@ def identity_cases(leat, base):
             name = "identity: %s: %s" % (subject.name, " ".join("%s=%s" % pair for pair in run.items()))
             cases.append(Case(name, check_same, subject, run, is_grouped, lambda: direct()[0],
                               seconds=guessed_seconds(subject, run)))
+        cases.append(Case("identity: %s: automatic" % subject.name, check_automatic, subject, seconds=2))
         cases.append(Case("memory: %s: least budget" % subject.name, check_least_budget, subject, seconds=2))
     for isa in SETTINGS["isa"]:
         cases.append(Case("identity: instruction set " + isa, check_instruction_set, leat, isa, seconds=0.1))
