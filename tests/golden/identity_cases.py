@@ -160,6 +160,17 @@ def check_least_budget(subject):
     expect_success(leat.run(*subject.run_args("--ctx", str(CTX), "--ram", str(floor))), "at the floor")
 
 
+def check_long_text(leat, is_grouped):
+    """From text to answer under the least budget: a long prompt costs what encoding it costs, too."""
+    document, tensors = brook_answers()
+    text = next(prompt for prompt in document["prompts"] if prompt["name"] == "passkey1500")["messages"][0]["content"]
+    floor = leat.plan(BROOK)["floor_bytes"]
+    done = leat.measure_in_budget("run", BROOK, text, "--temp", "0", "--json", "-q", "--ram", str(floor),
+                                  budget_bytes=floor, allowance_bytes=ALLOWANCE_BYTES, is_grouped=is_grouped)
+    got, wanted = json.loads(done.out)["tokens"], list(tensors["passkey1500.greedy_ids"].values)
+    assert got == wanted, "%s, expected %s" % (got, wanted)
+
+
 def check_measuring(leat):
     """The figure rises with what a program holds, and inherits nothing from this process."""
     held = bytearray(96 * MIB)
@@ -242,6 +253,7 @@ def identity_cases(leat, base):
     for isa in SETTINGS["isa"]:
         cases.append(Case("identity: instruction set " + isa, check_instruction_set, leat, isa, seconds=0.1))
     cases.append(Case("identity: direct reads", check_direct_reads, lambda: direct()[0], seconds=0.1))
+    cases.append(Case("memory: brook: long text", check_long_text, leat, is_grouped, seconds=10))
     cases.append(Case("memory: the measuring itself", check_measuring, leat, seconds=0.5))
     cases.append(Case("memory: cgroup limits", check_groups, brook, hindrance, seconds=2))
     return cases
