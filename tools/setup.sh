@@ -17,18 +17,21 @@ missing_packages() {
 
 install_packages() {
   command -v dpkg-query >/dev/null || return 0 # not a Debian: meson will say what is missing
-  local missing
-  mapfile -t missing < <(missing_packages)
-  [ ${#missing[@]} -eq 0 ] && return 0
+  local missing apt
+  # No <(...): bare systems may have no /proc, which /dev/fd needs.
+  missing=$(missing_packages)
+  missing=${missing//$'\n'/ }
+  [ -z "$missing" ] && return 0
   if [ "$(id -u)" -ne 0 ]; then
-    printf 'These packages are missing. As root:\n  apt-get install --no-install-recommends %s\n' "${missing[*]}" >&2
+    printf 'These packages are missing. As root:\n  apt-get install --no-install-recommends %s\n' "$missing" >&2
     return 1
   fi
-  printf 'installing %s\n' "${missing[*]}" >&2
-  local apt=(apt-get -qq -o Dpkg::Use-Pty=0)
+  printf 'installing %s\n' "$missing" >&2
+  apt='apt-get -qq -o Dpkg::Use-Pty=0'
   # Package lists may be absent (containers) or stale: fetch them first, install what is named, nothing else.
-  if ! { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >&2; then
-    printf 'apt-get failed. The packages are: %s\n' "${missing[*]}" >&2
+  # shellcheck disable=SC2086
+  if ! { $apt update && DEBIAN_FRONTEND=noninteractive $apt install -y --no-install-recommends $missing; } >&2; then
+    printf 'apt-get failed. The packages are: %s\n' "$missing" >&2
     return 1
   fi
 }

@@ -103,7 +103,7 @@ leat_status chat_answer(chat *t, leat_error *error)
     TRY(status);
     bool is_stopped = t->last.reason == STOP_CANCELLED;
     if (is_stopped && !t->c->out.is_closed) chat_say(t, "[stopped]");
-    if (is_stopped && (!t->is_interactive || signals_arrived() == SIGTERM)) return FAIL(error, CANCELLED, "cancelled");
+    if (is_stopped && (!t->is_interactive || signals_want_end())) return FAIL(error, CANCELLED, "cancelled");
     signals_forget();
     if (t->last.reason == STOP_CONTEXT) chat_say(t, "[the context of %u tokens is full]", t->setup.plan->ctx);
     account_report(&t->setup, &t->last, &t->before);

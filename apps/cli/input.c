@@ -58,9 +58,13 @@ leat_status input_read_file(const cli *c, const char *path, strbuf *text, leat_e
 {
     uint64_t bytes_max = c->options.max_prompt_bytes;
     if (strcmp(path, "-") == 0) return read_all(STDIN_FILENO, stdin_name, bytes_max, text, error);
+    if (*path == '\0') return FAIL(error, USAGE, "the name of the file to read is empty");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return FAIL_OS(error, USAGE, errno, "%s: cannot be opened: %s", path, strerror(errno));
-    leat_status status = read_all(fd, path, bytes_max, text, error);
+    struct stat facts;
+    leat_status status = fstat(fd, &facts) == 0 && S_ISDIR(facts.st_mode)
+                             ? FAIL(error, USAGE, "%s: is a folder, not a file", path)
+                             : read_all(fd, path, bytes_max, text, error);
     close(fd);
     return status;
 }
@@ -71,6 +75,13 @@ static bool stdin_is_piped(void)
     struct stat facts;
     return fstat(STDIN_FILENO, &facts) == 0 &&
            (S_ISFIFO(facts.st_mode) || S_ISREG(facts.st_mode) || S_ISSOCK(facts.st_mode));
+}
+
+/* Not so when the program was started without standard input. */
+static bool stdin_is_readable(void)
+{
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) != O_WRONLY;
 }
 
 static leat_status append_stdin(const cli *c, strbuf *text, leat_error *error)
@@ -114,7 +125,7 @@ leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text,
         TRY(strbuf_append_text(out_text, prompt, error));
         return rules->appends_stdin && stdin_is_piped() ? append_stdin(c, out_text, error) : LEAT_OK;
     }
-    if (isatty(STDIN_FILENO)) return refuse_nothing(c, rules, error);
+    if (isatty(STDIN_FILENO) || !stdin_is_readable()) return refuse_nothing(c, rules, error);
     TRY(input_read_file(c, "-", out_text, error));
     return out_text->count > 0 ? LEAT_OK : refuse_nothing(c, rules, error);
 }

@@ -438,7 +438,7 @@ static leat_status read_keys(line_editor *e, edit_end *out_end, leat_error *erro
     for (;;) {
         TRY(draw(e, error));
         int key = read_key();
-        if (key == KEY_INTERRUPTED && signals_arrived() == SIGTERM) return FAIL(error, CANCELLED, "terminated");
+        if (key == KEY_INTERRUPTED && signals_want_end()) return FAIL(error, CANCELLED, "terminated");
         if (key == KEY_INTERRUPTED && signals_arrived() == 0) continue; /* SIGCONT and the like */
         if (key == '\r' || key == '\n') {
             *out_end = EDIT_LINE;

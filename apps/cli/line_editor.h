@@ -35,7 +35,7 @@ typedef struct line_editor {
 
 void line_editor_init(line_editor *e, mem *ledger, history *past, const char *const *completions);
 void line_editor_reset(line_editor *e);
-/* Replaces *text. Newlines within it come from pastes and Alt-Enter. LEAT_CANCELLED after SIGTERM. */
+/* Replaces *text. Newlines within it come from pastes and Alt-Enter. LEAT_CANCELLED after SIGTERM and SIGHUP. */
 MUST_CHECK leat_status line_editor_read(line_editor *e, const char *prompt, const char *continuation, strbuf *text,
                                         edit_end *out_end, leat_error *error);
 

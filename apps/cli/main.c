@@ -7,6 +7,7 @@
 #include "signals.h"
 #include "terminal.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_HELP] = cmd_help,
 };
 
-enum { ARENA_CHUNK_BYTES = 16 * 1024, EXIT_TERMINATED = 143 };
+enum { ARENA_CHUNK_BYTES = 16 * 1024, EXIT_OF_SIGNAL = 128 };
 
 const char *cli_take_word(cli *c) { return c->next_word < c->word_count ? c->words[c->next_word++] : NULL; }
 
@@ -31,7 +32,9 @@ leat_status cli_refuse_rest(const cli *c, leat_error *error)
     if (c->next_word == c->word_count) return LEAT_OK;
     const verb_spec *verb = &verb_specs[c->verb];
     leat_status status = FAIL(error, USAGE, "leat %s: unexpected argument '%s'", verb->name, c->words[c->next_word]);
-    status_hint(error, "usage: leat %s [options] %s (text with spaces needs quotes)", verb->name, verb->words);
+    bool takes_text = strstr(verb->words, "PROMPT") || strstr(verb->words, "TEXT");
+    status_hint(error, "usage: leat %s [options]%s%s%s", verb->name, *verb->words ? " " : "", verb->words,
+                takes_text ? " (text with spaces needs quotes)" : "");
     return status;
 }
 
@@ -81,8 +84,9 @@ static leat_status finish_output(cli *c, leat_status status, leat_error *error)
 
 static int exit_code_of(const cli *c, leat_status status)
 {
-    if (signals_arrived() == SIGTERM && status == LEAT_CANCELLED) return EXIT_TERMINATED;
-    if (c->out.is_closed && status == LEAT_CANCELLED) return 0; /* the reader had enough: nobody's failure */
+    if (signals_want_end() && status == LEAT_CANCELLED) return EXIT_OF_SIGNAL + signals_arrived();
+    /* The reader had enough: nobody's failure, and what a shell sees of other programs then. */
+    if (c->out.is_closed && (status == LEAT_OK || status == LEAT_CANCELLED)) return EXIT_OF_SIGNAL + SIGPIPE;
     return leat_status_exit_code(status);
 }
 
@@ -94,8 +98,18 @@ static int run_without_verb(cli *c)
     return leat_status_exit_code(written == LEAT_OK ? LEAT_USAGE : written);
 }
 
+/* A program may be started without its first three descriptors. The next files it opens would get their numbers, and
+ * messages would land in them. They are taken in the wrong direction: what uses them gets the error that it should. */
+static void take_standard_files(void)
+{
+    static const int modes[] = {[STDIN_FILENO] = O_WRONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_RDONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) < 0) return; /* without /dev/null there is no help */
+}
+
 int main(int argument_count, char **arguments)
 {
+    take_standard_files();
     setlocale(LC_CTYPE, "C.UTF-8"); /* for wcwidth; numbers stay in the C locale */
     signals_install();
     leat_error error = {0};
@@ -114,7 +128,7 @@ int main(int argument_count, char **arguments)
         status = finish_output(&c, run_command(&c, argument_count, arguments, &error), &error);
         report_progress_end();
         code = exit_code_of(&c, status);
-        if (code != 0 && status != LEAT_CANCELLED) report_error(&error);
+        if (status != LEAT_OK && status != LEAT_CANCELLED) report_error(&error);
     }
     output_reset(&c.out);
     arena_reset(&c.memory);

@@ -33,14 +33,17 @@ void signals_install(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) sigaction(SIGHUP, &action, NULL); /* nohup asked not to end by it */
     signal(SIGPIPE, SIG_IGN);
 }
 
 int signals_arrived(void) { return arrived; }
 
+bool signals_want_end(void) { return arrived == SIGTERM || arrived == SIGHUP; }
+
 void signals_forget(void)
 {
-    if (arrived == SIGTERM) return;
+    if (signals_want_end()) return;
     arrived = 0;
     signals_cancel = 0;
 }

@@ -1,6 +1,6 @@
 /*
- * signals.h - Ctrl-C and SIGTERM: the first asks the engine to stop between two layers, a second within a second ends
- * the process at once, with the terminal as it was found. SIGPIPE is ignored: output.h notices closed pipes.
+ * signals.h - Ctrl-C, SIGTERM and SIGHUP: the first asks the engine to stop between two layers, a second within a second
+ * ends the process at once, with the terminal as it was found. SIGPIPE is ignored: output.h notices closed pipes.
  *
  * Threads: the flag is read by the engine; the rest belongs to the main thread.
  */
@@ -13,9 +13,11 @@
 extern volatile int signals_cancel;
 
 void signals_install(void);
-/* 0, SIGINT or SIGTERM: the last one that arrived. */
+/* 0, SIGINT, SIGTERM or SIGHUP: the last one that arrived. */
 int signals_arrived(void);
-/* Forgets a SIGINT that has been dealt with; a SIGTERM stays. */
+/* Whether one arrived that means the program, not just what it is doing. */
+bool signals_want_end(void);
+/* Forgets a SIGINT that has been dealt with; the others stay. */
 void signals_forget(void);
 
 #endif

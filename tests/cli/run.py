@@ -171,7 +171,7 @@ def test_missing_model():
 
 def test_exit_codes_are_listed():
     text = leat("help", "all").out
-    for code in (0, 1, 2, 3, 4, 5, 6, 7, 130, 143):
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 129, 130, 141, 143):
         assert re.search(r"^  %d\s+\w" % code, text, re.M), code
 
 
@@ -574,6 +574,8 @@ def test_stdin_rules():
     result = expect(leat("run", MODEL, "-", *show, "--max-prompt-bytes", "10", stdin="x" * 11), 2, "")
     assert result.err == usage_error("standard input: more than 10 bytes", "--max-prompt-bytes raises the limit"), result.err
     expect(leat("run", MODEL, "-f", "/nowhere"), 2, "", usage_error("/nowhere: cannot be opened: No such file or directory"))
+    expect(leat("run", MODEL, "-f", HOME), 2, "", usage_error("%s: is a folder, not a file" % HOME))
+    expect(leat("run", MODEL, "--tokens", "@"), 2, "", usage_error("the name of the file to read is empty"))
 
 
 def test_max_tokens():
@@ -657,7 +659,33 @@ def test_eval_never_leaves_half_a_file():
     with open(path, encoding="utf-8") as f:
         assert f.read() == "old"
     assert [name for name in os.listdir(HOME) if name.startswith("keep.npy")] == ["keep.npy"]
+    expect(leat("eval", MODEL, "--tokens", "2,3", "--logits", HOME, "-q"), 5, "", usage_error("%s: cannot be created: Is a directory" % HOME))
     assert "/nowhere/x.npy: cannot be created" in expect(leat("eval", MODEL, "--tokens", "2,3", "--logits", "/nowhere/x.npy"), 5).err
+
+
+def test_eval_replaces_no_device_and_no_link():
+    if os.path.exists("/dev/full"):
+        folder = HOME + "/devices"  # a copy: a program that replaces devices must not harm the machine
+        os.makedirs(folder)
+        try:
+            os.mknod(folder + "/full", stat.S_IFCHR | 0o666, os.stat("/dev/full").st_rdev)
+            open(folder + "/full", "wb").close()
+        except OSError:
+            shutil.rmtree(folder)  # not allowed here; the pipe below is tested everywhere
+        else:
+            result = leat("eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--logits", folder + "/full", "-q")
+            expect(result, 5, "", usage_error("%s/full: write failed: No space left on device" % folder))
+            assert stat.S_ISCHR(os.stat(folder + "/full").st_mode) and os.listdir(folder) == ["full"]
+    pipe = HOME + "/pipe.npy"
+    os.mkfifo(pipe)
+    process = start("eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--logits", pipe, "-q")
+    with open(pipe, "rb") as f:
+        assert f.read(6) == b"\x93NUMPY" and len(f.read()) == 122 + 2 * 4096 * 4
+    assert finish(process).code == 0 and stat.S_ISFIFO(os.stat(pipe).st_mode)
+    real, link = write(HOME + "/real.npy", "old"), HOME + "/link.npy"
+    os.symlink("real.npy", link)
+    expect(leat("eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--logits", link, "-q"))
+    assert os.path.islink(link) and read_npy(real)[:2] == (2, 4096)
 
 
 def test_eval_text():
@@ -709,14 +737,15 @@ def test_closed_pipe_ends_quietly():
     process.stdout.close()
     process.stdout = None
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 0, (process.returncode, err)
+    assert process.returncode == 141, (process.returncode, err)  # what a shell sees of a program that SIGPIPE ended
     assert b"error" not in err, err
 
 
 def test_head():
-    script = '"$0" "$@" | head -c 10'
-    done = subprocess.run(["bash", "-c", script, LEAT, *LONG], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0 and len(done.stdout) == 10, done
+    script = '"$0" "$@" | head -c 10; exit ${PIPESTATUS[0]}'
+    done = subprocess.run(["bash", "-c", script, LEAT, *LONG], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30,
+                          stdin=subprocess.DEVNULL)
+    assert done.returncode == 141 and len(done.stdout) == 10, done
 
 
 def test_full_device():
@@ -752,6 +781,30 @@ def test_terminate():
     read_until(process.stdout, lambda seen: len(seen) > 20)
     process.terminate()
     assert finish(process).code == 143
+
+
+def test_hang_up():
+    process = start(*LONG)
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    process.send_signal(signal.SIGHUP)
+    assert finish(process).code == 129
+    process = start(*LONG[:-4], "-n", "60", "--ctx", "512", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    process.send_signal(signal.SIGHUP)
+    assert finish(process).code == 0  # nohup leat run ... goes on
+
+
+def test_without_standard_files():
+    def run(redirection, *args):
+        done = subprocess.run(["bash", "-c", '"$0" "$@" ' + redirection, LEAT, *args], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    expect(run("<&-", "run", MODEL, SUM, *FAST, "-q"), 0, SUM_ANSWER, "")
+    expect(run("<&-", "run", MODEL, *FAST), 2, "", usage_error("leat run needs a prompt", "usage: leat run [options] MODEL [PROMPT|-]; see leat help run"))
+    expect(run(">&-", "run", MODEL, SUM, *FAST, "-q"), 5, "", "leat: error: standard output: write failed: Bad file descriptor\n")
+    path = HOME + "/no-stderr.npy"  # messages must not land in the file that gets the free descriptor
+    expect(run("2>&-", "eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--logits", path, "--json"), 0, err="")
+    assert read_npy(path)[:2] == (2, 4096)
 
 
 def test_waiting_for_stdin_says_so():
