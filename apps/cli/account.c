@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LINE_BYTES = 320 };
+
 /* The statistics of one answer. */
 static leat_stats subtract(const leat_stats *after, const leat_stats *before)
 {
@@ -75,20 +77,39 @@ static void report_memory(const engine_setup *setup, const leat_stats *s)
                     human_bytes(s->pools[i].peak_bytes, peak));
 }
 
-/* Pieces of the line that have nothing to say (a dense model's experts, a cached prompt) are left out. */
-static void report_line(const engine_setup *setup, const generation *g, const leat_stats *s)
+/* What the machine did, as the tail of the line; a dense model has no experts to speak of. */
+static void describe_machine(const engine_setup *setup, const leat_stats *s, char out[LINE_BYTES])
 {
-    char line[400], experts[80] = "", first[HUMAN_BYTES], disk[HUMAN_BYTES], peak[HUMAN_BYTES], budget[HUMAN_BYTES];
+    char experts[80] = "", disk[HUMAN_BYTES], peak[HUMAN_BYTES], budget[HUMAN_BYTES];
     if (setup->info->expert_count > 0)
         snprintf(experts, sizeof experts, " | experts %llu hit %llu miss (%.0f %%)", (unsigned long long)s->expert_hits,
                  (unsigned long long)s->expert_misses, hit_percent(s));
-    snprintf(line, sizeof line,
-             "prompt %llu tok %.1f tok/s | first token %s | decode %zu tok %.1f tok/s%s | read %s %.2f GB/s",
-             (unsigned long long)prefilled_count(g), rate_per_second(prefilled_count(g), g->prefill_ns),
-             human_time(g->first_token_ns, first), g->tokens.count, rate_per_second(g->step_us.count, g->decode_ns),
-             experts, human_bytes(s->read_bytes, disk), rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9);
-    report_note("[%s | peak %s of %s]", line, human_bytes(s->rss_peak_bytes, peak),
-                human_bytes(setup->plan->budget_bytes, budget));
+    snprintf(out, LINE_BYTES, "%s | read %s %.2f GB/s | peak %s of %s", experts, human_bytes(s->read_bytes, disk),
+             rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9, human_bytes(s->rss_peak_bytes, peak),
+             human_bytes(setup->plan->budget_bytes, budget));
+}
+
+/* Pieces of the line that have nothing to say are left out. */
+static void report_line(const engine_setup *setup, const generation *g, const leat_stats *s)
+{
+    char first[48] = "", decode[64] = "", time[HUMAN_BYTES], machine[LINE_BYTES];
+    if (g->tokens.count > 0) {
+        snprintf(first, sizeof first, " | first token %s", human_time(g->first_token_ns, time));
+        snprintf(decode, sizeof decode, " | decode %zu tok %.1f tok/s", g->tokens.count,
+                 rate_per_second(g->step_us.count, g->decode_ns));
+    }
+    describe_machine(setup, s, machine);
+    report_note("[prompt %llu tok %.1f tok/s%s%s%s]", (unsigned long long)prefilled_count(g),
+                rate_per_second(prefilled_count(g), g->prefill_ns), first, decode, machine);
+}
+
+void account_report_score(const engine_setup *setup, size_t token_count, uint64_t elapsed_ns)
+{
+    leat_stats s = leat_engine_get_stats(setup->engine);
+    char time[HUMAN_BYTES], machine[LINE_BYTES];
+    describe_machine(setup, &s, machine);
+    report_note("[%zu tok %.1f tok/s, %s%s]", token_count, rate_per_second(token_count, elapsed_ns),
+                human_time(elapsed_ns, time), machine);
 }
 
 void account_report_block(const engine_setup *setup, const generation *g, const leat_stats *before)
@@ -146,6 +167,12 @@ void account_write_json(json_writer *w, const engine_setup *setup, const generat
 {
     leat_stats s = leat_engine_get_stats(setup->engine);
     write_timings(w, g, &s);
+    account_write_machine_json(w, setup);
+}
+
+void account_write_machine_json(json_writer *w, const engine_setup *setup)
+{
+    leat_stats s = leat_engine_get_stats(setup->engine);
     write_memory(w, setup, &s);
     json_writer_begin_object(w, "experts");
     json_writer_u64(w, "hits", s.expert_hits);

@@ -12,7 +12,12 @@
 void account_report(const engine_setup *setup, const generation *g, const leat_stats *before);
 /* The block that -v shows in its place. */
 void account_report_block(const engine_setup *setup, const generation *g, const leat_stats *before);
-/* "timings", "experts", "io", "memory": for the process from its start. */
+/* The closing line of a text that was scored. */
+void account_report_score(const engine_setup *setup, size_t token_count, uint64_t elapsed_ns);
+/* "timings", and what account_write_machine_json writes. */
 void account_write_json(json_writer *w, const engine_setup *setup, const generation *g);
+
+/* "memory", "experts", "io", "isa": for the process from its start. */
+void account_write_machine_json(json_writer *w, const engine_setup *setup);
 
 #endif

@@ -1,6 +1,7 @@
 /* chat_commands.c - what a line with a slash does in a chat. */
 #include "account.h"
 #include "chat.h"
+#include "external_editor.h"
 #include "input.h"
 
 #include <stdio.h>
@@ -119,6 +120,22 @@ static leat_status ask_file(chat *t, const char *rest, leat_error *error)
     return status;
 }
 
+static leat_status edit_question(chat *t, const char *rest, leat_error *error)
+{
+    strbuf text = {.ledger = t->c->ledger};
+    leat_error refused = {0};
+    if (!t->is_interactive) {
+        chat_say(t, "/edit needs a terminal.");
+        return LEAT_OK;
+    }
+    leat_status status = strbuf_append_text(&text, rest, error);
+    if (status == LEAT_OK) status = output_flush(&t->c->out, error);
+    if (status == LEAT_OK && external_editor_run(&text, &refused) != LEAT_OK) chat_say(t, "/edit: %s", refused.text);
+    else if (status == LEAT_OK && text.count > 0) status = chat_ask(t, text.bytes, error);
+    strbuf_reset(&text);
+    return status;
+}
+
 static leat_status show_tokens(chat *t, const char *rest, leat_error *error)
 {
     (void)rest;
@@ -142,12 +159,13 @@ static const struct chat_command_row {
     {"/show", "", "", "the model and the settings", show_settings},
     {"/stats", "", "", "what the last answer cost", show_stats},
     {"/read", "", "FILE", "ask what stands in a file", ask_file},
+    {"/edit", "", "TEXT", "write the question in your editor ($VISUAL); Ctrl-G for the line", edit_question},
     {"/tokens", "", "", "how full the context is", show_tokens},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
 const char *const chat_command_names[] = {"/help",   "/exit", "/bye",  "/quit",  "/clear", "/reset",  "/regen", "/undo",
-                                          "/system", "/set",  "/show", "/stats", "/read",  "/tokens", NULL};
+                                          "/system", "/set",  "/show", "/stats", "/read",  "/edit",   "/tokens", NULL};
 
 static leat_status show_help(chat *t, const char *rest, leat_error *error)
 {

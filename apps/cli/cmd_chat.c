@@ -93,7 +93,8 @@ leat_status chat_answer(chat *t, leat_error *error)
 {
     leat_status status = render(t, error);
     if (status == LEAT_OK) status = answer(t, error);
-    if (status == LEAT_CONTEXT || status == LEAT_USAGE) { /* this question cannot be asked; others can */
+    /* This question cannot be asked; others can. LEAT_BUDGET: turning it into tokens takes more than was planned. */
+    if (status == LEAT_CONTEXT || status == LEAT_USAGE || status == LEAT_BUDGET) {
         report_error(error);
         conversation_drop_last(&t->talk);
         if (status == LEAT_CONTEXT)
@@ -227,7 +228,8 @@ static leat_status open_chat(chat *t, leat_error *error)
     const char *path;
     TRY(model_argument(c, &path, error));
     TRY(cli_refuse_rest(c, error));
-    TRY(engine_setup_open(c, path, &t->setup, error));
+    TRY(engine_setup_open_model(path, &t->setup, error));
+    TRY(engine_setup_open_engine(c, 0, &t->setup, error));
     if (!t->setup.tokenizer) return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", path);
     if (strcmp(leat_chat_format(t->setup.tokenizer), "none") == 0) {
         leat_status status = FAIL(error, USAGE, "%s: the model has no chat format", path);

@@ -3,9 +3,9 @@
  *
  * The logits arrive position by position and are not kept; --logits writes them out as they come.
  */
+#include "account.h"
 #include "cli.h"
 #include "engine_setup.h"
-#include "human.h"
 #include "input.h"
 #include "model_list.h"
 #include "npy.h"
@@ -85,23 +85,42 @@ static leat_status read_input(eval_work *work, leat_error *error)
     return input_read(c, &rules, &work->text, error);
 }
 
+static leat_status take_ids(eval_work *work, const leat_tokenizer *tokenizer, leat_error *error)
+{
+    leat_tokens ids = {0};
+    TRY(leat_tokenize_prompt(tokenizer, strbuf_text(&work->text), work->text.count, &ids, error));
+    leat_status status = u32_list_append(&work->ids, ids.ids, ids.count, error);
+    leat_tokens_free(&ids);
+    TRY(status);
+    return work->ids.count > 0 ? LEAT_OK : FAIL(error, USAGE, "the text is empty");
+}
+
+/* The ids are known before the weights are read, because the context is made to hold them. */
 static leat_status prepare_ids(eval_work *work, leat_error *error)
 {
-    if (!work->c->options.tokens) {
-        leat_tokens ids = {0};
-        if (!work->setup.tokenizer)
+    cli *c = work->c;
+    if (c->options.tokens) {
+        TRY(input_check_tokens(&work->ids, work->setup.info->vocab_size, error));
+    } else {
+        leat_tokenizer *tokenizer = NULL;
+        if (!work->setup.info->has_tokenizer)
             return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
-        TRY(leat_tokenize_prompt(work->setup.tokenizer, strbuf_text(&work->text), work->text.count, &ids, error));
-        leat_status status = u32_list_append(&work->ids, ids.ids, ids.count, error);
-        leat_tokens_free(&ids);
+        TRY(leat_tokenizer_open(work->model_path, &tokenizer, error));
+        leat_status status = take_ids(work, tokenizer, error);
+        leat_tokenizer_close(&tokenizer);
         TRY(status);
     }
-    if (work->ids.count == 0) return FAIL(error, USAGE, "the text is empty");
-    for (size_t i = 0; i < work->ids.count; i++)
-        if (work->ids.items[i] >= work->setup.info->vocab_size)
-            return FAIL(error, USAGE, "token %zu: id %u is not below the vocabulary's %u", i, work->ids.items[i],
-                        work->setup.info->vocab_size);
-    return LEAT_OK;
+    uint32_t ctx = c->options.ctx > 0 ? c->options.ctx : work->setup.info->context_max;
+    return work->ids.count <= ctx ? LEAT_OK : input_refuse_length(work->ids.count, ctx, work->setup.info, error);
+}
+
+static leat_status open_engine(eval_work *work, leat_error *error)
+{
+    leat_status status = engine_setup_open_engine(work->c, (uint32_t)work->ids.count, &work->setup, error);
+    if (status == LEAT_BUDGET && work->c->options.ctx == 0)
+        status_hint(error, "the context must hold the text's %zu tokens; give more with --ram, or score less text",
+                    work->ids.count);
+    return status;
 }
 
 static double mean_nll(const eval_work *work)
@@ -146,6 +165,7 @@ static void print_json(eval_work *work)
     }
     json_writer_end_array(&w);
     json_writer_seconds(&w, "elapsed_s", work->elapsed_ns);
+    account_write_machine_json(&w, &work->setup);
     json_writer_end_document(&w);
 }
 
@@ -194,15 +214,14 @@ static leat_status score(eval_work *work, leat_error *error)
 
 static leat_status eval(eval_work *work, leat_error *error)
 {
-    char elapsed[HUMAN_BYTES];
     TRY(read_input(work, error));
-    TRY(engine_setup_open(work->c, work->model_path, &work->setup, error));
+    TRY(engine_setup_open_model(work->model_path, &work->setup, error));
     TRY(prepare_ids(work, error));
+    TRY(open_engine(work, error));
     TRY(score(work, error));
     if (work->c->options.json) print_json(work);
     else print_text(work);
-    report_note("[%zu tok %.1f tok/s, %s]", work->ids.count, rate_per_second(work->ids.count, work->elapsed_ns),
-                human_time(work->elapsed_ns, elapsed));
+    account_report_score(&work->setup, work->ids.count, work->elapsed_ns);
     return LEAT_OK;
 }
 

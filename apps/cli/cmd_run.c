@@ -6,6 +6,8 @@
 #include "model_list.h"
 #include "report.h"
 
+#include "base/utf8.h"
+
 #include <string.h>
 
 typedef struct run_work {
@@ -53,7 +55,10 @@ static leat_status read_input(run_work *work, leat_error *error)
     TRY(cli_refuse_rest(c, error));
     if (!c->options.tokens) {
         input_rules rules = {.word = word, .appends_stdin = true, .refuses_empty = true, .expected = "a prompt"};
-        return input_read(c, &rules, &work->prompt, error);
+        TRY(input_read(c, &rules, &work->prompt, error));
+        size_t valid = utf8_valid_bytes(strbuf_text(&work->prompt), work->prompt.count);
+        if (valid == work->prompt.count) return LEAT_OK;
+        return FAIL(error, USAGE, "the prompt is not valid UTF-8 at byte %zu", valid);
     }
     if (word || c->options.is_on_command_line[OPTION_prompt] || c->options.is_on_command_line[OPTION_file])
         return FAIL(error, USAGE, "--tokens stands in place of a prompt; give one of them");
@@ -100,20 +105,42 @@ done:
     return status;
 }
 
-static leat_status prepare_timeline(run_work *work, leat_error *error)
+static leat_status take_ids(run_work *work, const leat_tokenizer *tokenizer, leat_error *error)
 {
-    if (work->c->options.tokens) return LEAT_OK;
-    if (!work->setup.tokenizer) {
+    leat_tokens ids = {0};
+    TRY(render_prompt(work->c, tokenizer, &work->prompt, &ids, NULL, error));
+    leat_status status = u32_list_append(&work->timeline, ids.ids, ids.count, error);
+    leat_tokens_free(&ids);
+    return status;
+}
+
+/* What can be known about the prompt without the weights. A long one becomes tokens here, with a tokenizer of its own
+ * that is closed again: the budget has no room for that beside the weights, and one that does not fit the context is
+ * refused before they are read. */
+static leat_status check_prompt(run_work *work, leat_error *error)
+{
+    if (work->c->options.tokens) return input_check_tokens(&work->timeline, work->setup.info->vocab_size, error);
+    if (!work->setup.info->has_tokenizer) {
         leat_status status =
             FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
         status_hint(error, "--tokens takes token ids in place of text");
         return status;
     }
-    leat_tokens ids = {0};
-    TRY(render_prompt(work->c, work->setup.tokenizer, &work->prompt, &ids, NULL, error));
-    leat_status status = u32_list_append(&work->timeline, ids.ids, ids.count, error);
-    leat_tokens_free(&ids);
-    return status;
+    if (work->prompt.count <= INPUT_SHORT_BYTES) return LEAT_OK;
+    leat_tokenizer *tokenizer = NULL;
+    TRY(leat_tokenizer_open(work->model_path, &tokenizer, error));
+    leat_status status = take_ids(work, tokenizer, error);
+    leat_tokenizer_close(&tokenizer);
+    TRY(status);
+    uint32_t ctx = engine_setup_ctx(work->c, &work->setup);
+    if (ctx == 0 || work->timeline.count <= ctx) return LEAT_OK;
+    return input_refuse_length(work->timeline.count, ctx, work->setup.info, error);
+}
+
+static leat_status prepare_timeline(run_work *work, leat_error *error)
+{
+    if (work->timeline.count > 0) return LEAT_OK;
+    return take_ids(work, work->setup.tokenizer, error);
 }
 
 static void write_sampling(json_writer *w, const leat_sampler_options *s)
@@ -186,7 +213,9 @@ static leat_status run(run_work *work, leat_error *error)
 {
     TRY(read_input(work, error));
     if (work->c->options.show_prompt) return show_prompt(work, error);
-    TRY(engine_setup_open(work->c, work->model_path, &work->setup, error));
+    TRY(engine_setup_open_model(work->model_path, &work->setup, error));
+    TRY(check_prompt(work, error));
+    TRY(engine_setup_open_engine(work->c, 0, &work->setup, error));
     TRY(prepare_timeline(work, error));
     work->sampling = generate_sampler_options(work->setup.model, &work->c->options);
     TRY(leat_sampler_open(&work->sampling, work->setup.info->vocab_size, &work->sampler, error));

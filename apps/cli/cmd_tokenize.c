@@ -88,11 +88,21 @@ static leat_status read_ids(tokenize_work *work, const char *word, leat_error *e
     return u32_list_read(&work->ids, "token ids", strbuf_text(&work->text), work->text.count, error);
 }
 
+static leat_status check_ids(const tokenize_work *work, leat_error *error)
+{
+    for (size_t i = 0; i < work->ids.count; i++)
+        if (!leat_token_text(work->tokenizer, work->ids.items[i]))
+            return FAIL(error, USAGE, "token ids: token %zu has the id %" PRIu32 ", which the tokenizer does not know", i,
+                        work->ids.items[i]);
+    return LEAT_OK;
+}
+
 static leat_status detokenize_ids(tokenize_work *work, const char *word, leat_error *error)
 {
     cli *c = work->c;
     leat_text text = {0};
     TRY(read_ids(work, word, error));
+    TRY(check_ids(work, error));
     TRY(leat_detokenize(work->tokenizer, work->ids.items, work->ids.count, !c->options.special, &text, error));
     if (c->options.json) {
         json_writer w;
@@ -192,6 +202,7 @@ static leat_status answer_row(tokenize_work *work, const batch_row *row, json_wr
     } else {
         leat_text text = {0};
         if (!row->has_ids) return FAIL(error, USAGE, "the line has no \"ids\"");
+        TRY(check_ids(work, error));
         TRY(leat_detokenize(work->tokenizer, work->ids.items, work->ids.count, row->flag, &text, error));
         json_writer_begin_object(w, NULL);
         json_writer_bytes(w, "text", text.bytes, text.count);

@@ -1,5 +1,6 @@
 #include "engine_setup.h"
 
+#include "human.h"
 #include "model_list.h"
 #include "report.h"
 #include "signals.h"
@@ -23,11 +24,26 @@ leat_options engine_options(const cli_options *options)
     return o;
 }
 
-leat_status engine_setup_open(cli *c, const char *model_path, engine_setup *setup, leat_error *error)
+leat_status engine_setup_open_model(const char *model_path, engine_setup *setup, leat_error *error)
 {
-    leat_options options = engine_options(&c->options);
     TRY(model_open(model_path, &setup->model, error));
     setup->info = leat_model_get_info(setup->model);
+    return LEAT_OK;
+}
+
+uint32_t engine_setup_ctx(const cli *c, const engine_setup *setup)
+{
+    leat_options options = engine_options(&c->options);
+    leat_plan plan = {0};
+    leat_error ignored = {0}; /* said again when the engine is opened */
+    if (leat_plan_make(setup->model, &options, &plan, &ignored) != LEAT_OK && plan.ctx == 0) return options.ctx;
+    return plan.ctx;
+}
+
+leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, leat_error *error)
+{
+    leat_options options = engine_options(&c->options);
+    if (options.ctx == 0 && ctx > engine_setup_ctx(c, setup)) options.ctx = ctx;
     leat_status status = leat_engine_open(setup->model, &options, &setup->engine, error);
     report_progress_end();
     TRY(status);
@@ -76,17 +92,15 @@ void plan_report(const leat_plan *plan)
 {
     plan_part parts[PLAN_PART_COUNT];
     list_parts(plan, parts);
-    bool is_large = plan->budget_bytes >= (uint64_t)1 << 30;
-    double unit = is_large ? 0x1p30 : 0x1p20;
-    char line[512] = "";
+    char line[512] = "", bytes[HUMAN_BYTES];
     size_t used = 0;
     for (int i = 0; i < PLAN_PART_COUNT; i++) {
         if (parts[i].bytes == 0) continue;
-        int length = snprintf(line + used, sizeof line - used, "%s%s %.1f%s", used > 0 ? " + " : "", parts[i].name,
-                              (double)parts[i].bytes / unit, parts[i].note);
+        int length = snprintf(line + used, sizeof line - used, "%s%s %s%s", used > 0 ? " + " : "", parts[i].name,
+                              human_bytes(parts[i].bytes, bytes), parts[i].note);
         used += length > 0 ? (size_t)length : 0;
     }
-    report_note("ram: %.1f %s budget = %s", (double)plan->budget_bytes / unit, is_large ? "GiB" : "MiB", line);
+    report_note("ram: %s budget = %s", human_bytes(plan->budget_bytes, bytes), line);
 }
 
 void plan_write_json(json_writer *w, const leat_plan *plan)

@@ -19,8 +19,13 @@ typedef struct engine_setup {
 
 /* The library's options from ours. */
 leat_options engine_options(const cli_options *options);
-/* A zeroed setup; engine_setup_close also after a failure. */
-MUST_CHECK leat_status engine_setup_open(cli *c, const char *model_path, engine_setup *setup, leat_error *error);
+/* In two steps, so that what can be found wrong without the weights is found before they are read: the model, whose
+ * headers are enough for `info`, then the rest. A zeroed setup; engine_setup_close also after a failure. */
+MUST_CHECK leat_status engine_setup_open_model(const char *model_path, engine_setup *setup, leat_error *error);
+/* ctx: for --ctx auto, how many positions are needed at least; 0: no more than usual. */
+MUST_CHECK leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, leat_error *error);
+/* What --ctx means for this model. */
+uint32_t engine_setup_ctx(const cli *c, const engine_setup *setup);
 void engine_setup_close(engine_setup *setup);
 
 /* "ram: 24.0 GiB budget = trunk 17.2 + ..." */

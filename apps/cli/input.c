@@ -130,6 +130,25 @@ leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text,
     return out_text->count > 0 ? LEAT_OK : refuse_nothing(c, rules, error);
 }
 
+leat_status input_refuse_length(size_t token_count, uint32_t ctx, const leat_model_info *info, leat_error *error)
+{
+    leat_status status = FAIL(error, CONTEXT, "%zu tokens do not fit the context of %u", token_count, ctx);
+    if (token_count <= info->context_max)
+        status_hint(error, "--ctx %zu or more makes room; the model allows %u", token_count, info->context_max);
+    else
+        status_hint(error, "the model allows %u at most", info->context_max);
+    return status;
+}
+
+leat_status input_check_tokens(const u32_list *ids, uint32_t vocab_size, leat_error *error)
+{
+    for (size_t i = 0; i < ids->count; i++)
+        if (ids->items[i] >= vocab_size)
+            return FAIL(error, USAGE, "--tokens: token %zu has the id %u, the vocabulary ends at %u", i, ids->items[i],
+                        vocab_size - 1);
+    return LEAT_OK;
+}
+
 leat_status input_read_tokens(const cli *c, u32_list *out_ids, leat_error *error)
 {
     const char *text = c->options.tokens;

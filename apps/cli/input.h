@@ -17,6 +17,13 @@ typedef struct input_rules {
 
 /* Replaces *out_text. LEAT_USAGE when there is no text, more than one, or too much. */
 MUST_CHECK leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text, leat_error *error);
+/* Texts up to this size become tokens within what every plan keeps for its tokenizer. */
+enum { INPUT_SHORT_BYTES = 4096 };
+/* LEAT_CONTEXT, with what to do about it. */
+MUST_CHECK leat_status input_refuse_length(size_t token_count, uint32_t ctx, const leat_model_info *info,
+                                           leat_error *error);
+/* LEAT_USAGE for ids that the vocabulary does not hold. */
+MUST_CHECK leat_status input_check_tokens(const u32_list *ids, uint32_t vocab_size, leat_error *error);
 /* --tokens: the ids themselves, or @FILE. */
 MUST_CHECK leat_status input_read_tokens(const cli *c, u32_list *out_ids, leat_error *error);
 /* Appends a whole file; "-" is standard input. Without --max-prompt-bytes a verb's limit is its default. */

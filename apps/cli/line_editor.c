@@ -7,6 +7,7 @@
  */
 #include "line_editor.h"
 
+#include "external_editor.h"
 #include "signals.h"
 #include "terminal.h"
 
@@ -408,6 +409,17 @@ static leat_status clear_screen(line_editor *e)
     return LEAT_OK;
 }
 
+/* A failed editor leaves the text as it was; the next drawing shows so. */
+static leat_status edit_outside(line_editor *e)
+{
+    leat_error ignored = {0};
+    terminal_restore();
+    leat_status status = external_editor_run(e->text, &ignored);
+    terminal_set_raw();
+    e->cursor = status == LEAT_OK ? e->text->count : e->cursor;
+    return clear_screen(e);
+}
+
 /* Keys that change the text or the cursor; those that end the question are in read_keys. */
 static leat_status apply_key(line_editor *e, int key, leat_error *error)
 {
@@ -417,6 +429,7 @@ static leat_status apply_key(line_editor *e, int key, leat_error *error)
     case CTRL('D'): erase(e, e->cursor, next_character(e, e->cursor)); return LEAT_OK;
     case CTRL('E'): e->cursor = line_end(e); return LEAT_OK;
     case CTRL('F'): e->cursor = next_character(e, e->cursor); return LEAT_OK;
+    case CTRL('G'): return edit_outside(e);
     case CTRL('H'):
     case 0x7f: erase(e, previous_character(e, e->cursor), e->cursor); return LEAT_OK;
     case CTRL('I'): return complete(e, error);

@@ -64,6 +64,7 @@ static leat_status run_command(cli *c, int argument_count, char **arguments, lea
     TRY(options_read(c->verb, (uint32_t)argument_count - 2, arguments + 2, &c->memory, &c->options, &c->words,
                      &c->word_count, error));
     report_init(c->options.color, c->options.verbose, c->options.quiet);
+    if (c->options.log_file && !c->options.help) TRY(report_open_log(c->options.log_file, error));
     if (c->options.help) {
         help_print_verb(&c->out, c->verb);
         return LEAT_OK;
@@ -130,6 +131,7 @@ int main(int argument_count, char **arguments)
         code = exit_code_of(&c, status);
         if (status != LEAT_OK && status != LEAT_CANCELLED) report_error(&error);
     }
+    report_close_log();
     output_reset(&c.out);
     arena_reset(&c.memory);
     mem_close(&c.ledger);

@@ -5,10 +5,13 @@
 #include "base/bytes.h"
 #include "os/clock.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { REDRAW_FIRST_NS = 300 * 1000 * 1000, REDRAW_NS = 100 * 1000 * 1000, LINE_BYTES = 1200 };
@@ -16,12 +19,14 @@ enum { REDRAW_FIRST_NS = 300 * 1000 * 1000, REDRAW_NS = 100 * 1000 * 1000, LINE_
 static struct {
     bool is_terminal, wants_color, is_quiet;
     uint32_t verbosity;
+    int log_fd;           /* of --log-file; -1: none */
+    const char *log_path;
     struct {
         char phase[16];
         uint64_t begin_ns, begin_done, drawn_ns, decile;
         bool is_drawn;
     } progress;
-} report;
+} report = {.log_fd = -1};
 
 static bool decide_color(uint32_t color, bool is_terminal)
 {
@@ -32,11 +37,19 @@ static bool decide_color(uint32_t color, bool is_terminal)
     return is_terminal && !(term && strcmp(term, "dumb") == 0);
 }
 
+/* By -v's count. */
+static const leat_log_level levels[] = {LEAT_LOG_WARN, LEAT_LOG_INFO, LEAT_LOG_DEBUG, LEAT_LOG_TRACE};
+
+static leat_log_level shown_level(void) { return levels[min_u64(report.verbosity, ARRAY_COUNT(levels) - 1)]; }
+
+static void write_log(const char *level, const char *text);
+
 static void sink_log(void *user, leat_log_level level, const char *line)
 {
     (void)user;
     if (level <= LEAT_LOG_WARN) report_warning("%s", line);
-    else report_note("leat: %s", line);
+    else if (level <= shown_level()) report_note("leat: %s", line);
+    else write_log("info", line);
 }
 
 void report_init(uint32_t color, uint32_t verbosity, bool is_quiet)
@@ -46,8 +59,42 @@ void report_init(uint32_t color, uint32_t verbosity, bool is_quiet)
     report.wants_color = decide_color(color, report.is_terminal);
     report.verbosity = verbosity;
     report.is_quiet = is_quiet;
-    static const leat_log_level levels[] = {LEAT_LOG_WARN, LEAT_LOG_INFO, LEAT_LOG_DEBUG, LEAT_LOG_TRACE};
-    leat_log_set(sink_log, NULL, levels[min_u64(verbosity, ARRAY_COUNT(levels) - 1)]);
+    report.log_fd = -1;
+    leat_log_set(sink_log, NULL, shown_level());
+}
+
+leat_status report_open_log(const char *path, leat_error *error)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600); /* it may tell of private names */
+    if (fd < 0) return FAIL_OS(error, USAGE, errno, "--log-file: %s: cannot be opened: %s", path, strerror(errno));
+    report.log_fd = fd;
+    report.log_path = path;
+    leat_log_set(sink_log, NULL, shown_level() > LEAT_LOG_INFO ? shown_level() : LEAT_LOG_INFO);
+    return LEAT_OK;
+}
+
+void report_close_log(void)
+{
+    if (report.log_fd >= 0) close(report.log_fd);
+    report.log_fd = -1;
+}
+
+/* "2026-01-31T12:00:00.000Z info TEXT". One that cannot be written ends the log, with a warning: answers matter more. */
+static void write_log(const char *level, const char *text)
+{
+    if (report.log_fd < 0) return;
+    char line[LINE_BYTES + 64];
+    struct timespec now;
+    struct tm parts;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &parts);
+    size_t used = strftime(line, 32, "%Y-%m-%dT%H:%M:%S", &parts);
+    int length = snprintf(line + used, sizeof line - used, ".%03ldZ %s %s\n", now.tv_nsec / 1000000, level, text);
+    size_t count = min_u64(used + (length > 0 ? (size_t)length : 0), sizeof line - 1);
+    if (write(report.log_fd, line, count) == (ssize_t)count) return;
+    int os_errno = errno;
+    report_close_log();
+    report_warning("--log-file: %s: write failed, nothing more is logged: %s", report.log_path, strerror(os_errno));
 }
 
 uint32_t report_verbosity(void) { return report.verbosity; }
@@ -89,33 +136,37 @@ static void write_message(const char *head, const char *color, const char *tail,
 
 void report_error(const leat_error *error)
 {
-    write_message("leat: ", "\033[1;31m", "error: ", error->text[0] ? error->text : leat_status_text(error->status));
+    const char *text = error->text[0] ? error->text : leat_status_text(error->status);
+    write_message("leat: ", "\033[1;31m", "error: ", text);
     if (error->hint[0]) write_message("", "", "hint: ", error->hint);
+    write_log("error", text);
+    if (error->hint[0]) write_log("hint", error->hint);
 }
 
-static void write_formatted(const char *head, const char *color, const char *tail, const char *format,
-                            va_list arguments)
+static void write_formatted(const char *level, const char *head, const char *color, const char *tail,
+                            const char *format, va_list arguments)
 {
     char text[LINE_BYTES];
     vsnprintf(text, sizeof text, format, arguments);
-    write_message(head, color, tail, text);
+    if (!report.is_quiet) write_message(head, color, tail, text);
+    write_log(level, text);
 }
 
 void report_warning(const char *format, ...)
 {
-    if (report.is_quiet) return;
+    if (report.is_quiet && report.log_fd < 0) return;
     va_list arguments;
     va_start(arguments, format);
-    write_formatted("leat: ", "\033[1;33m", "warning: ", format, arguments);
+    write_formatted("warning", "leat: ", "\033[1;33m", "warning: ", format, arguments);
     va_end(arguments);
 }
 
 void report_note(const char *format, ...)
 {
-    if (report.is_quiet) return;
+    if (report.is_quiet && report.log_fd < 0) return;
     va_list arguments;
     va_start(arguments, format);
-    write_formatted("", "", "", format, arguments);
+    write_formatted("info", "", "", "", format, arguments);
     va_end(arguments);
 }
 

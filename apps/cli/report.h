@@ -15,6 +15,9 @@
 
 /* color: 0 auto, 1 always, 2 never, as --color. */
 void report_init(uint32_t color, uint32_t verbosity, bool is_quiet);
+/* --log-file. LEAT_USAGE when it cannot be opened. */
+MUST_CHECK leat_status report_open_log(const char *path, leat_error *error);
+void report_close_log(void);
 /* How much the user wants to know: 0 by default, 1 and 2 for -v and -vv. */
 uint32_t report_verbosity(void);
 bool report_is_quiet(void);

@@ -109,6 +109,7 @@ leat_status step_forward(const step *s, leat_error *error)
     for (uint32_t i = 0; i < s->engine->model->layer_count; i++) {
         TRY(engine_check_cancel(s->engine, error));
         TRY(run_layer(s, i, error));
+        if (s->layer_sink) s->layer_sink(s->layer_user, i + 1);
     }
     return LEAT_OK;
 }

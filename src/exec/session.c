@@ -51,11 +51,33 @@ static leat_status check_request(const session *s, const uint32_t *ids, uint64_t
     return LEAT_OK;
 }
 
-/* Computes ids as the next positions, at most a chunk of them. On failure the timeline is as before. */
-static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, step *out_step, leat_error *error)
+static void report_progress(const session *s, uint64_t done, uint64_t total)
+{
+    if (s->engine->options.progress) s->engine->options.progress(s->engine->options.progress_user, "prefill", done, total);
+}
+
+/* How far a chunk's place in the whole is. A chunk may take a minute from a slow disk: its layers count as parts of it. */
+typedef struct chunk_progress {
+    const session *session;
+    uint64_t done, total; /* tokens, without the chunk */
+    uint32_t count;       /* of the chunk */
+} chunk_progress;
+
+static void report_layers(void *user, uint32_t layers_done)
+{
+    const chunk_progress *p = user;
+    const uint32_t layer_count = p->session->engine->model->layer_count;
+    if (layers_done < layer_count) /* the whole chunk is reported when it is part of the timeline */
+        report_progress(p->session, p->done + (uint64_t)p->count * layers_done / layer_count, p->total);
+}
+
+/* Computes ids as the next positions, at most a chunk of them. On failure the timeline is as before. progress: NULL for none. */
+static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, chunk_progress *progress, step *out_step,
+                             leat_error *error)
 {
     for (uint32_t i = 0; i < count; i++) s->rows[i] = (step_row){s->length + i, ids[i]};
-    *out_step = (step){.engine = s->engine, .rows = s->rows, .row_count = count, .route_sink = s->route_sink, .route_user = s->route_user};
+    *out_step = (step){.engine = s->engine, .rows = s->rows, .row_count = count, .route_sink = s->route_sink, .route_user = s->route_user,
+                        .layer_sink = progress ? report_layers : NULL, .layer_user = progress};
     s->logits = NULL;
     kv_cache_extend(s->engine->kv, count);
     const leat_status status = step_forward(out_step, error);
@@ -67,11 +89,6 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, st
     memcpy(s->tokens + s->length, ids, count * sizeof *ids);
     s->length += count;
     return LEAT_OK;
-}
-
-static void report_progress(const session *s, uint64_t done, uint64_t total)
-{
-    if (s->engine->options.progress) s->engine->options.progress(s->engine->options.progress_user, "prefill", done, total);
 }
 
 static void cut_to(session *s, uint32_t length)
@@ -100,7 +117,8 @@ leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64
     report_progress(s, 0, count - begin);
     while (s->length < count) {
         const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
-        TRY(run_chunk(s, ids + s->length, chunk, &last, error));
+        chunk_progress progress = {s, s->length - begin, count - begin, chunk};
+        TRY(run_chunk(s, ids + s->length, chunk, &progress, &last, error));
         report_progress(s, s->length - begin, count - begin);
     }
     step_logits(&last, last.row_count - 1, 1);
@@ -113,7 +131,7 @@ leat_status session_append(session *s, uint32_t id, leat_error *error)
     step only;
 
     TRY(check_request(s, &id, 1, (uint64_t)s->length + 1, error));
-    TRY(run_chunk(s, &id, 1, &only, error));
+    TRY(run_chunk(s, &id, 1, NULL, &only, error));
     step_logits(&only, 0, 1);
     s->logits = s->engine->scratch.logits;
     return LEAT_OK;
@@ -142,7 +160,8 @@ leat_status session_score(session *s, const uint32_t *ids, uint64_t count, sessi
     while (s->length < count) {
         const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
         step done;
-        TRY(run_chunk(s, ids + s->length, chunk, &done, error));
+        chunk_progress progress = {s, s->length, count, chunk};
+        TRY(run_chunk(s, ids + s->length, chunk, &progress, &done, error));
         TRY(score_chunk(s, &done, fn, user, error));
         report_progress(s, s->length, count);
     }

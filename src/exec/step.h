@@ -19,12 +19,17 @@ typedef struct step_row {
 typedef void step_route_sink(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts,
                              const float *weights, uint32_t count);
 
+/* Called after each layer with how many are done. */
+typedef void step_layer_sink(void *user, uint32_t layers_done);
+
 typedef struct step {
     engine *engine;
     const step_row *rows;      /* (row_count), consecutive positions that kv_cache_extend has made room for */
     uint32_t row_count;        /* <= scratch.row_max */
     step_route_sink *route_sink;
     void *route_user;
+    step_layer_sink *layer_sink; /* may be NULL */
+    void *layer_user;
 } step;
 
 /* Leaves the rows' final residual stream in scratch.stream. LEAT_CANCELLED or LEAT_IO: the positions hold no valid keys; rewind. */

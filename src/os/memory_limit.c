@@ -10,6 +10,8 @@
 #include "os/cgroup.h"
 
 #include <errno.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 
 /* v1 writes "no limit" as the largest multiple of the page size below 2^63. */
 static const uint64_t LIMIT_NONE_MIN = UINT64_C(1) << 60;
@@ -53,14 +55,25 @@ static uint64_t read_group_usage(const cgroup_dir *dir)
     return usage - min_u64(usage, idle_cache);
 }
 
+/* Free memory without what the page cache could give back: less than there is, never more. */
+static void read_sysinfo(memory_limit *limit)
+{
+    struct sysinfo facts;
+    if (sysinfo(&facts) != 0) return;
+    limit->physical_bytes = (uint64_t)facts.totalram * facts.mem_unit;
+    limit->available_bytes = (uint64_t)(facts.freeram + facts.bufferram) * facts.mem_unit;
+}
+
 leat_status memory_limit_read(const char *root, memory_limit *out_limit, leat_error *error)
 {
     memory_limit limit = {.cgroup_limit_bytes = UINT64_MAX, .cgroup_free_bytes = UINT64_MAX};
     limit.physical_bytes = read_meminfo(root, "MemTotal");
+    if (limit.physical_bytes == 0 && *root == '\0') read_sysinfo(&limit);
     if (limit.physical_bytes == 0)
         return FAIL(error, IO, "%s/proc/meminfo: expected a line \"MemTotal: N kB\", found none", root);
-    limit.available_bytes = read_meminfo(root, "MemAvailable");
-    if (limit.available_bytes == 0) limit.available_bytes = read_meminfo(root, "MemFree"); /* before Linux 3.14 */
+    uint64_t available_bytes = read_meminfo(root, "MemAvailable");
+    if (available_bytes == 0) available_bytes = read_meminfo(root, "MemFree"); /* before Linux 3.14 */
+    if (available_bytes > 0) limit.available_bytes = available_bytes;
 
     cgroup_dir dir;
     if (cgroup_find(root, "memory", &dir)) {
@@ -89,7 +102,9 @@ static uint64_t read_own_status(const char *key)
 
 uint64_t process_rss_peak_bytes(void)
 {
-    return read_own_status("VmHWM");
+    uint64_t bytes = read_own_status("VmHWM");
+    struct rusage usage;
+    return bytes > 0 || getrusage(RUSAGE_SELF, &usage) != 0 ? bytes : (uint64_t)usage.ru_maxrss * 1024;
 }
 
 uint64_t process_rss_bytes(void)

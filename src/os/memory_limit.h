@@ -1,5 +1,6 @@
 /*
- * memory_limit.h - how much memory this process may use: /proc/meminfo and every enclosing cgroup, v1 and v2.
+ * memory_limit.h - how much memory this process may use: /proc/meminfo (or sysinfo(2), where /proc is not mounted or hides
+ * it) and every enclosing cgroup, v1 and v2.
  */
 #ifndef OS_MEMORY_LIMIT_H
 #define OS_MEMORY_LIMIT_H
@@ -21,7 +22,7 @@ MUST_CHECK leat_status memory_limit_read(const char *root, memory_limit *out_lim
 /* The most that a budget may be: min(physical, cgroup limit). */
 uint64_t memory_limit_ceiling(const memory_limit *limit);
 
-/* VmHWM and VmRSS of this process in bytes (0 where /proc does not say). */
+/* VmHWM and VmRSS of this process in bytes. Where /proc does not say: what getrusage(2) says, and 0. */
 uint64_t process_rss_peak_bytes(void);
 uint64_t process_rss_bytes(void);
 
