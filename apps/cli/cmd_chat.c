@@ -228,6 +228,7 @@ static leat_status open_chat(chat *t, leat_error *error)
     const char *path;
     TRY(model_argument(c, &path, error));
     TRY(cli_refuse_rest(c, error));
+    if (c->options.system) TRY(input_check_text("--system", c->options.system, strlen(c->options.system), error));
     TRY(engine_setup_open_model(path, &t->setup, error));
     TRY(engine_setup_open_engine(c, 0, &t->setup, error));
     if (!t->setup.tokenizer) return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", path);

@@ -6,8 +6,6 @@
 #include "model_list.h"
 #include "report.h"
 
-#include "base/utf8.h"
-
 #include <string.h>
 
 typedef struct run_work {
@@ -56,9 +54,8 @@ static leat_status read_input(run_work *work, leat_error *error)
     if (!c->options.tokens) {
         input_rules rules = {.word = word, .appends_stdin = true, .refuses_empty = true, .expected = "a prompt"};
         TRY(input_read(c, &rules, &work->prompt, error));
-        size_t valid = utf8_valid_bytes(strbuf_text(&work->prompt), work->prompt.count);
-        if (valid == work->prompt.count) return LEAT_OK;
-        return FAIL(error, USAGE, "the prompt is not valid UTF-8 at byte %zu", valid);
+        if (c->options.system) TRY(input_check_text("--system", c->options.system, strlen(c->options.system), error));
+        return input_check_text("the prompt", strbuf_text(&work->prompt), work->prompt.count, error);
     }
     if (word || c->options.is_on_command_line[OPTION_prompt] || c->options.is_on_command_line[OPTION_file])
         return FAIL(error, USAGE, "--tokens stands in place of a prompt; give one of them");

@@ -3,6 +3,8 @@
 #include "report.h"
 #include "signals.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -128,6 +130,12 @@ leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text,
     if (isatty(STDIN_FILENO) || !stdin_is_readable()) return refuse_nothing(c, rules, error);
     TRY(input_read_file(c, "-", out_text, error));
     return out_text->count > 0 ? LEAT_OK : refuse_nothing(c, rules, error);
+}
+
+leat_status input_check_text(const char *name, const char *bytes, size_t count, leat_error *error)
+{
+    size_t valid = utf8_valid_bytes(bytes, count);
+    return valid == count ? LEAT_OK : FAIL(error, USAGE, "%s is not valid UTF-8 at byte %zu", name, valid);
 }
 
 leat_status input_refuse_length(size_t token_count, uint32_t ctx, const leat_model_info *info, leat_error *error)

@@ -19,6 +19,8 @@ typedef struct input_rules {
 MUST_CHECK leat_status input_read(const cli *c, const input_rules *rules, strbuf *out_text, leat_error *error);
 /* Texts up to this size become tokens within what every plan keeps for its tokenizer. */
 enum { INPUT_SHORT_BYTES = 4096 };
+/* LEAT_USAGE for what is not UTF-8; `name` begins the error. */
+MUST_CHECK leat_status input_check_text(const char *name, const char *bytes, size_t count, leat_error *error);
 /* LEAT_CONTEXT, with what to do about it. */
 MUST_CHECK leat_status input_refuse_length(size_t token_count, uint32_t ctx, const leat_model_info *info,
                                            leat_error *error);

@@ -472,11 +472,15 @@ def test_bad_ids():
     expect(leat("run", MODEL, "--tokens", "1;2"), 2, "", usage_error("--tokens: at byte 0: expected token ids separated by commas or white space"))
     expect(leat("run", MODEL, "--tokens", "4294967296"), 2, "")
     expect(leat("run", MODEL, "--tokens", ","), 2, "", usage_error("--tokens: there are none"))
-    expect(leat("run", MODEL, "--tokens", "4096", "-n", "1"), 2, "")
-    expect(leat("eval", MODEL, "--tokens", "2,4096"), 2, "")
+    # Said before any weight is read: there is no account of the memory before it.
+    expect(leat("run", MODEL, "--tokens", "4096", "-n", "1"), 2, "", usage_error("--tokens: token 0 has the id 4096, the vocabulary ends at 4095"))
+    expect(leat("eval", MODEL, "--tokens", "2,4096"), 2, "", usage_error("--tokens: token 1 has the id 4096, the vocabulary ends at 4095"))
+    expect(leat("detokenize", MODEL, "1 99999"), 2, "", usage_error("token ids: token 1 has the id 99999, which the tokenizer does not know"))
 
 
 def test_batch():
+    unknown = expect(leat("detokenize", MODEL, "--batch", stdin='{"ids": [99999]}\n')).out
+    assert "99999" in json.loads(unknown)["error"]["message"], unknown
     rows = [{"text": "Hello!", "special": False}, {"ids": [1]}, {"text": 5}, {"text": "caf\u00e9\n\"x\"\u2028\u0085"}]
     result = expect(leat("tokenize", MODEL, "--batch", stdin="".join(json.dumps(row) + "\n" for row in rows) + "nonsense\n"))
     found = [json.loads(line) for line in result.out.splitlines()]
@@ -492,7 +496,8 @@ def test_batch():
 def test_run_answers():
     result = expect(leat("run", MODEL, SUM, *FAST), out=SUM_ANSWER)
     lines = result.err.splitlines()
-    assert lines[0].startswith("ram: ") and " budget = trunk " in lines[0] and "kv" in lines[0], result.err
+    unit = r"[\d.]+ (B|KiB|MiB|GiB)"
+    assert re.fullmatch(r"ram: %s budget = trunk %s \+ kv %s \(ctx 256\) \+ scratch %s \+ .*experts %s \(\d+ of 360\)( \+ unspent %s)?" % ((unit,) * 6), lines[0]), lines[0]
     assert re.match(r"\[prompt 16 tok .* tok/s \| first token .* \| decode .* tok/s \| experts \d+ hit \d+ miss .* \| read .* GB/s \| peak .* of .*\]", lines[-1]), result.err
 
 
@@ -500,6 +505,24 @@ def test_quiet_is_quiet():
     expect(leat("run", MODEL, SUM, *FAST, "-q"), 0, SUM_ANSWER, "")
     result = expect(leat("run", "no/model", "x", "-q"), 3, "")
     assert result.err.startswith("leat: error: ")
+
+
+def test_log_file():
+    path = HOME + "/log"
+    expect(leat("run", MODEL, SUM, *FAST, "-q", "--log-file", path), 0, SUM_ANSWER, "")
+    with open(path, encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (info|warning) \S", line) for line in lines), lines
+    assert "Z info ram: " in lines[0] and "Z info [prompt 16 tok " in lines[-1], lines
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    expect(leat("info", "no/model", "--log-file", path), 3)
+    with open(path, encoding="utf-8") as f:
+        more = f.read().splitlines()[len(lines):]
+    assert "Z error " in more[0] and "no/model" in more[0], more
+    expect(leat("version", "--log-file", HOME), 2, "", usage_error("--log-file: %s: cannot be opened: Is a directory" % HOME))
+    if os.path.exists("/dev/full"):
+        result = expect(leat("run", MODEL, SUM, *FAST, "--log-file", "/dev/full"), 0, SUM_ANSWER)
+        assert result.err.count("leat: warning: --log-file: /dev/full: write failed, nothing more is logged: No space left on device\n") == 1, result
 
 
 def test_verbose_block():
@@ -583,6 +606,8 @@ def test_max_tokens():
         found = json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json", name, "3")).out)
         assert len(found["tokens"]) == 3 and found["stop_reason"] == "length", found
     assert json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json", "-n", "0")).out)["tokens"] == []
+    line = expect(leat("run", MODEL, SUM, *FAST, "-n", "0"), out="").err.splitlines()[-1]
+    assert re.match(r"\[prompt 16 tok [\d.]+ tok/s \| experts ", line), line  # nothing is said of tokens that were not made
     assert json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json", "-n24", "--ignore-eos")).out)["timings"]["decode_token_count"] == 23
 
 
@@ -608,6 +633,30 @@ def test_context_ends_the_answer():
     assert json.loads(leat(*args, "--json").out)["stop_reason"] == "context"
     assert "leat: error: the context of 24 tokens ended the answer" in expect(leat(*args, "--strict"), 7).err
     expect(leat("run", MODEL, "a b c d e f g h i j k l m n o p", "--ctx", "8"), 7, "")
+
+
+def test_long_prompts():
+    words = "the fox runs " * 1700  # about 5100 tokens
+    result = expect(leat("run", MODEL, "--temp", "0", stdin=words), 7, "")  # before any weight is read
+    found = re.fullmatch(r"leat: error: (\d+) tokens do not fit the context of 4096\nhint: --ctx \1 or more makes room; the model allows 8192\n", result.err)
+    assert found, result
+    some = words[:5000]
+    count = json.loads(expect(leat("run", MODEL, "--show-prompt", "--json", stdin=some)).out)["token_count"]
+    args = ["--temp", "0", "-n", "1", "--json", "--ctx", "2048", "--prefill-chunk", "512"]
+    assert json.loads(expect(leat("run", MODEL, *args, stdin=some)).out)["prompt_token_count"] == count
+    result = expect(leat("run", MODEL, "--temp", "0", stdin=words * 2), 7, "")
+    assert re.fullmatch(r"leat: error: \d+ tokens do not fit the context of 4096\nhint: the model allows 8192 at most\n", result.err), result
+
+
+def test_invalid_utf8():
+    expect(leat("run", MODEL, b"a\xffb"), 2, "", usage_error("the prompt is not valid UTF-8 at byte 1"))
+    expect(leat("run", MODEL, stdin="", text=True), 2, "")
+    done = subprocess.run([LEAT, "run", MODEL], input=b"caf\xe9", cwd=ROOT, env=environment(), capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", usage_error("the prompt is not valid UTF-8 at byte 3").encode()), done
+    for verb in ("run", "chat"):
+        expect(leat(verb, MODEL, "--system", b"\xc3(", stdin="x"), 2, "", usage_error("--system is not valid UTF-8 at byte 0"))
+    expect(leat("tokenize", MODEL, b"\xff"), 2, "", usage_error("the text is not valid UTF-8 at byte 0"))
+    assert expect(leat("run", "no/\x1b[31mmodel", "x"), 3, "").err.count("\x1b") == 0
 
 
 # ---- eval ------------------------------------------------------------------------------------------------------------------------------
@@ -686,6 +735,28 @@ def test_eval_replaces_no_device_and_no_link():
     os.symlink("real.npy", link)
     expect(leat("eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--logits", link, "-q"))
     assert os.path.islink(link) and read_npy(real)[:2] == (2, 4096)
+
+
+def test_eval_makes_room():
+    ids = ",".join(["2"] + ["300"] * 4099)
+    args = ["eval", MODEL, "--json", "-q", "--prefill-chunk", "512", "--tokens"]
+    found = json.loads(expect(leat(*args, ids), err="").out)
+    assert found["token_count"] == 4100 and found["memory"]["ctx"] == 4100
+    assert json.loads(expect(leat(*args, "2,3")).out)["memory"]["ctx"] == 4096
+    hint = "--ctx 4100 or more makes room; the model allows 8192"
+    expect(leat(*args, ids, "--ctx", "4099"), 7, "", usage_error("4100 tokens do not fit the context of 4099", hint))
+    expect(leat(*args, ids + ",3" * 4900), 7, "", usage_error("9000 tokens do not fit the context of 8192", "the model allows 8192 at most"))
+    floor = plan("--ctx", "4096", "--prefill-chunk", "512")["floor_bytes"]
+    result = expect(leat(*args, ids, "--ram", str(floor)), 4, "")
+    assert result.err.endswith("hint: the context must hold the text's 4100 tokens; give more with --ram, or score less text\n"), result
+
+
+def test_eval_says_what_it_cost():
+    result = expect(leat("eval", MODEL, "--tokens", "2,3,4", "--ctx", "64", "--json"))
+    line = result.err.splitlines()[-1]
+    assert re.fullmatch(r"\[3 tok [\d.]+ tok/s, .* \| experts \d+ hit \d+ miss \(\d+ %\) \| read .* GB/s \| peak .* of .*\]", line), line
+    found = json.loads(result.out)
+    assert found["experts"]["misses"] > 0 and found["io"]["read_bytes"] > 0 and found["memory"]["rss_peak_bytes"] > 0 and found["isa"]
 
 
 def test_eval_text():
@@ -823,7 +894,10 @@ class Terminal:
     """The program on a pseudo-terminal. Standard error goes to the terminal too, unless `stderr` is given."""
 
     def __init__(self, *args, env=None, columns=80, stderr=None, stdin=None):
-        self.master, slave = pty.openpty()
+        try:
+            self.master, slave = pty.openpty()
+        except OSError as why:  # bare systems may lack /dev/pts
+            skip("no pseudo-terminal: %s" % why)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
 
@@ -930,6 +1004,32 @@ def test_chat_commands():
     t.ready()
     t.send("/q\r")
     assert t.close()[0] == 0
+
+
+def test_chat_edit():
+    script = write(HOME + "/editor", '#!/bin/sh\nprintf "%s" "/system Be " > "$2.new"; cat "$2" >> "$2.new"; mv "$2.new" "$2"; test "$1" = -x\n')
+    os.chmod(script, 0o755)
+    t = Terminal(*CHAT, env={"VISUAL": script + " -x", "TMPDIR": HOME})
+    t.ready()
+    t.send("kind.\x07")
+    t.wait("/system Be kind.")
+    t.send("\r")
+    t.wait("The instructions hold")
+    t.ready()
+    t.send("/edit calm.\r")  # what was written is asked, and not taken for a command
+    t.ready()
+    t.send("/show\r")
+    t.wait("system     Be kind.")
+    t.ready()
+    t.send("\x04")
+    assert t.close()[0] == 0
+    t = Terminal(*CHAT, env={"VISUAL": "false", "TMPDIR": HOME})
+    t.ready()
+    t.send("/edit\r")
+    t.wait("/edit: the editor failed; the text is as it was")
+    t.ready()
+    t.send("\x04")
+    assert t.close()[0] == 0 and not [name for name in os.listdir(HOME) if name.startswith("leat-")]
 
 
 def test_chat_end_of_input():
@@ -1141,6 +1241,12 @@ def test_progress_only_on_terminals():
     code, rest = t.close()
     assert code == 130, (code, rest)
     assert "\x1b" not in leat("run", MODEL, SUM, *FAST).err
+
+
+def test_progress_within_a_chunk():
+    err = expect(leat("run", MODEL, "the fox runs " * 60, "--ctx", "512", "--prefill-chunk", "512", "-n", "0", "-v")).err
+    shown = [int(percent) for percent in re.findall(r"^prefill +(\d+) %  \d+ of \d+ tokens", err, re.M)]
+    assert len(shown) >= 5 and shown == sorted(shown) and shown[0] < 30 and shown[-1] == 100, err
 
 
 # ---- the runner ------------------------------------------------------------------------------------------------------------------------------

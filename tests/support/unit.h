@@ -42,6 +42,16 @@
         if (strstr((text), (part)) == NULL) fail_msg("expected \"%s\" in \"%s\"", (part), (text));                     \
     } while (0)
 
+/* cmocka's skip() with the reason, which the runner shows. */
+#define skip_because(why)                                                                                              \
+    do {                                                                                                               \
+        print_message("[  NOTE    ] %s\n", (why));                                                                     \
+        skip();                                                                                                        \
+    } while (0)
+
+/* Systems without a mounted /proc are rare, and still systems. */
+static inline bool has_proc(void) { return access("/proc/self/status", R_OK) == 0; }
+
 static inline mem *open_ledger(uint64_t budget_bytes)
 {
     leat_error error;

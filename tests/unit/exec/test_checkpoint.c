@@ -66,10 +66,7 @@ static void expect_refusal(const char *path, leat_status status, const char *wor
 static int count_descriptors(void)
 {
     int count = 0;
-    DIR *listing = opendir("/proc/self/fd");
-    assert_non_null(listing);
-    while (readdir(listing)) count++;
-    closedir(listing);
+    for (int fd = 0; fd < 1024; fd++) count += fcntl(fd, F_GETFD) >= 0;
     return count;
 }
 

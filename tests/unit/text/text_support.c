@@ -10,7 +10,9 @@ bool find_data_file(const char *name, char out_path[UNIT_PATH_BYTES])
         snprintf(out_path, UNIT_PATH_BYTES, "%s/%s", conformance, name);
     else
         snprintf(out_path, UNIT_PATH_BYTES, "%s/../shared/conformance/%s", LEAT_SOURCE_ROOT, name);
-    return access(out_path, R_OK) == 0;
+    if (access(out_path, R_OK) == 0) return true;
+    print_message("[  NOTE    ] no conformance data: %s does not exist (set LEAT_CONFORMANCE)\n", out_path);
+    return false;
 }
 
 void read_file(mem *ledger, const char *path, text_buffer *out_text)
