@@ -24,8 +24,8 @@ static void print_result(cli *c, const leat_model_info *info, uint64_t bytes, ui
         json_writer_end_document(&w);
         return;
     }
-    output_print(&c->out, "sound: %s in %u files, %u tensors\n", human_bytes(bytes, size), info->file_count,
-                 info->tensor_count);
+    output_print(&c->out, "sound: %s in %u file%s, %u tensors\n", human_bytes(bytes, size), info->file_count,
+                 info->file_count == 1 ? "" : "s", info->tensor_count);
     report_note("[%s, %.2f GB/s]", human_time(elapsed_ns, time), rate_per_second(bytes, elapsed_ns) * 1e-9);
 }
 

@@ -92,8 +92,8 @@ static leat_status check_ids(const tokenize_work *work, leat_error *error)
 {
     for (size_t i = 0; i < work->ids.count; i++)
         if (!leat_token_text(work->tokenizer, work->ids.items[i]))
-            return FAIL(error, USAGE, "token ids: token %zu has the id %" PRIu32 ", which the tokenizer does not know", i,
-                        work->ids.items[i]);
+            return FAIL(error, USAGE, "token ids: token %zu has the id %" PRIu32 ", which the tokenizer does not know",
+                        i, work->ids.items[i]);
     return LEAT_OK;
 }
 

@@ -79,7 +79,8 @@ void report_close_log(void)
     report.log_fd = -1;
 }
 
-/* "2026-01-31T12:00:00.000Z info TEXT". One that cannot be written ends the log, with a warning: answers matter more. */
+/* "2026-01-31T12:00:00.000Z info TEXT". A line that cannot be written ends the log with a warning: answers matter
+ * more. */
 static void write_log(const char *level, const char *text)
 {
     if (report.log_fd < 0) return;

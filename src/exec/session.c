@@ -56,7 +56,7 @@ static void report_progress(const session *s, uint64_t done, uint64_t total)
     if (s->engine->options.progress) s->engine->options.progress(s->engine->options.progress_user, "prefill", done, total);
 }
 
-/* How far a chunk's place in the whole is. A chunk may take a minute from a slow disk: its layers count as parts of it. */
+/* A chunk's place in the whole. One may take a minute from a slow disk: its layers count as parts of it. */
 typedef struct chunk_progress {
     const session *session;
     uint64_t done, total; /* tokens, without the chunk */
@@ -71,7 +71,8 @@ static void report_layers(void *user, uint32_t layers_done)
         report_progress(p->session, p->done + (uint64_t)p->count * layers_done / layer_count, p->total);
 }
 
-/* Computes ids as the next positions, at most a chunk of them. On failure the timeline is as before. progress: NULL for none. */
+/* Computes ids as the next positions, at most a chunk of them. On failure the timeline is as before. progress: NULL
+ * for none. */
 static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, chunk_progress *progress, step *out_step,
                              leat_error *error)
 {
