@@ -873,7 +873,11 @@ def test_without_standard_files():
     expect(run("<&-", "run", MODEL, SUM, *FAST, "-q"), 0, SUM_ANSWER, "")
     expect(run("<&-", "run", MODEL, *FAST), 2, "", usage_error("leat run needs a prompt", "usage: leat run [options] MODEL [PROMPT|-]; see leat help run"))
     expect(run(">&-", "run", MODEL, SUM, *FAST, "-q"), 5, "", "leat: error: standard output: write failed: Bad file descriptor\n")
-    path = HOME + "/no-stderr.npy"  # messages must not land in the file that gets the free descriptor
+    log = HOME + "/no-stdout.log"  # what is opened next must not get the free descriptor, and the answer with it
+    expect(run(">&-", "version", "--log-file", log), 5, "", "leat: error: standard output: write failed: Bad file descriptor\n")
+    with open(log, encoding="utf-8") as f:
+        assert "leat 0" not in f.read()
+    path = HOME + "/no-stderr.npy"
     expect(run("2>&-", "eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--logits", path, "--json"), 0, err="")
     assert read_npy(path)[:2] == (2, 4096)
 
