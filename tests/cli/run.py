@@ -1253,6 +1253,62 @@ def test_progress_within_a_chunk():
     assert len(shown) >= 5 and shown == sorted(shown) and shown[0] < 30 and shown[-1] == 100, err
 
 
+# ---- what is installed ---------------------------------------------------------------------------------------------
+
+
+PROGRAM = """#include <leat/leat.h>
+#include <stdio.h>
+int main(void)
+{
+    leat_model *model = NULL;
+    leat_error error;
+    if (leat_model_open("models/brook", &model, &error) != LEAT_OK) return 1;
+    printf("%s %u\\n", leat_version(), leat_model_get_info(model)->layer_count);
+    leat_model_close(&model);
+    return 0;
+}
+"""
+
+
+def test_installation():
+    build = os.path.dirname(os.path.dirname(os.path.dirname(LEAT)))
+    for tool in ("meson", "cc", "pkg-config"):
+        if not shutil.which(tool):
+            skip("%s is not installed" % tool)
+    if not os.path.exists(build + "/build.ninja"):
+        skip("%s is no build folder" % build)
+    with open(build + "/meson-info/intro-buildoptions.json", encoding="utf-8") as f:
+        chosen = {option["name"]: option["value"] for option in json.load(f)}
+    if chosen["b_sanitize"] != "none":
+        skip("a build with sanitizers")
+    top, env = HOME + "/installed", environment()
+
+    def run(*command, **more):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**env, **more}, timeout=120)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    run("meson", "install", "-C", build, "--no-rebuild", "--destdir", top)
+    prefix = top + chosen["prefix"]
+    libdir = os.path.join(prefix, chosen["libdir"])
+    found = sorted(os.path.relpath(os.path.join(where, name), prefix) for where, _, names in os.walk(prefix) for name in names)
+    version = leat("version").out.split()[1]
+    assert found == sorted([
+        "bin/leat", "include/leat/leat.h", "include/leat/status.h", chosen["libdir"] + "/libleat.a", chosen["libdir"] + "/libleat.so",
+        chosen["libdir"] + "/libleat.so.0", chosen["libdir"] + "/libleat.so." + version, chosen["libdir"] + "/pkgconfig/leat.pc",
+        "share/bash-completion/completions/leat", "share/fish/vendor_completions.d/leat.fish", "share/man/man1/leat.1",
+        "share/zsh/vendor-completions/_leat"]), found
+    source = write(HOME + "/program.c", PROGRAM)
+    flags = lambda *more: run("pkg-config", "--define-variable=prefix=" + prefix, "--cflags", "--libs", *more, "leat",
+                              PKG_CONFIG_PATH=libdir + "/pkgconfig").split()
+    run("cc", source, "-o", HOME + "/shared", *flags())
+    assert run(HOME + "/shared", LD_LIBRARY_PATH=libdir) == "%s 9\n" % version
+    archive = [libdir + "/libleat.a" if flag == "-lleat" else flag for flag in flags("--static")]
+    run("cc", source, "-o", HOME + "/static", *archive)
+    assert run(HOME + "/static") == "%s 9\n" % version
+    assert run(prefix + "/bin/leat", "version") == leat("version").out
+
+
 # ---- the runner ------------------------------------------------------------------------------------------------------------------------------
 
 
