@@ -740,7 +740,7 @@ def test_eval_replaces_no_device_and_no_link():
 def test_eval_makes_room():
     ids = ",".join(["2"] + ["300"] * 4099)
     args = ["eval", MODEL, "--json", "-q", "--prefill-chunk", "512", "--tokens"]
-    found = json.loads(expect(leat(*args, ids), err="").out)
+    found = json.loads(expect(leat(*args, ids, timeout=300), err="").out)
     assert found["token_count"] == 4100 and found["memory"]["ctx"] == 4100
     assert json.loads(expect(leat(*args, "2,3")).out)["memory"]["ctx"] == 4096
     hint = "--ctx 4100 or more makes room; the model allows 8192"
@@ -867,7 +867,8 @@ def test_hang_up():
 
 def test_without_standard_files():
     def run(redirection, *args):
-        done = subprocess.run(["bash", "-c", '"$0" "$@" ' + redirection, LEAT, *args], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["bash", "-c", '"$0" "$@" ' + redirection, LEAT, *args], cwd=ROOT, env=environment(),
+                              capture_output=True, text=True, timeout=60)
         return Result(done.returncode, done.stdout, done.stderr)
 
     expect(run("<&-", "run", MODEL, SUM, *FAST, "-q"), 0, SUM_ANSWER, "")
