@@ -24,6 +24,18 @@ uint64_t expert_records_bytes(const model_desc *model)
     return mem_block_bytes(count * EXPERT_MATRICES * PART_COUNT * sizeof(extent), 0) + mem_block_bytes(count * sizeof(expert_record), 0);
 }
 
+/* The cache's table has as many columns for one layer as for the other. */
+static leat_status check_counts(const model_desc *model, leat_error *error)
+{
+    for (uint32_t l = 0; l < model->layer_count; l++) {
+        const block *b = layer_block(&model->layers[l], BLOCK_MOE);
+        if (b && (b->moe.expert_count != model->expert_count || b->moe.used_count != model->expert_used_count))
+            return FAIL(error, MODEL, "layer %u uses %u of %u experts, another layer %u of %u", l, b->moe.used_count,
+                        b->moe.expert_count, model->expert_used_count, model->expert_count);
+    }
+    return LEAT_OK;
+}
+
 leat_status expert_records_open(mem *ledger, const model_desc *model, expert_records *out_records, leat_error *error)
 {
     const uint64_t parts = EXPERT_MATRICES * PART_COUNT, count = record_count(model);
@@ -32,10 +44,12 @@ leat_status expert_records_open(mem *ledger, const model_desc *model, expert_rec
                         .set_count = model->expert_used_count};
 
     _Static_assert(EXPERT_MATRICES * PART_COUNT <= EXPERT_PARTS_MAX, "a record fits the cache's table");
+    _Static_assert((int)EXPERTS_USED_MAX <= (int)EXPERT_SET_MAX, "a token's experts are one set");
     if (!count) {
         *out_records = (expert_records){0};
         return LEAT_OK;
     }
+    TRY(check_counts(model, error));
     TRY(mem_alloc(ledger, MEM_META, count * parts, sizeof *r.extents, 0, "extents of experts", (void **)&r.extents, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_META, count, sizeof *r.records, 0, "records of experts", (void **)&r.records, error));
     for (uint32_t l = 0; l < model->layer_count; l++) {

@@ -93,11 +93,28 @@ static leat_status per_layer_or(const model_builder *b, uint32_t idx, const char
     return hf_config_u32_or(b->source.config, key, low, high, fallback, out, error);
 }
 
-static leat_status build_ropes(model_builder *b, const gemma4_config *g, uint32_t full_head_dim, leat_error *error)
+static const attention_block *attention_of(const model_desc *m, uint32_t idx)
+{
+    return &layer_block(&m->layers[idx], BLOCK_ATTENTION)->attention;
+}
+
+/* The first layer of a kind below `end`; NO_ID when there is none. */
+static uint32_t first_of_kind(const model_desc *m, uint32_t rope_idx, uint32_t end)
+{
+    for (uint32_t i = 0; i < end; i++)
+        if (attention_of(m, i)->rope_idx == rope_idx) return i;
+    return NO_ID;
+}
+
+/* One rope for each kind of layer, as wide as its heads. The last layer is full, so that there is always one. */
+static leat_status build_ropes(model_builder *b, const gemma4_config *g, leat_error *error)
 {
     model_desc *m = b->model;
+    const uint32_t sliding = first_of_kind(m, ROPE_SLIDING, m->layer_count);
+    const uint32_t sliding_head_dim = sliding == NO_ID ? g->head_dim : attention_of(m, sliding)->head_dim;
+    const uint32_t full_head_dim = attention_of(m, first_of_kind(m, ROPE_FULL, m->layer_count))->head_dim;
 
-    TRY(build_rope(b, "rope_parameters/sliding_attention", 10000, g->head_dim, &m->ropes[ROPE_SLIDING], error));
+    TRY(build_rope(b, "rope_parameters/sliding_attention", 10000, sliding_head_dim, &m->ropes[ROPE_SLIDING], error));
     TRY(build_rope(b, "rope_parameters/full_attention", 1e6, full_head_dim, &m->ropes[ROPE_FULL], error));
     if (!hf_config_has(b->source.config, "rope_parameters/full_attention"))
         m->ropes[ROPE_FULL] = (rope_desc){.kind = ROPE_PROPORTIONAL, .head_dim = full_head_dim, .theta = 1e6, .factor = 1,
@@ -125,11 +142,31 @@ static float round_to_embedding_type(const model_desc *m, double value)
 /* The last layer before the shared ones that is of the same kind. */
 static uint32_t find_donor(const model_desc *m, const gemma4_config *g, bool is_full)
 {
-    for (uint32_t j = g->first_shared_layer; j-- > 0;) {
-        const attention_block *a = &layer_block(&m->layers[j], BLOCK_ATTENTION)->attention;
-        if ((a->window == 0) == is_full) return j;
-    }
+    for (uint32_t j = g->first_shared_layer; j-- > 0;)
+        if ((attention_of(m, j)->window == 0) == is_full) return j;
     return NO_ID;
+}
+
+/* per_layer_config can give every layer a shape of its own, but layers of a kind share a rope, and some share keys and
+ * values. */
+static leat_status check_attention_shape(const model_builder *b, uint32_t idx, const attention_block *a,
+                                         leat_error *error)
+{
+    const model_desc *m = b->model;
+    const char *name = hf_config_name(b->source.config);
+    const uint32_t first = first_of_kind(m, a->rope_idx, idx);
+
+    if (a->head_dim % 2)
+        return FAIL(error, MODEL, "%s: the head_dim of layer %u is %u, expected an even number", name, idx,
+                    a->head_dim);
+    if (first != NO_ID && attention_of(m, first)->head_dim != a->head_dim)
+        return FAIL(error, MODEL, "%s: layer %u has head_dim %u, but layer %u of the same kind has %u", name, idx,
+                    a->head_dim, first, attention_of(m, first)->head_dim);
+    if (!a->owns_kv && attention_of(m, a->kv_layer)->kv_head_count != a->kv_head_count)
+        return FAIL(error, MODEL,
+                    "%s: layer %u has %u key-value heads, but layer %u, whose keys and values it reads, has %u",
+                    name, idx, a->kv_head_count, a->kv_layer, attention_of(m, a->kv_layer)->kv_head_count);
+    return LEAT_OK;
 }
 
 static leat_status build_attention(model_builder *b, const gemma4_config *g, uint32_t idx, bool is_full, block *out,
@@ -156,6 +193,7 @@ static leat_status build_attention(model_builder *b, const gemma4_config *g, uin
     if (a->kv_layer == NO_ID)
         return FAIL(error, MODEL, "%s: layer %u shares keys and values, but no earlier layer is of its kind (layer_types, num_kv_shared_layers)",
                     hf_config_name(b->source.config), idx);
+    TRY(check_attention_shape(b, idx, a, error));
     snprintf(path, sizeof path, "layers.%u.self_attn", idx);
     return attention_build(b, path, false, true, a, error);
 }
@@ -181,12 +219,14 @@ static leat_status build_experts(model_builder *b, uint32_t idx, block *out, lea
 
     *out = (block){.kind = BLOCK_MOE};
     TRY(hf_config_u32(config, "num_experts", 1, EXPERTS_MAX, &moe->expert_count, error));
-    TRY(hf_config_u32(config, "top_k_experts", 1, EXPERTS_MAX, &moe->used_count, error));
+    TRY(hf_config_u32(config, "top_k_experts", 1, EXPERTS_USED_MAX, &moe->used_count, error));
     if (moe->used_count > moe->expert_count)
         return FAIL(error, MODEL, "%s: top_k_experts (%u) is more than num_experts (%u)", hf_config_name(config),
                     moe->used_count, moe->expert_count);
-    TRY(hf_config_u32(config, hf_config_has(config, "moe_intermediate_size") ? "moe_intermediate_size" : "expert_intermediate_size",
-                      1, WIDTH_MAX, &moe->width, error));
+    const bool has_other_name =
+        hf_config_has(config, "expert_intermediate_size") && !hf_config_has(config, "moe_intermediate_size");
+    TRY(hf_config_u32(config, has_other_name ? "expert_intermediate_size" : "moe_intermediate_size", 1, WIDTH_MAX,
+                      &moe->width, error));
     TRY(build_activation(b, "hidden_activation", ACTIVATION_GELU_TANH, &moe->act, error));
     moe->moe_idx = m->moe_layer_count++;
     moe->renormalise = true;
@@ -292,13 +332,8 @@ static leat_status build(model_builder *b, leat_error *error)
     m->kv_head_count = g.kv_head_count;
     m->head_dim = g.head_dim;
     m->window = g.window;
-    uint32_t full_head_dim = g.global_head_dim;
-    for (uint32_t i = 0; i < m->layer_count; i++) {
-        TRY(build_layer(b, &g, i, &m->layers[i], error));
-        const attention_block *a = &layer_block(&m->layers[i], BLOCK_ATTENTION)->attention;
-        if (a->window == 0) full_head_dim = a->head_dim;
-    }
-    return build_ropes(b, &g, full_head_dim, error);
+    for (uint32_t i = 0; i < m->layer_count; i++) TRY(build_layer(b, &g, i, &m->layers[i], error));
+    return build_ropes(b, &g, error);
 }
 
 const architecture arch_gemma4 = {.name = "gemma4", .model_types = model_types, .build = build};

@@ -31,8 +31,8 @@ static leat_status layer_is_sparse(const model_builder *b, uint32_t layer_idx, b
 
 static leat_status expert_count(const hf_config *config, uint32_t *out, leat_error *error)
 {
-    const char *key = hf_config_has(config, "num_experts") ? "num_experts" : "num_local_experts";
-    return hf_config_u32(config, key, 1, EXPERTS_MAX, out, error);
+    const bool has_new_name = hf_config_has(config, "num_local_experts") && !hf_config_has(config, "num_experts");
+    return hf_config_u32(config, has_new_name ? "num_local_experts" : "num_experts", 1, EXPERTS_MAX, out, error);
 }
 
 static leat_status build_mlp(model_builder *b, uint32_t layer_idx, block *out, leat_error *error)
@@ -49,7 +49,7 @@ static leat_status build_mlp(model_builder *b, uint32_t layer_idx, block *out, l
     *out = (block){.kind = BLOCK_MOE};
     moe->moe_idx = m->moe_layer_count++;
     TRY(expert_count(config, &moe->expert_count, error));
-    TRY(hf_config_u32(config, "num_experts_per_tok", 1, EXPERTS_MAX, &moe->used_count, error));
+    TRY(hf_config_u32(config, "num_experts_per_tok", 1, EXPERTS_USED_MAX, &moe->used_count, error));
     if (moe->used_count > moe->expert_count)
         return FAIL(error, MODEL, "%s: num_experts_per_tok (%u) is more than num_experts (%u)", hf_config_name(config),
                     moe->used_count, moe->expert_count);
