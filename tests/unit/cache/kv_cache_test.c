@@ -294,6 +294,11 @@ static void a_failed_allocation_leaves_nothing(void **state)
         assert_null(cache);
         assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
     }
+    /* The table, and keys and values of three layers: the fourth has none. */
+    kv_cache *cache = NULL;
+    mem_fail_nth(ledger, 8);
+    assert_ok(kv_cache_open(ledger, shapes, LAYERS, 500, 5, &cache, &error), &error);
+    kv_cache_close(&cache);
     mem_fail_nth(ledger, 0);
     close_empty_ledger(ledger);
 }

@@ -205,6 +205,30 @@ static void yarn_with_equal_betas(void **state)
     }
 }
 
+/* The ramp's ends are kept within the dims. */
+static void yarn_with_far_betas(void **state)
+{
+    (void)state;
+    rope_desc desc = gpt_oss;
+    desc.truncate = true;
+    desc.beta_fast = 1000; /* -1.1, which counts as 0 */
+    desc.beta_slow = 652;  /* -0.0004, whose ceiling is 0 as well */
+    rope_table table = open_table(desc);
+    assert_close(table.frequencies[0], 1, 15);
+    assert_close(table.frequencies[1], pow(150000, -2.0 / 64) / 32, 14);
+    rope_table_close(&table);
+
+    desc.theta = 10;
+    desc.beta_fast = 600; /* 1.15: 1 */
+    desc.beta_slow = 1;   /* 90, which counts as 63 */
+    table = open_table(desc);
+    for (uint32_t i = 0; i < 32; i++) {
+        const double frequency = pow(10, -2.0 * i / 64), ramp = fmax(0, (i - 1.0) / 62);
+        assert_close(table.frequencies[i], frequency / 32 * ramp + frequency * (1 - ramp), 14);
+    }
+    rope_table_close(&table);
+}
+
 /* ---- angles ---- */
 
 static void angles_of_far_positions(void **state)
@@ -274,6 +298,7 @@ int main(void)
         cmocka_unit_test(yarn_of_deepseek),
         cmocka_unit_test(yarn_factors),
         cmocka_unit_test(yarn_with_equal_betas),
+        cmocka_unit_test(yarn_with_far_betas),
         cmocka_unit_test(angles_of_far_positions),
         cmocka_unit_test(angles_carry_the_factor),
         cmocka_unit_test(partial),

@@ -63,7 +63,7 @@ typedef enum twist {
     TWIST_COUNT
 } twist;
 
-enum { REFERENCE_ROWS_MAX = 32, REFERENCE_LAYERS_MAX = 16, REFERENCE_HIDDEN_MAX = 128, REFERENCE_WIDTH_MAX = 512 };
+enum { REFERENCE_ROWS_MAX = 160, REFERENCE_LAYERS_MAX = 16, REFERENCE_HIDDEN_MAX = 128, REFERENCE_WIDTH_MAX = 512 };
 
 typedef struct reference_shape {
     uint32_t hidden, vocab, layers, heads, kv_heads, head_dim, width;

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { VOCAB = 64, TOKENS = 13 };
+enum { VOCAB = 64, TOKENS = 13, LONG = 150 };
 
 /* Float32 against double: measured 4e-6 to 2e-5 here. A twist must move some logit by ten times the tolerance. */
 static const double tolerance = 1e-4, visible = 1e-3;
@@ -140,7 +140,7 @@ static void write_gemma4(tiny_model *m, const reference_shape *g)
              "\"num_kv_shared_layers\":%u,\"hidden_size_per_layer_input\":%u,\"use_double_wide_mlp\":%s,"
              "\"attention_k_eq_v\":%s,\"enable_moe_block\":%s,\"num_experts\":%u,\"top_k_experts\":%u,"
              "\"moe_intermediate_size\":%u,\"rms_norm_eps\":%g,\"final_logit_softcapping\":%g,"
-             "\"max_position_embeddings\":64,\"layer_types\":[%s],"
+             "\"max_position_embeddings\":192,\"layer_types\":[%s],"
              "\"quantization\":{\"group_size\":32,\"bits\":4},\"rope_parameters\":{"
              "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":%g},\"full_attention\":"
              "{\"rope_type\":\"proportional\",\"rope_theta\":%g,\"partial_rotary_factor\":0.25}}}",
@@ -257,6 +257,31 @@ static void gemma4_with_mixed_precision(void **state)
     check_gemma4(&g, TINY_AFFINE4, "language_model.model.", 4, precision, 1);
 }
 
+/* Long enough that attention merges blocks of positions and rings wrap, in chunks that end anywhere. */
+static void gemma4_over_several_blocks(void **state)
+{
+    (void)state;
+    static const tiny_run ways[] = {{LONG, 2, false}, {64, 1, true}, {7, 3, true}, {1, 1, false}};
+    static float found[LONG * VOCAB];
+    static double expected[LONG * VOCAB];
+    uint32_t ids[LONG];
+    reference_shape g = like_e2b;
+    tiny_model m;
+    g.window = 70;
+    tiny_open(&m, 9, "model.");
+    add_gemma4(&m, &g, TINY_F32);
+    write_gemma4(&m, &g);
+    for (uint32_t i = 0; i < LONG; i++) ids[i] = (i * i * 7 + i * 3 + 2) % VOCAB;
+    reference_gemma4(&m, &g, AS_WRITTEN, ids, LONG, expected);
+    for (size_t w = 0; w < COUNT(ways); w++) {
+        tiny_logits(&m, ways[w], ids, LONG, found);
+        for (uint32_t i = 0; i < LONG * VOCAB; i++)
+            if (fabs(found[i] - expected[i]) > tolerance)
+                fail_msg("position %u: %g, expected %g", i / VOCAB, found[i], expected[i]);
+    }
+    tiny_close(&m);
+}
+
 /* ---- plain decoders ---- */
 
 static void add_plain_layer(tiny_model *m, const reference_shape *g, bool one_tensor_per_expert, uint32_t i)
@@ -302,7 +327,7 @@ static void write_plain(tiny_model *m, const reference_shape *g, const char *mod
     snprintf(text, sizeof text,
              "{\"model_type\":\"%s\",\"hidden_size\":%u,\"vocab_size\":%u,\"num_hidden_layers\":%u,"
              "\"num_attention_heads\":%u,\"num_key_value_heads\":%u,\"head_dim\":%u,\"intermediate_size\":%u,"
-             "\"rms_norm_eps\":%g,\"rope_theta\":%g,\"max_position_embeddings\":64,\"tie_word_embeddings\":%s,"
+             "\"rms_norm_eps\":%g,\"rope_theta\":%g,\"max_position_embeddings\":192,\"tie_word_embeddings\":%s,"
              "\"attention_bias\":%s,\"mlp_bias\":%s,\"num_experts\":%u,\"num_experts_per_tok\":%u,"
              "\"moe_intermediate_size\":%u,\"norm_topk_prob\":%s,\"mlp_only_layers\":[1],\"rope_scaling\":%s}",
              model_type, g->hidden, g->vocab, g->layers, g->heads, g->kv_heads, g->head_dim, g->width, g->eps, g->theta,
@@ -395,6 +420,7 @@ int main(void)
         cmocka_unit_test(gemma4_with_layer_inputs_and_shared_keys),
         cmocka_unit_test(gemma4_in_bf16),
         cmocka_unit_test(gemma4_with_mixed_precision),
+        cmocka_unit_test(gemma4_over_several_blocks),
         cmocka_unit_test(llama_with_rescaled_rope_and_biases),
         cmocka_unit_test(qwen3_dense),
         cmocka_unit_test(qwen3_with_experts),

@@ -435,6 +435,17 @@ static void a_model_without_layer_scalars(void **state)
     assert_true(m->layers[2].output_scale != NO_ID);
 }
 
+static void the_other_name_of_the_expert_width(void **state)
+{
+    (void)state;
+    add_gemma4(h, &gemma4_small);
+    headers_edit(h, "\"moe_intermediate_size\"", "\"expert_intermediate_size\"");
+    assert_int_equal(layer_block(&headers_build(h)->layers[0], BLOCK_MOE)->moe.width, 24);
+    headers_edit(h, "\"expert_intermediate_size\"",
+                 "\"moe_intermediate_size\":24,\"expert_intermediate_size\":7,\"x\"");
+    assert_int_equal(layer_block(&headers_build(h)->layers[0], BLOCK_MOE)->moe.width, 24);
+}
+
 /* ---- names ---- */
 
 static void every_model_type_and_text_root(void **state)
@@ -592,6 +603,7 @@ int main(void)
         TEST(missing_and_contradicting_values),
         TEST(each_tensor_is_needed_in_its_shape),
         TEST(a_model_without_layer_scalars),
+        TEST(the_other_name_of_the_expert_width),
         TEST(every_model_type_and_text_root),
         TEST(a_flat_configuration),
         TEST(stop_ids_are_the_union),

@@ -208,12 +208,29 @@ static leat_status keep_logits(void *user, size_t position, const float *logits,
     return LEAT_OK;
 }
 
+/* The caches that plan and engine agree on: none for layers that read another's. */
+static void check_kv(const model_desc *model, const plan *solved, const mem *ledger)
+{
+    kv_layer_shape shapes[LAYERS_MAX];
+    const uint64_t taken = mem_pool_usage(ledger, MEM_KV).current_bytes, slack = (2 * model->layer_count + 5) * 8192;
+
+    plan_kv_shapes(model, shapes);
+    for (uint32_t i = 0; i < model->layer_count; i++) {
+        const attention_block *a = &layer_block(&model->layers[i], BLOCK_ATTENTION)->attention;
+        assert_int_equal(shapes[i].kv_head_count, a->owns_kv ? a->kv_head_count : 0);
+        if (!a->owns_kv) continue;
+        assert_int_equal(shapes[i].head_dim, a->head_dim);
+        assert_int_equal(shapes[i].window, a->window);
+    }
+    assert_in_range(taken, solved->kv_bytes > slack ? solved->kv_bytes - slack : 0, solved->kv_bytes);
+}
+
 static void score(const checkpoint *source, const model_desc *model, tiny_run how, const uint32_t *tokens,
                   uint32_t count, float *logits)
 {
     engine_options options = {.budget_bytes = 1,
                               .spare_bytes = UINT64_C(1) << 30,
-                              .ctx = 64,
+                              .ctx = 192,
                               .thread_count = how.thread_count,
                               .prefill_chunk = how.chunk,
                               .level = kernel_isa_best(),
@@ -231,6 +248,7 @@ static void score(const checkpoint *source, const model_desc *model, tiny_run ho
     ledger = open_ledger(solved.budget_bytes - solved.process_bytes);
     assert_ok(engine_open(source, model, &options, &solved, ledger, &e, &error), &error);
     assert_ok(session_open(e, &s, &error), &error);
+    check_kv(model, &solved, ledger);
     assert_ok(session_score(s, tokens, count, keep_logits, &sink, &error), &error);
     session_close(&s);
     engine_close(&e);
