@@ -148,6 +148,32 @@ leat_status check_head_counts(const model_builder *b, uint32_t head_count, uint3
                 hf_config_name(b->source.config), head_count, kv_key, kv_head_count);
 }
 
+/* `usual` unless the configuration has it under another name only. */
+static const char *present_key(const hf_config *config, const char *usual, const char *const *others)
+{
+    if (hf_config_has(config, usual)) return usual;
+    for (; *others; others++)
+        if (hf_config_has(config, *others)) return *others;
+    return usual;
+}
+
+leat_status build_expert_counts(const model_builder *b, const char *used_key, uint32_t *out_count, uint32_t *out_used,
+                                leat_error *error)
+{
+    static const char *const count_names[] = {"num_local_experts", "n_routed_experts", "moe_num_experts", NULL};
+    static const char *const used_names[] = {"num_experts_per_tok", "top_k_experts", "moe_k",
+                                             "moe_topk", "experts_per_token", NULL};
+    const hf_config *config = b->source.config;
+    const char *count_key = present_key(config, "num_experts", count_names);
+
+    used_key = present_key(config, used_key, used_names);
+    TRY(hf_config_u32(config, count_key, 1, EXPERTS_MAX, out_count, error));
+    TRY(hf_config_u32(config, used_key, 1, EXPERTS_USED_MAX, out_used, error));
+    if (*out_used <= *out_count) return LEAT_OK;
+    return FAIL(error, MODEL, "%s: %s (%u) is more than %s (%u)", hf_config_name(config), used_key, *out_used,
+                count_key, *out_count);
+}
+
 leat_status build_activation(const model_builder *b, const char *key, activation fallback, activation *out_act,
                              leat_error *error)
 {

@@ -46,6 +46,10 @@ MUST_CHECK leat_status build_embedding_and_head(model_builder *b, leat_error *er
 /* LEAT_MODEL unless num_attention_heads is a multiple of the kv heads; `kv_key` is named in the message. */
 MUST_CHECK leat_status check_head_counts(const model_builder *b, uint32_t head_count, uint32_t kv_head_count,
                                          const char *kv_key, leat_error *error);
+/* Number of experts, in [1, EXPERTS_MAX], and of those one token uses, in [1, EXPERTS_USED_MAX], under any of the names
+ * that files give them; `used_key` is the family's own. LEAT_MODEL when more are used than there are. */
+MUST_CHECK leat_status build_expert_counts(const model_builder *b, const char *used_key, uint32_t *out_count,
+                                           uint32_t *out_used, leat_error *error);
 /* "silu" / "gelu_pytorch_tanh" ...; LEAT_MODEL for others. */
 MUST_CHECK leat_status build_activation(const model_builder *b, const char *key, activation fallback, activation *out_act,
                                         leat_error *error);

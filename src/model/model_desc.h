@@ -25,6 +25,7 @@ enum {
     BRANCHES_MAX = 2,
     ROPES_MAX = 2,
     HEAD_DIM_MAX = 4096,
+    EXPERTS_MAX = 4096,
     EXPERTS_USED_MAX = 256, /* experts of one token */
     STOP_IDS_MAX = 32,
 };

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HEADS_MAX = 4096, WIDTH_MAX = 1 << 24, EXPERTS_MAX = 4096, ROPE_SLIDING = 0, ROPE_FULL = 1 };
+enum { HEADS_MAX = 4096, WIDTH_MAX = 1 << 24, ROPE_SLIDING = 0, ROPE_FULL = 1 };
 
 static const char *const model_types[] = {"gemma4", "gemma4_text", "gemma4_unified", "gemma4_unified_text", NULL};
 
@@ -218,11 +218,7 @@ static leat_status build_experts(model_builder *b, uint32_t idx, block *out, lea
     char stacked[64], fused[64];
 
     *out = (block){.kind = BLOCK_MOE};
-    TRY(hf_config_u32(config, "num_experts", 1, EXPERTS_MAX, &moe->expert_count, error));
-    TRY(hf_config_u32(config, "top_k_experts", 1, EXPERTS_USED_MAX, &moe->used_count, error));
-    if (moe->used_count > moe->expert_count)
-        return FAIL(error, MODEL, "%s: top_k_experts (%u) is more than num_experts (%u)", hf_config_name(config),
-                    moe->used_count, moe->expert_count);
+    TRY(build_expert_counts(b, "top_k_experts", &moe->expert_count, &moe->used_count, error));
     const bool has_other_name =
         hf_config_has(config, "expert_intermediate_size") && !hf_config_has(config, "moe_intermediate_size");
     TRY(hf_config_u32(config, has_other_name ? "expert_intermediate_size" : "moe_intermediate_size", 1, WIDTH_MAX,
@@ -298,7 +294,9 @@ static leat_status build_inputs(model_builder *b, leat_error *error)
     layer_inputs *in = &m->inputs;
     uint32_t rows;
 
-    TRY(hf_config_u32_or(b->source.config, "hidden_size_per_layer_input", 0, WIDTH_MAX, 0, &in->width, error));
+    /* transformers' default is 256, but null means none: the tensors decide when there is no number. */
+    const uint32_t fallback = weights_exist(&b->source, "embed_tokens_per_layer") ? 256 : 0;
+    TRY(hf_config_u32_or(b->source.config, "hidden_size_per_layer_input", 0, WIDTH_MAX, fallback, &in->width, error));
     if (!in->width) return LEAT_OK;
     const uint64_t all = (uint64_t)m->layer_count * in->width;
     TRY(hf_config_u32_or(b->source.config, "vocab_size_per_layer_input", 1, 1 << 24, m->vocab_size, &rows, error));

@@ -11,7 +11,7 @@
 static const char *const dense_types[] = {"qwen3", NULL};
 static const char *const moe_types[] = {"qwen3_moe", NULL};
 
-enum { EXPERTS_MAX = 4096, WIDTH_MAX = 1 << 24 };
+enum { WIDTH_MAX = 1 << 24 };
 
 /* Dense where the configuration says so: mlp_only_layers, or not a multiple of decoder_sparse_step. */
 static leat_status layer_is_sparse(const model_builder *b, uint32_t layer_idx, bool *out, leat_error *error)
@@ -29,12 +29,6 @@ static leat_status layer_is_sparse(const model_builder *b, uint32_t layer_idx, b
     return LEAT_OK;
 }
 
-static leat_status expert_count(const hf_config *config, uint32_t *out, leat_error *error)
-{
-    const bool has_new_name = hf_config_has(config, "num_local_experts") && !hf_config_has(config, "num_experts");
-    return hf_config_u32(config, has_new_name ? "num_local_experts" : "num_experts", 1, EXPERTS_MAX, out, error);
-}
-
 static leat_status build_mlp(model_builder *b, uint32_t layer_idx, block *out, leat_error *error)
 {
     const hf_config *config = b->source.config;
@@ -48,11 +42,7 @@ static leat_status build_mlp(model_builder *b, uint32_t layer_idx, block *out, l
 
     *out = (block){.kind = BLOCK_MOE};
     moe->moe_idx = m->moe_layer_count++;
-    TRY(expert_count(config, &moe->expert_count, error));
-    TRY(hf_config_u32(config, "num_experts_per_tok", 1, EXPERTS_USED_MAX, &moe->used_count, error));
-    if (moe->used_count > moe->expert_count)
-        return FAIL(error, MODEL, "%s: num_experts_per_tok (%u) is more than num_experts (%u)", hf_config_name(config),
-                    moe->used_count, moe->expert_count);
+    TRY(build_expert_counts(b, "num_experts_per_tok", &moe->expert_count, &moe->used_count, error));
     TRY(hf_config_u32(config, "moe_intermediate_size", 1, WIDTH_MAX, &moe->width, error));
     TRY(hf_config_bool_or(config, "norm_topk_prob", true, &moe->renormalise, error));
     TRY(build_activation(b, "hidden_act", ACTIVATION_SILU, &moe->act, error));
