@@ -260,6 +260,19 @@ static void per_layer_inputs(void **state)
     assert_true(m->layers[7].residuals[2].post_norm != NO_ID);
 }
 
+/* null and an absent key are the same to us: the tensors say whether there are any. */
+static void per_layer_inputs_without_a_width(void **state)
+{
+    (void)state;
+    add_gemma4(h, &gemma4_variants[2]);
+    headers_edit(h, "\"hidden_size_per_layer_input\":256", "\"hidden_size_per_layer_input\":null");
+    assert_int_equal(headers_build(h)->inputs.width, 256);
+    h->count = 0;
+    add_gemma4(h, &gemma4_variants[1]);
+    headers_edit(h, "\"hidden_size_per_layer_input\":0,", "");
+    assert_int_equal(headers_build(h)->inputs.width, 0);
+}
+
 /* ---- layer types ---- */
 
 static void resize_heads(uint32_t idx, uint64_t q_rows, uint64_t kv_rows, uint64_t head_dim)
@@ -597,6 +610,7 @@ int main(void)
         TEST(the_embedding_factor_has_the_precision_of_the_table),
         TEST(the_embedding_factor_follows_the_scales),
         TEST(per_layer_inputs),
+        TEST(per_layer_inputs_without_a_width),
         TEST(without_layer_types_every_sixth_and_the_last_are_full),
         TEST(per_layer_config_replaces_the_global_keys),
         TEST(per_layer_config_that_contradicts_itself),

@@ -214,6 +214,29 @@ static void qwen3_with_experts(void **state)
     headers_refuse(h, "config.json|missing|num_experts");
 }
 
+/* models.md 3.0: any family may have them under another's names. */
+static void every_name_of_the_expert_counts(void **state)
+{
+    (void)state;
+    static const char *const counts[] = {"num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"};
+    static const char *const used[] = {"num_experts_per_tok", "top_k_experts", "moe_k", "moe_topk",
+                                       "experts_per_token"};
+    char quoted[64];
+    for (int c = 0; c < 4; c++)
+        for (int u = 0; u < 5; u++) {
+            add_decoder("qwen3_moe", true, true);
+            snprintf(quoted, sizeof quoted, "\"%s\":8", counts[c]);
+            headers_edit(h, "\"num_experts\":8", quoted);
+            snprintf(quoted, sizeof quoted, "\"%s\":3", used[u]);
+            headers_edit(h, "\"num_experts_per_tok\":2", quoted);
+            assert_int_equal(headers_build(h)->expert_count, 8);
+            assert_int_equal(headers_build(h)->expert_used_count, 3);
+        }
+    headers_edit(h, "\"hidden_act\"",
+                 "\"num_experts_per_tok\":2,\"num_experts\":7,\"hidden_act\""); /* the own names win */
+    headers_refuse(h, "mlp.gate.weight|[8, 64]|[7, 64]");
+}
+
 static void make_dense(uint32_t i)
 {
     static const char *const parts[] = {"gate", "switch_mlp.gate_proj", "switch_mlp.up_proj", "switch_mlp.down_proj"};
@@ -477,6 +500,7 @@ int main(void)
         TEST(qwen3_head_dim_defaults_to_128),
         TEST(biases_are_read_where_they_are),
         TEST(qwen3_with_experts),
+        TEST(every_name_of_the_expert_counts),
         TEST(some_layers_are_dense),
         TEST(every_form_of_experts),
         TEST(the_head_is_tied_or_not),
