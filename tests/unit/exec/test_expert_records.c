@@ -2,7 +2,7 @@
  * From a model's expert stacks to the extents that the cache reads: stacked and single tensors, fused gate and up,
  * quantised parts, several files. What the extents name is also read back from real files.
  */
-#include "../../support/unit.h"
+#include "unit.h"
 #include "temp_folder.h"
 
 #include "base/bytes.h"

@@ -1,5 +1,5 @@
 /* Frequencies and angles against golden numbers, and against the formulas written down once more. */
-#include "../../support/unit.h"
+#include "unit.h"
 
 #include "base/bytes.h"
 #include "exec/rope_table.h"

@@ -245,7 +245,7 @@ static void score(const checkpoint *source, const model_desc *model, tiny_run ho
     assert_fails(BUDGET, engine_plan(source, model, &options, &solved, &error), &error);
     options.budget_bytes = how.at_floor ? solved.floor_bytes : 0;
     assert_ok(engine_plan(source, model, &options, &solved, &error), &error);
-    ledger = open_ledger(solved.budget_bytes - solved.process_bytes);
+    ledger = open_ledger(solved.budget_bytes - solved.outside_bytes);
     assert_ok(engine_open(source, model, &options, &solved, ledger, &e, &error), &error);
     assert_ok(session_open(e, &s, &error), &error);
     check_kv(model, &solved, ledger);
