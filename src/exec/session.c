@@ -148,7 +148,8 @@ static leat_status score_chunk(session *s, const step *done, session_score_fn *f
         step_logits(done, row, count);
         for (uint32_t i = 0; i < count; i++)
             TRY(fn(user, first + row + i, s->engine->scratch.logits + (size_t)i * vocab, error));
-        s->logits = s->engine->scratch.logits + (size_t)(count - 1) * vocab;
+        /* Who stops before the chunk's last row leaves a timeline without logits: these would be an earlier token's. */
+        if (row + count == done->row_count) s->logits = s->engine->scratch.logits + (size_t)(count - 1) * vocab;
     }
     return LEAT_OK;
 }
