@@ -13,6 +13,8 @@
 
 /* Models that together have every kind of block: windows, routed experts, per-layer inputs, rows read on demand. */
 extern const tiny_shape gemma_moe, gemma_inputs, llama_plain, qwen_moe_own_head;
+/* With more experts than the least budget holds. */
+extern const tiny_shape gemma_many, qwen_many;
 
 /* A model, its engine and a session. */
 typedef struct opened {

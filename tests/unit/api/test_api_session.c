@@ -81,7 +81,7 @@ static void check_ways(const fixture *f, const leat_options *options)
 
 static void test_same_bits_for_every_chunk_thread_count_and_budget(void **state)
 {
-    const tiny_shape *shapes[] = {&gemma_moe, &gemma_inputs, &llama_plain, &qwen_moe_own_head};
+    const tiny_shape *shapes[] = {&gemma_many, &gemma_inputs, &llama_plain, &qwen_moe_own_head};
     static const uint32_t chunks[] = {1, 3, 7, 64};
     const held before = hooks_held();
 
@@ -318,17 +318,17 @@ static void test_cancel_from_progress(void **state)
 
     (void)state;
     open_fixture(&f, &gemma_inputs);
-    for (uint64_t after = 1; after <= 7; after++) {
+    for (uint64_t after = 1; after <= 8; after++) { /* the first call says that nothing is done yet */
         c = (canceller){0};
         opened o = open_all(f.folder, &options);
         c.after = after;
         /* The flag that is set after the last chunk comes too late to matter. */
         const leat_status status = leat_session_sync(o.session, f.ids, COUNT, NULL, &error);
-        assert_int_equal(status, after < 7 ? LEAT_CANCELLED : LEAT_OK);
-        assert_int_equal(c.last_done, after < 7 ? after * 30 : COUNT);
+        assert_int_equal(status, after < 8 ? LEAT_CANCELLED : LEAT_OK);
+        assert_int_equal(c.last_done, after < 8 ? (after - 1) * 30 : COUNT);
         assert_int_equal(c.total, COUNT);
         assert_int_equal(leat_session_length(o.session), c.last_done);
-        if (after < 7) go_on(&f, &o, &c, 30);
+        if (after < 8) go_on(&f, &o, &c, 30);
         close_all(&o);
     }
     close_fixture(&f);
@@ -467,12 +467,12 @@ static void test_routes_and_counters(void **state)
     fixture f;
 
     (void)state;
-    open_fixture(&f, &gemma_moe);
+    open_fixture(&f, &gemma_many);
     for (uint32_t chunk = 1; chunk <= 64; chunk *= 8) {
         leat_options options = {.thread_count = 2, .prefill_chunk = chunk, .ctx = 256};
         options.ram_bytes = floor_of(f.folder, &options);
         opened o = open_all(f.folder, &options);
-        route_log log = {.used = 3, .expert_count = 7, .layer_count = 3};
+        route_log log = {.used = 3, .expert_count = 24, .layer_count = 3};
         const leat_stats before = leat_engine_get_stats(o.engine);
         assert_int_equal(before.expert_hits + before.expert_misses, 0);
         leat_session_set_route_sink(o.session, log_route, &log);
@@ -486,8 +486,10 @@ static void test_routes_and_counters(void **state)
 
         const leat_stats after = leat_engine_get_stats(o.engine);
         if (chunk == 1) assert_int_equal(after.expert_hits + after.expert_misses, 3 * 3 * COUNT);
-        assert_true(after.expert_misses > 0);
-        assert_in_range(after.expert_evictions, after.expert_misses - leat_engine_plan(o.engine)->expert_slot_count, after.expert_misses);
+        const uint32_t slots = leat_engine_plan(o.engine)->expert_slot_count;
+        assert_in_range(slots, 3, 71); /* of 72: some are replaced */
+        assert_in_range(after.expert_misses, slots + 1, 9 * COUNT);
+        assert_int_equal(after.expert_evictions, after.expert_misses - slots);
         assert_int_equal(after.read_count - before.read_count, 9 * after.expert_misses); /* three matrices of three parts */
         const uint64_t record = leat_model_get_info(o.model)->expert_record_bytes;
         assert_int_equal(after.payload_bytes - before.payload_bytes, after.expert_misses * record);
