@@ -16,6 +16,7 @@
 #include "os/memory_limit.h"
 #include "text/chat_turns.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,6 +127,7 @@ leat_status leat_tokenizer_open(const char *path, leat_tokenizer **out_tokenizer
     mem *ledger = NULL;
     leat_tokenizer *t = NULL;
 
+    if (!path || !*path) return FAIL(error, USAGE, "no tokenizer was named");
     TRY(checkpoint_open_texts(path, &folder, error));
     TRY_OR(done, mem_open(0, &ledger, error));
     TRY_OR(done, open_tokenizer(folder, ledger, 0, &t, error));
@@ -435,6 +437,7 @@ static leat_status fill_info(leat_model *m, leat_error *error)
     model_each_weight(d, visit_weight, &walk);
     for (uint32_t i = 0; i < d->vector_count; i++) {
         info->parameter_count += d->vectors[i].count;
+        info->active_parameter_count += d->vectors[i].count;
         info->weight_bytes += d->vectors[i].part.bytes;
         info->trunk_bytes += d->vectors[i].part.bytes;
     }
@@ -537,9 +540,9 @@ static leat_status read_budget(const leat_options *o, const memory_limit *limit,
     const uint64_t ceiling = memory_limit_ceiling(limit);
     uint64_t budget = o->ram_bytes;
 
-    if (o->ram_fraction < 0 || o->ram_fraction > 1)
+    if (!(o->ram_fraction >= 0 && o->ram_fraction <= 1)) /* also what is no number */
         return FAIL(error, USAGE, "the fraction of memory is %g, expected more than 0 and at most 1", o->ram_fraction);
-    if (o->ram_fraction > 0) budget = (uint64_t)(o->ram_fraction * (double)ceiling);
+    if (o->ram_fraction > 0) budget = max_u64(1, (uint64_t)(o->ram_fraction * (double)ceiling)); /* 0 would mean auto */
     if (budget > ceiling && !o->force) {
         const leat_status status = FAIL(error, BUDGET, "the budget of %.1f GiB is above the %.1f GiB that this machine or its control group allows",
                                         (double)budget / 1073741824.0, (double)ceiling / 1073741824.0);
@@ -557,6 +560,8 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
 
     TRY(memory_limit_read("", limit, error));
     TRY(read_budget(o, limit, &budget, error));
+    if ((unsigned)o->isa > LEAT_ISA_AVX512) return FAIL(error, USAGE, "there is no instruction set %d", (int)o->isa);
+    if ((unsigned)o->io > LEAT_IO_BUFFERED) return FAIL(error, USAGE, "there is no I/O mode %d", (int)o->io);
     if (!leat_isa_is_usable(o->isa))
         return FAIL(error, USAGE, "the instruction set %s is not available on this CPU or not built in", leat_isa_label(o->isa));
     if (o->ctx > m->desc.context_max)
@@ -649,6 +654,7 @@ void leat_engine_close(leat_engine **engine_handle)
     leat_engine *e = *engine_handle;
 
     if (!e) return;
+    assert(!e->has_session);
     mem *ledger = e->ledger;
     engine_close(&e->inner);
     leat_tokenizer_close(&e->tokenizer);
