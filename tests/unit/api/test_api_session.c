@@ -141,6 +141,30 @@ static void check_rewinds(const fixture *f, size_t window, uint32_t chunk)
     close_all(&o);
 }
 
+/* What a ring has lost stays lost when the timeline grows again from a shorter length. */
+static void test_rewinds_in_steps(void **state)
+{
+    const leat_options options = {.thread_count = 1, .prefill_chunk = 1, .ctx = 256};
+    leat_error error = {0};
+    size_t reused;
+    fixture f;
+
+    (void)state;
+    open_fixture(&f, &gemma_moe);
+    opened o = open_all(f.folder, &options);
+    for (size_t n = 137; n > 60; n -= 3) {
+        assert_ok(leat_session_sync(o.session, f.ids, COUNT, NULL, &error), &error);
+        assert_ok(leat_session_sync(o.session, f.ids, 150, &reused, &error), &error);
+        assert_int_equal(reused, 149);
+        assert_ok(leat_session_append(o.session, f.ids[150], &error), &error);
+        assert_ok(leat_session_sync(o.session, f.ids, n, &reused, &error), &error);
+        assert_int_equal(reused, 0); /* its window begins before 200 - 64 */
+        assert_logits(o.session, f.reference, f.vocab, "a rewind in steps");
+    }
+    close_all(&o);
+    close_fixture(&f);
+}
+
 static void test_rewinds_keep_what_rings_hold(void **state)
 {
     fixture f;
@@ -305,6 +329,30 @@ static void test_cancel_within_a_layer(void **state)
             close_all(&o);
         }
     }
+    close_fixture(&f);
+}
+
+/* A token that fails takes no place: it can fail more often than the context has places. */
+static void test_cancelled_appends(void **state)
+{
+    static canceller c;
+    const leat_options options = {.thread_count = 1, .prefill_chunk = 4, .ctx = 20, .cancel = &c.flag};
+    leat_error error = {0};
+    fixture f;
+
+    (void)state;
+    open_fixture(&f, &gemma_moe);
+    opened o = open_all(f.folder, &options);
+    for (size_t i = 0; i < 20; i++) {
+        c.flag = 1;
+        for (int again = 0; again < 5; again++)
+            assert_fails(CANCELLED, leat_session_append(o.session, f.ids[i], &error), &error);
+        assert_int_equal(leat_session_length(o.session), i);
+        c.flag = 0;
+        assert_ok(leat_session_append(o.session, f.ids[i], &error), &error);
+        assert_logits(o.session, f.reference, f.vocab, "after cancelled appends");
+    }
+    close_all(&o);
     close_fixture(&f);
 }
 
@@ -538,9 +586,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_for_every_chunk_thread_count_and_budget),
         cmocka_unit_test(test_rewinds_keep_what_rings_hold),
+        cmocka_unit_test(test_rewinds_in_steps),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_one_session_at_a_time),
         cmocka_unit_test(test_cancel_within_a_layer),
+        cmocka_unit_test(test_cancelled_appends),
         cmocka_unit_test(test_cancel_from_progress),
         cmocka_unit_test(test_cancel_from_another_thread),
         cmocka_unit_test(test_score_that_stops),
