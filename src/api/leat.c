@@ -637,6 +637,7 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
         TRY_OR(fail, open_tokenizer(model->source, ledger, model->desc.vocab_size, &e->tokenizer, error));
         inner.tokenizer_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).current_bytes;
         TRY_OR(fail, engine_plan(model->source, &model->desc, &inner, &solved, error)); /* the estimate may have been too low */
+        TRY_OR(fail, mem_set_budget(ledger, solved.budget_bytes - solved.outside_bytes, error));
     }
     e->plan = public_plan(&solved, &limit);
     TRY_OR(fail, engine_open(model->source, &model->desc, &inner, &solved, ledger, &e->inner, error));

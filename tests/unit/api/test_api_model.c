@@ -523,6 +523,27 @@ static void test_instruction_sets_and_io_give_the_same_bits(void **state)
     free(reference);
 }
 
+/* A tokenizer that takes more than its file promises (few tokens, with ids far apart) is paid for by the other terms: an automatic
+ * budget still opens. */
+static void test_tokenizer_larger_than_estimated(void **state)
+{
+    char folder[UNIT_PATH_BYTES];
+
+    (void)state;
+    make_folder(folder);
+    tiny_model_write(folder, &(tiny_shape){.family = TINY_LLAMA, .hidden = 8, .vocab = 400000, .layer_count = 1});
+    write_file_text(folder, "tokenizer.json",
+                    "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":399999},\"merges\":[]}}");
+    opened o = open_all(folder, &(leat_options){.thread_count = 2, .ctx = 64});
+    const leat_plan *p = leat_engine_plan(o.engine);
+    uint64_t current, peak;
+    leat_tokenizer_memory(leat_engine_tokenizer(o.engine), &current, &peak);
+    assert_int_equal(sum_of(p), p->budget_bytes);
+    assert_in_range(current, 1 << 20, p->tokenizer_bytes);
+    close_all(&o);
+    remove_folder(folder);
+}
+
 /* ---- texts ---- */
 
 static void test_texts(void **state)
@@ -665,6 +686,7 @@ int main(void)
         cmocka_unit_test(test_options_that_are_refused),
         cmocka_unit_test(test_loading),
         cmocka_unit_test(test_instruction_sets_and_io_give_the_same_bits),
+        cmocka_unit_test(test_tokenizer_larger_than_estimated),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_chat_and_stream),
         cmocka_unit_test(test_samplers),
