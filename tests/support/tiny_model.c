@@ -157,8 +157,8 @@ static void put_config(const writer *w)
                       "\"max_position_embeddings\":%u,\"rms_norm_eps\":1e-6,\"num_attention_heads\":%u,"
                       "\"num_key_value_heads\":%u,\"head_dim\":%u,\"intermediate_size\":%u,\"tie_word_embeddings\":%s,"
                       "\"eos_token_id\":[1,3]",
-                      types[s->family], s->hidden, s->vocab, s->layer_count, s->context, s->head_count, s->kv_head_count,
-                      s->head_dim, s->width, s->has_own_head ? "false" : "true");
+                      types[s->family], s->hidden, s->vocab, s->layer_count, s->context, s->head_count,
+                      s->kv_head_count, s->head_dim, s->width, s->has_own_head ? "false" : "true");
 
     if (s->family == TINY_GEMMA4)
         at += snprintf(text + at, sizeof text - (size_t)at,
@@ -167,9 +167,10 @@ static void put_config(const writer *w)
                        "\"hidden_size_per_layer_input\":%u,\"vocab_size_per_layer_input\":%u",
                        s->head_dim, s->window, s->layer_count, s->input_width, s->vocab);
     if (s->family == TINY_GEMMA4 && s->expert_count)
-        at += snprintf(text + at, sizeof text - (size_t)at,
-                       ",\"enable_moe_block\":true,\"num_experts\":%u,\"top_k_experts\":%u,\"moe_intermediate_size\":%u",
-                       s->expert_count, s->used_count, s->expert_width);
+        at +=
+            snprintf(text + at, sizeof text - (size_t)at,
+                     ",\"enable_moe_block\":true,\"num_experts\":%u,\"top_k_experts\":%u,\"moe_intermediate_size\":%u",
+                     s->expert_count, s->used_count, s->expert_width);
     if (s->family == TINY_QWEN3_MOE)
         at += snprintf(text + at, sizeof text - (size_t)at,
                        ",\"num_experts\":%u,\"num_experts_per_tok\":%u,\"moe_intermediate_size\":%u", s->expert_count,
@@ -232,8 +233,10 @@ void tiny_model_write(const char *folder, const tiny_shape *shape)
         put_tensor(&w, "per_layer_projection_norm.weight", DIMS(s->input_width), 1, 0.3f);
     }
     for (uint32_t i = 0; i < s->layer_count; i++)
-        if (s->family == TINY_GEMMA4) put_gemma4_layer(&w, i);
-        else put_plain_layer(&w, i);
+        if (s->family == TINY_GEMMA4)
+            put_gemma4_layer(&w, i);
+        else
+            put_plain_layer(&w, i);
     put_header(&w, "}");
     put_config(&w);
     write_shard(&w);

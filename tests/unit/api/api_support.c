@@ -4,8 +4,10 @@
 
 const tiny_shape gemma_moe = {.family = TINY_GEMMA4, .expert_count = 7, .used_count = 3, .expert_width = 10, .seed = 1};
 const tiny_shape gemma_inputs = {.family = TINY_GEMMA4, .input_width = 6, .layer_count = 4, .window = 9, .seed = 2};
-const tiny_shape gemma_many = {.family = TINY_GEMMA4, .hidden = 64, .expert_count = 24, .used_count = 3, .expert_width = 128, .seed = 5};
-const tiny_shape qwen_many = {.family = TINY_QWEN3_MOE, .hidden = 64, .expert_count = 24, .used_count = 3, .expert_width = 128, .seed = 6};
+const tiny_shape gemma_many = {
+    .family = TINY_GEMMA4, .hidden = 64, .expert_count = 24, .used_count = 3, .expert_width = 128, .seed = 5};
+const tiny_shape qwen_many = {
+    .family = TINY_QWEN3_MOE, .hidden = 64, .expert_count = 24, .used_count = 3, .expert_width = 128, .seed = 6};
 const tiny_shape llama_plain = {.family = TINY_LLAMA, .head_count = 6, .kv_head_count = 3, .head_dim = 6, .seed = 3};
 const tiny_shape qwen_moe_own_head = {.family = TINY_QWEN3_MOE, .has_own_head = true, .seed = 4};
 

@@ -1,5 +1,5 @@
-/* api_support.h - what the tests of the public interface share: folders with models, handles that belong together, and the
- * logits of every position to compare with. */
+/* api_support.h - what the tests of the public interface share: folders with models, handles that belong together, and
+ * the logits of every position to compare with. */
 #ifndef UNIT_API_SUPPORT_H
 #define UNIT_API_SUPPORT_H
 

@@ -10,7 +10,10 @@
 
 static _Atomic uint64_t allocation_count, allocation_to_fail, thread_count, thread_to_fail, read_count;
 static _Atomic int64_t ledger_count;
-static struct { _Atomic int fault; _Atomic uint64_t begin, end, pass_count; } reads;
+static struct {
+    _Atomic int fault;
+    _Atomic uint64_t begin, end, pass_count;
+} reads;
 
 void hooks_reset(void)
 {
@@ -30,9 +33,18 @@ void hooks_fail_thread(uint64_t nth)
     thread_to_fail = nth;
 }
 
-uint64_t hooks_allocation_count(void) { return allocation_count; }
-uint64_t hooks_thread_count(void) { return thread_count; }
-uint64_t hooks_read_count(void) { return read_count; }
+uint64_t hooks_allocation_count(void)
+{
+    return allocation_count;
+}
+uint64_t hooks_thread_count(void)
+{
+    return thread_count;
+}
+uint64_t hooks_read_count(void)
+{
+    return read_count;
+}
 
 void hooks_set_read_fault(read_fault fault, uint64_t begin, uint64_t end, uint64_t pass_count)
 {
@@ -49,14 +61,14 @@ leat_status __real_mem_open(uint64_t budget_bytes, mem **out_mem, leat_error *er
 leat_status __wrap_mem_open(uint64_t budget_bytes, mem **out_mem, leat_error *error);
 void __real_mem_close(mem **ledger);
 void __wrap_mem_close(mem **ledger);
-leat_status __real_mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uint64_t each_bytes, size_t align, const char *what,
-                             void **out_block, leat_error *error);
-leat_status __wrap_mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uint64_t each_bytes, size_t align, const char *what,
-                             void **out_block, leat_error *error);
-leat_status __real_mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes, const char *what,
-                              leat_error *error);
-leat_status __wrap_mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes, const char *what,
-                              leat_error *error);
+leat_status __real_mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uint64_t each_bytes, size_t align,
+                             const char *what, void **out_block, leat_error *error);
+leat_status __wrap_mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uint64_t each_bytes, size_t align,
+                             const char *what, void **out_block, leat_error *error);
+leat_status __real_mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes,
+                              const char *what, leat_error *error);
+leat_status __wrap_mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes,
+                              const char *what, leat_error *error);
 
 static leat_status refuse(const char *what, leat_error *error)
 {
@@ -89,15 +101,15 @@ void __wrap_mem_close(mem **ledger)
     __real_mem_close(ledger);
 }
 
-leat_status __wrap_mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uint64_t each_bytes, size_t align, const char *what,
-                             void **out_block, leat_error *error)
+leat_status __wrap_mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uint64_t each_bytes, size_t align,
+                             const char *what, void **out_block, leat_error *error)
 {
     if (allocation_fails()) return refuse(what, error);
     return __real_mem_alloc(ledger, pool, count, each_bytes, align, what, out_block, error);
 }
 
-leat_status __wrap_mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes, const char *what,
-                              leat_error *error)
+leat_status __wrap_mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes,
+                              const char *what, leat_error *error)
 {
     if (allocation_fails()) return refuse(what, error);
     return __real_mem_resize(ledger, pool, block, count, each_bytes, what, error);
@@ -127,7 +139,8 @@ ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
     const int fault = reads.fault;
     const uint64_t begin = (uint64_t)offset, end = begin + bytes;
 
-    if (fault == READ_FAULT_NONE || end <= reads.begin || begin >= reads.end) return __real_pread64(fd, buffer, bytes, offset);
+    if (fault == READ_FAULT_NONE || end <= reads.begin || begin >= reads.end)
+        return __real_pread64(fd, buffer, bytes, offset);
     const uint64_t number = ++read_count;
     if (number <= reads.pass_count) return __real_pread64(fd, buffer, bytes, offset);
     if (fault == READ_FAULT_EOF) return 0;
@@ -154,7 +167,8 @@ static uint32_t count_entries(const char *path)
 
 held hooks_held(void)
 {
-    return (held){.ledger_count = ledger_count, .descriptor_count = count_entries("/proc/self/fd"),
+    return (held){.ledger_count = ledger_count,
+                  .descriptor_count = count_entries("/proc/self/fd"),
                   .thread_count = count_entries("/proc/self/task")};
 }
 

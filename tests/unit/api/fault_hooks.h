@@ -1,6 +1,6 @@
 /*
- * fault_hooks.h - the world's failures, on order: the linker puts these functions between the library and the ledger, the
- * threads and the system's reads (--wrap), so that a test of the public interface can make any one of them fail.
+ * fault_hooks.h - the world's failures, on order: the linker puts these functions between the library and the ledger,
+ * the threads and the system's reads (--wrap), so that a test of the public interface can make any one of them fail.
  */
 #ifndef UNIT_API_FAULT_HOOKS_H
 #define UNIT_API_FAULT_HOOKS_H

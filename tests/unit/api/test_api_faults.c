@@ -1,6 +1,6 @@
 /*
- * The world's failures under the public interface: no memory at any allocation, no thread, a disk that fails, a file that
- * is cut while it is open. Every one is a status with a text, nothing leaks, and what was open goes on afterwards.
+ * The world's failures under the public interface: no memory at any allocation, no thread, a disk that fails, a file
+ * that is cut while it is open. Every one is a status with a text, nothing leaks, and what was open goes on afterwards.
  */
 #include "api_support.h"
 
@@ -43,7 +43,8 @@ static leat_status use_texts(run_of_all *r, const char *folder, leat_error *erro
     return leat_chat_render(r->tokenizer, messages, 1, &r->tokens, &r->text, error);
 }
 
-static leat_status run_all(run_of_all *r, const char *folder, const leat_options *options, const uint32_t *ids, leat_error *error)
+static leat_status run_all(run_of_all *r, const char *folder, const leat_options *options, const uint32_t *ids,
+                           leat_error *error)
 {
     const leat_sampler_options sampling = leat_sampler_options_default();
     leat_plan plan;
@@ -78,7 +79,8 @@ typedef void order_failure(uint64_t nth);
 typedef uint64_t count_calls(void);
 
 /* Fails the n-th call for n = 1, 1 + step, ... until a run has fewer. Returns how many failures there were. */
-static uint64_t fail_each(const char *folder, const leat_options *options, order_failure *order, count_calls *count, uint64_t step)
+static uint64_t fail_each(const char *folder, const leat_options *options, order_failure *order, count_calls *count,
+                          uint64_t step)
 {
     static run_of_all r;
     const held before = hooks_held();

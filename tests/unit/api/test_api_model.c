@@ -312,7 +312,9 @@ static void test_the_floor_opens_and_less_does_not(void **state)
         make_folder(folder);
         tiny_model_write(folder, shapes[i]);
         for (uint32_t way = 0; way < 6; way++) {
-            leat_options options = {.ctx = way % 2 ? 512 : 0, .thread_count = 1 + way, .prefill_chunk = way % 3 ? way * 40 : 0,
+            leat_options options = {.ctx = way % 2 ? 512 : 0,
+                                    .thread_count = 1 + way,
+                                    .prefill_chunk = way % 3 ? way * 40 : 0,
                                     .io = way > 3 ? LEAT_IO_BUFFERED : LEAT_IO_AUTO};
             check_floor(folder, options);
         }
@@ -334,14 +336,20 @@ static void check_pools(const char *folder, leat_options options)
     assert_int_equal(sum_of(p), p->budget_bytes);
     for (uint32_t i = 0; i < stats.pool_count; i++) {
         const leat_pool *pool = &stats.pools[i];
-        if (!strcmp(pool->name, "trunk")) assert_int_equal(pool->peak_bytes, p->trunk_bytes);
-        else if (!strcmp(pool->name, "experts")) assert_int_equal(pool->peak_bytes, p->expert_cache_bytes);
-        else if (!strcmp(pool->name, "scratch")) assert_int_equal(pool->peak_bytes, p->scratch_bytes);
-        else if (!strcmp(pool->name, "io")) assert_int_equal(pool->current_bytes, p->io_bytes);
+        if (!strcmp(pool->name, "trunk"))
+            assert_int_equal(pool->peak_bytes, p->trunk_bytes);
+        else if (!strcmp(pool->name, "experts"))
+            assert_int_equal(pool->peak_bytes, p->expert_cache_bytes);
+        else if (!strcmp(pool->name, "scratch"))
+            assert_int_equal(pool->peak_bytes, p->scratch_bytes);
+        else if (!strcmp(pool->name, "io"))
+            assert_int_equal(pool->current_bytes, p->io_bytes);
         else if (!strcmp(pool->name, "kv")) /* and the public handle, which stands under `process` */
             assert_in_range(pool->current_bytes, p->kv_bytes, p->kv_bytes + 256);
-        else if (!strcmp(pool->name, "tokenizer")) assert_in_range(pool->current_bytes, 0, p->tokenizer_bytes);
-        else assert_string_equal(pool->name, "meta");
+        else if (!strcmp(pool->name, "tokenizer"))
+            assert_in_range(pool->current_bytes, 0, p->tokenizer_bytes);
+        else
+            assert_string_equal(pool->name, "meta");
         outside += strcmp(pool->name, "meta") ? pool->current_bytes : 0;
     }
     assert_true(outside <= p->budget_bytes - p->process_bytes - p->unspent_bytes + 256);
@@ -360,7 +368,9 @@ static void test_pools_are_as_planned(void **state)
         make_folder(folder);
         tiny_model_write(folder, shapes[i]);
         for (uint32_t way = 0; way < 4; way++) {
-            leat_options options = {.ctx = 100 + 37 * way, .thread_count = 1 + way, .prefill_chunk = 1 + 21 * way,
+            leat_options options = {.ctx = 100 + 37 * way,
+                                    .thread_count = 1 + way,
+                                    .prefill_chunk = 1 + 21 * way,
                                     .io = way % 2 ? LEAT_IO_BUFFERED : LEAT_IO_AUTO};
             if (way < 2) options.ram_bytes = floor_of(folder, &options);
             check_pools(folder, options);
@@ -386,7 +396,8 @@ static void test_budgets_beyond_the_floor(void **state)
     assert_ok(leat_model_open(BROOK, &model, &error), &error);
     assert_fails(BUDGET, leat_plan_make(model, &options, &floor, &error), &error);
     before = floor;
-    for (uint64_t budget = floor.floor_bytes; budget < floor.everything_bytes; budget += (floor.everything_bytes - floor.floor_bytes) / 7) {
+    for (uint64_t budget = floor.floor_bytes; budget < floor.everything_bytes;
+         budget += (floor.everything_bytes - floor.floor_bytes) / 7) {
         options.ram_bytes = budget;
         assert_ok(leat_plan_make(model, &options, &plan, &error), &error);
         assert_int_equal(sum_of(&plan), budget);
@@ -420,7 +431,8 @@ static void refuse_options(const leat_model *model, const leat_options *options,
     leat_plan plan = {.ctx = 4711};
 
     const leat_status status = leat_plan_make(model, options, &plan, &error);
-    if (status != expected) fail_msg("options were answered with \"%s\", expected \"%s\"", leat_status_text(status), part);
+    if (status != expected)
+        fail_msg("options were answered with \"%s\", expected \"%s\"", leat_status_text(status), part);
     assert_text_has(error.text, part);
     assert_int_equal(plan.ctx, 4711);
     assert_int_equal(leat_engine_open(model, options, &engine, &error), expected);
@@ -450,7 +462,8 @@ static void test_options_that_are_refused(void **state)
 
     /* A fraction so small that it comes to nothing is a budget of nothing, not an automatic one. */
     assert_fails(BUDGET, leat_plan_make(model, &(leat_options){.ram_fraction = 1e-15}, &plan, &error), &error);
-    assert_ok(leat_plan_make(model, &(leat_options){.ram_bytes = UINT64_C(1) << 50, .force = true}, &plan, &error), &error);
+    assert_ok(leat_plan_make(model, &(leat_options){.ram_bytes = UINT64_C(1) << 50, .force = true}, &plan, &error),
+              &error);
     assert_int_equal(plan.budget_bytes, UINT64_C(1) << 50);
     assert_int_equal(sum_of(&plan), UINT64_C(1) << 50);
     leat_model_close(&model);
@@ -511,8 +524,9 @@ static void test_instruction_sets_and_io_give_the_same_bits(void **state)
     float *reference = reference_logits(BROOK, ids, COUNT);
     for (size_t i = 0; i < 4; i++) {
         if (!leat_isa_is_usable(levels[i])) continue;
-        opened o = open_all(BROOK, &(leat_options){.isa = levels[i], .thread_count = 2, .ctx = 64,
-                                                   .io = i % 2 ? LEAT_IO_BUFFERED : LEAT_IO_AUTO});
+        opened o = open_all(
+            BROOK, &(leat_options){
+                       .isa = levels[i], .thread_count = 2, .ctx = 64, .io = i % 2 ? LEAT_IO_BUFFERED : LEAT_IO_AUTO});
         const leat_stats stats = leat_engine_get_stats(o.engine);
         assert_true(levels[i] == LEAT_ISA_AUTO ? stats.isa != LEAT_ISA_AUTO : stats.isa == levels[i]);
         if (i % 2) assert_false(stats.io_is_direct);
@@ -523,8 +537,8 @@ static void test_instruction_sets_and_io_give_the_same_bits(void **state)
     free(reference);
 }
 
-/* A tokenizer that takes more than its file promises (few tokens, with ids far apart) is paid for by the other terms: an automatic
- * budget still opens. */
+/* A tokenizer that takes more than its file promises (few tokens, with ids far apart) is paid for by the other terms:
+ * an automatic budget still opens. */
 static void test_tokenizer_larger_than_estimated(void **state)
 {
     char folder[UNIT_PATH_BYTES];

@@ -263,13 +263,13 @@ static void test_one_session_at_a_time(void **state)
 
 typedef struct canceller {
     volatile int flag;
-    uint64_t after;  /* calls of the sink or the progress function until the flag is set; 0: never */
+    uint64_t after; /* calls of the sink or the progress function until the flag is set; 0: never */
     uint64_t calls;
     uint64_t last_done, total;
 } canceller;
 
-static void cancel_in_route(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts, const float *weights,
-                            uint32_t count)
+static void cancel_in_route(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts,
+                            const float *weights, uint32_t count)
 {
     canceller *c = user;
 
@@ -287,7 +287,8 @@ static void cancel_in_progress(void *user, const char *phase, uint64_t done, uin
     if (++c->calls == c->after) c->flag = 1;
 }
 
-/* After a cancel the timeline is whole chunks of what was asked for; going on gives the bits of never having stopped. */
+/* After a cancel the timeline is whole chunks of what was asked for; going on gives the bits of never having stopped.
+ */
 static void go_on(const fixture *f, opened *o, canceller *c, uint32_t chunk)
 {
     const size_t length = leat_session_length(o->session);
@@ -359,8 +360,12 @@ static void test_cancelled_appends(void **state)
 static void test_cancel_from_progress(void **state)
 {
     static canceller c;
-    const leat_options options = {.thread_count = 2, .prefill_chunk = 30, .ctx = 256, .cancel = &c.flag,
-                                  .progress = cancel_in_progress, .progress_user = &c};
+    const leat_options options = {.thread_count = 2,
+                                  .prefill_chunk = 30,
+                                  .ctx = 256,
+                                  .cancel = &c.flag,
+                                  .progress = cancel_in_progress,
+                                  .progress_user = &c};
     leat_error error = {0};
     fixture f;
 
@@ -451,7 +456,8 @@ static leat_status stop_at(void *user, size_t position, const float *logits, lea
     return LEAT_IO;
 }
 
-/* Wherever a score stops, what the session has afterwards is true: its logits, if there are any, are those of its length. */
+/* Wherever a score stops, what the session has afterwards is true: its logits, if there are any, are those of its
+ * length. */
 static void test_score_that_stops(void **state)
 {
     static canceller c;
@@ -472,7 +478,8 @@ static void test_score_that_stops(void **state)
             c.flag = 0;
             const size_t length = leat_session_length(o.session);
             assert_in_range(length, at + 1, at + 2 * chunk);
-            if (leat_session_logits(o.session)) assert_logits(o.session, f.reference, f.vocab, "after a score that stopped");
+            if (leat_session_logits(o.session))
+                assert_logits(o.session, f.reference, f.vocab, "after a score that stopped");
             assert_ok(leat_session_sync(o.session, f.ids, length, NULL, &error), &error);
             assert_logits(o.session, f.reference, f.vocab, "a sync to where a score stopped");
             close_all(&o);
@@ -488,7 +495,8 @@ typedef struct route_log {
     uint64_t hash;
 } route_log;
 
-static void log_route(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts, const float *weights, uint32_t count)
+static void log_route(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts, const float *weights,
+                      uint32_t count)
 {
     route_log *log = user;
     float sum = 0;
@@ -502,7 +510,8 @@ static void log_route(void *user, uint32_t layer_idx, size_t position, const uin
         uint32_t bits;
         memcpy(&bits, &weights[i], sizeof bits);
         /* The order of rows differs between chunks; their sum does not. */
-        log->hash += (bits * UINT64_C(0x9e3779b97f4a7c15)) ^ ((experts[i] * 64 + layer_idx) * UINT64_C(0xc2b2ae3d27d4eb4f) + position * 31 + i);
+        log->hash += (bits * UINT64_C(0x9e3779b97f4a7c15)) ^
+                     ((experts[i] * 64 + layer_idx) * UINT64_C(0xc2b2ae3d27d4eb4f) + position * 31 + i);
     }
     assert_true(sum > 0.1f && sum < 3);
     log->count++;
@@ -538,7 +547,8 @@ static void test_routes_and_counters(void **state)
         assert_in_range(slots, 3, 71); /* of 72: some are replaced */
         assert_in_range(after.expert_misses, slots + 1, 9 * COUNT);
         assert_int_equal(after.expert_evictions, after.expert_misses - slots);
-        assert_int_equal(after.read_count - before.read_count, 9 * after.expert_misses); /* three matrices of three parts */
+        assert_int_equal(after.read_count - before.read_count,
+                         9 * after.expert_misses); /* three matrices of three parts */
         const uint64_t record = leat_model_get_info(o.model)->expert_record_bytes;
         assert_int_equal(after.payload_bytes - before.payload_bytes, after.expert_misses * record);
         assert_true(after.read_bytes - before.read_bytes >= after.payload_bytes - before.payload_bytes);
@@ -561,9 +571,13 @@ static void test_brook(void **state)
     (void)state;
     fill_ids(ids, BROOK_COUNT, 4096, 3);
     float *reference = reference_logits(BROOK, ids, BROOK_COUNT);
-    static const struct { uint32_t chunk, threads; bool at_floor; } ways[] = {{64, 4, true}, {7, 2, false}, {3, 1, true}};
+    static const struct {
+        uint32_t chunk, threads;
+        bool at_floor;
+    } ways[] = {{64, 4, true}, {7, 2, false}, {3, 1, true}};
     for (size_t i = 0; i < 3; i++) {
-        leat_options options = {.thread_count = ways[i].threads, .prefill_chunk = ways[i].chunk, .ctx = 256, .cancel = &c.flag};
+        leat_options options = {
+            .thread_count = ways[i].threads, .prefill_chunk = ways[i].chunk, .ctx = 256, .cancel = &c.flag};
         if (ways[i].at_floor) options.ram_bytes = floor_of(BROOK, &options);
         opened o = open_all(BROOK, &options);
         c = (canceller){.after = 500};

@@ -24,8 +24,7 @@ void world_init(block_world *w, uint32_t hidden, uint64_t seed)
 
 void world_random(block_world *w, float *out, uint64_t count, float scale)
 {
-    for (uint64_t i = 0; i < count; i++)
-        out[i] = ((float)prng_below(&w->dice, 1 << 20) / (float)(1 << 19) - 1) * scale;
+    for (uint64_t i = 0; i < count; i++) out[i] = ((float)prng_below(&w->dice, 1 << 20) / (float)(1 << 19) - 1) * scale;
 }
 
 weight_id world_weight(block_world *w, uint64_t rows, uint64_t cols)
@@ -41,7 +40,10 @@ weight_id world_weight(block_world *w, uint64_t rows, uint64_t cols)
     return id;
 }
 
-float *world_weight_floats(block_world *w, weight_id id) { return (float *)(uintptr_t)w->matrices[id].data; }
+float *world_weight_floats(block_world *w, weight_id id)
+{
+    return (float *)(uintptr_t)w->matrices[id].data;
+}
 
 vector_id world_vector(block_world *w, uint64_t count)
 {
@@ -80,8 +82,10 @@ moe_block *world_add_experts(block_world *w, uint32_t expert_count, uint32_t use
     world_random(w, w->experts, expert_count * w->expert_floats, 0.4f);
     weight *stacks[3] = {&moe->gate, &moe->up, &moe->down};
     for (uint32_t which = 0; which < 3; which++) {
-        *stacks[which] = (weight){.name = "experts", .stack_count = expert_count, .parts = w->parts + which * expert_count};
-        stacks[which]->shape = (matrix_shape){.type = QUANT_F32, .rows = which < 2 ? width : hidden, .cols = which < 2 ? hidden : width};
+        *stacks[which] =
+            (weight){.name = "experts", .stack_count = expert_count, .parts = w->parts + which * expert_count};
+        stacks[which]->shape =
+            (matrix_shape){.type = QUANT_F32, .rows = which < 2 ? width : hidden, .cols = which < 2 ? hidden : width};
         for (uint32_t e = 0; e < expert_count; e++)
             stacks[which]->parts[e][PART_DATA] =
                 (weight_part){0, (e * w->expert_floats + which * floats) * sizeof(float), floats * sizeof(float)};
@@ -99,7 +103,9 @@ static void start_experts(block_world *w, uint32_t slot_count)
     engine *e = &w->engine;
     leat_error error = {0};
 
-    w->file = (file){.fd = -1, .offset_align = WORLD_FILE_ALIGN, .memory_align = WORLD_FILE_ALIGN,
+    w->file = (file){.fd = -1,
+                     .offset_align = WORLD_FILE_ALIGN,
+                     .memory_align = WORLD_FILE_ALIGN,
                      .bytes = w->model.expert_count * w->expert_floats * sizeof(float)};
     w->contents[0] = (const uint8_t *)w->experts;
     e->file_set = (file_set){&w->file, &w->file_name, 1};
@@ -194,9 +200,15 @@ void plain_norm(double *x, uint64_t count, const float *weights, double eps)
     for (uint64_t i = 0; i < count; i++) x[i] *= factor * (weights ? (double)weights[i] : 1);
 }
 
-double plain_silu(double x) { return x / (1 + exp(-x)); }
+double plain_silu(double x)
+{
+    return x / (1 + exp(-x));
+}
 
-double plain_gelu_tanh(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x))); }
+double plain_gelu_tanh(double x)
+{
+    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+}
 
 void plain_add(double *y, const float *bias, uint64_t count)
 {
@@ -217,8 +229,8 @@ void assert_close(const float *got, const double *expected, uint64_t count, doub
     for (uint64_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
     for (uint64_t i = 0; i < count; i++)
         if (!(fabs((double)got[i] - expected[i]) <= tolerance * largest))
-            fail_msg("%s: number %llu is %.9g, expected %.9g (largest %.3g)", what, (unsigned long long)i, (double)got[i],
-                     expected[i], largest);
+            fail_msg("%s: number %llu is %.9g, expected %.9g (largest %.3g)", what, (unsigned long long)i,
+                     (double)got[i], expected[i], largest);
 }
 
 void assert_same_bits(const float *a, const float *b, uint64_t count, const char *what)

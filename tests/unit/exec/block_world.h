@@ -1,7 +1,7 @@
 /*
- * block_world.h - an engine put together by hand for the tests of single blocks: weights are arrays of random floats, experts
- * lie in one file in memory behind the simulated storage, and nothing is planned. Beside it the same operations in double
- * precision, written as the formulas are, to compare with.
+ * block_world.h - an engine put together by hand for the tests of single blocks: weights are arrays of random floats,
+ * experts lie in one file in memory behind the simulated storage, and nothing is planned. Beside it the same operations
+ * in double precision, written as the formulas are, to compare with.
  *
  * Order: world_init, add weights and vectors, put blocks into `layers`, world_start, run blocks, world_close.
  */
@@ -29,8 +29,8 @@ typedef struct block_world {
     engine engine;
     step_row *rows;
 
-    float *experts;                  /* (layers, expert_count, gate + up + down), the content of the file */
-    uint64_t expert_floats;          /* of one expert */
+    float *experts;         /* (layers, expert_count, gate + up + down), the content of the file */
+    uint64_t expert_floats; /* of one expert */
     weight_part (*parts)[PART_COUNT];
     file file;
     const char *file_name;

@@ -1,6 +1,6 @@
 /*
- * The plan from sizes alone: what automatic budgets, contexts and chunks come to, where the floor lies, and that every term is
- * what the ledger counts when its owner is opened.
+ * The plan from sizes alone: what automatic budgets, contexts and chunks come to, where the floor lies, and that every
+ * term is what the ledger counts when its owner is opened.
  */
 #include "block_world.h"
 #include "support/unit.h"
@@ -31,9 +31,11 @@ static void open_planned(planned *p, uint32_t window)
     w->layers[0].residuals[1].branch_count = 1;
     block *b = &w->layers[0].residuals[1].branches[0].block;
     *b = (block){.kind = BLOCK_ATTENTION};
-    b->attention = (attention_block){.head_count = 4, .kv_head_count = 4, .head_dim = 100, .window = window, .owns_kv = true};
+    b->attention =
+        (attention_block){.head_count = 4, .kv_head_count = 4, .head_dim = 100, .window = window, .owns_kv = true};
     w->model.rope_count = 1;
-    w->model.ropes[0] = (rope_desc){.kind = ROPE_DEFAULT, .head_dim = 100, .rotated_dims = 100, .theta = 100, .factor = 1};
+    w->model.ropes[0] =
+        (rope_desc){.kind = ROPE_DEFAULT, .head_dim = 100, .rotated_dims = 100, .theta = 100, .factor = 1};
     w->model.embedding = world_weight(w, 50, HIDDEN);
     w->model.vocab_size = 50;
     w->model.context_max = 10000;
@@ -43,12 +45,17 @@ static void open_planned(planned *p, uint32_t window)
     w->file = (file){.fd = -1, .offset_align = 512, .memory_align = 512, .bytes = 1 << 30};
     p->files = (file_set){&w->file, &w->file_name, 1};
     for (uint32_t i = 0; i < w->model.weight_count; i++) {
-        p->parts[i][0][PART_DATA] = (weight_part){0, 100 + 70000 * i, w->weights[i].shape.rows * w->weights[i].shape.cols * 4};
+        p->parts[i][0][PART_DATA] =
+            (weight_part){0, 100 + 70000 * i, w->weights[i].shape.rows * w->weights[i].shape.cols * 4};
         w->weights[i].parts = p->parts[i];
     }
     assert_ok(expert_records_open(w->ledger, &w->model, &p->records, &error), &error);
-    p->request = (plan_request){.model = &w->model, .files = &p->files, .experts = &p->records, .checkpoint_bytes = 123456,
-                                .budget_bytes = UINT64_C(1) << 30, .thread_count = 3};
+    p->request = (plan_request){.model = &w->model,
+                                .files = &p->files,
+                                .experts = &p->records,
+                                .checkpoint_bytes = 123456,
+                                .budget_bytes = UINT64_C(1) << 30,
+                                .thread_count = 3};
 }
 
 static void close_planned(planned *p)
@@ -63,8 +70,8 @@ static plan solve(const planned *p)
     plan solved = {0};
 
     assert_ok(plan_make(&p->request, &solved, &error), &error);
-    assert_int_equal(solved.process_bytes + solved.tokenizer_bytes + solved.trunk_bytes + solved.kv_bytes + solved.scratch_bytes +
-                         solved.io_bytes + solved.expert_cache_bytes + solved.unspent_bytes,
+    assert_int_equal(solved.process_bytes + solved.tokenizer_bytes + solved.trunk_bytes + solved.kv_bytes +
+                         solved.scratch_bytes + solved.io_bytes + solved.expert_cache_bytes + solved.unspent_bytes,
                      solved.budget_bytes);
     assert_true(solved.outside_bytes <= solved.process_bytes);
     return solved;

@@ -43,15 +43,20 @@ static void run_uneven_products(uint32_t thread_count, uint32_t token_count)
         const size_t stride = cols[i] + 2;
         x[i] = malloc(token_count * stride * sizeof(float));
         world_random(&w, x[i], token_count * stride, 1);
-        products[i] = (product){.w = step_matrix(&s, i), .x = x[i], .x_stride = stride, .token_count = token_count,
-                                .y = guarded(token_count * (rows[i] + 1)), .y_stride = rows[i] + 1};
+        products[i] = (product){.w = step_matrix(&s, i),
+                                .x = x[i],
+                                .x_stride = stride,
+                                .token_count = token_count,
+                                .y = guarded(token_count * (rows[i] + 1)),
+                                .y_stride = rows[i] + 1};
     }
     run_products(&s, products, COUNT);
     for (uint32_t i = 0; i < COUNT; i++) {
         const uint64_t y_count = token_count * (rows[i] + 1);
         float *whole = guarded(y_count);
         double *expected = malloc(rows[i] * sizeof *expected);
-        w.engine.kernels.matmul[QUANT_F32](products[i].w, 0, rows[i], x[i], cols[i] + 2, token_count, whole, rows[i] + 1);
+        w.engine.kernels.matmul[QUANT_F32](products[i].w, 0, rows[i], x[i], cols[i] + 2, token_count, whole,
+                                           rows[i] + 1);
         assert_same_bits(products[i].y, whole, y_count + GUARD, "a product split into tasks");
         check_guard(products[i].y, y_count);
         for (uint32_t t = 0; t < token_count; t++) {
@@ -93,7 +98,8 @@ static void test_the_most_products_of_one_call(void **state)
     world_random(&w, x, HIDDEN, 1);
     double *wide = to_double(x, HIDDEN);
     for (uint32_t i = 0; i < PRODUCTS_MAX; i++)
-        products[i] = (product){.w = step_matrix(&s, i % 16), .x = x, .x_stride = HIDDEN, .token_count = 1, .y = y[i], .y_stride = 2};
+        products[i] = (product){
+            .w = step_matrix(&s, i % 16), .x = x, .x_stride = HIDDEN, .token_count = 1, .y = y[i], .y_stride = 2};
     run_products(&s, products, PRODUCTS_MAX);
     for (uint32_t i = 0; i < PRODUCTS_MAX; i++) {
         double expected[2];
@@ -214,8 +220,14 @@ static void check_ffn(uint32_t width, activation act, bool biases, uint32_t thre
     world_init(&w, HIDDEN, width);
     block *b = &w.layers[0].residuals[0].branches[0].block;
     *b = (block){.kind = BLOCK_FFN};
-    b->ffn = (ffn_block){.width = width, .act = act, .gate = world_weight(&w, width, HIDDEN), .up = world_weight(&w, width, HIDDEN),
-                         .down = world_weight(&w, HIDDEN, width), .gate_bias = NO_ID, .up_bias = NO_ID, .down_bias = NO_ID};
+    b->ffn = (ffn_block){.width = width,
+                         .act = act,
+                         .gate = world_weight(&w, width, HIDDEN),
+                         .up = world_weight(&w, width, HIDDEN),
+                         .down = world_weight(&w, HIDDEN, width),
+                         .gate_bias = NO_ID,
+                         .up_bias = NO_ID,
+                         .down_bias = NO_ID};
     if (biases) {
         b->ffn.gate_bias = world_vector(&w, width);
         b->ffn.up_bias = world_vector(&w, width);

@@ -25,10 +25,21 @@ static attention_block *build(block_world *w, const shape *s, uint64_t seed)
     block *b = &w->layers[0].residuals[0].branches[0].block;
     *b = (block){.kind = BLOCK_ATTENTION};
     attention_block *a = &b->attention;
-    *a = (attention_block){.head_count = s->head_count, .kv_head_count = s->kv_head_count, .head_dim = s->head_dim,
-                           .window = s->window, .score_scale = s->score_scale, .owns_kv = true, .v_is_raw_k = s->v_is_raw_k,
-                           .v_has_norm = s->v_has_norm, .q_bias = NO_ID, .k_bias = NO_ID, .v_bias = NO_ID, .o_bias = NO_ID,
-                           .q_norm = NO_ID, .k_norm = NO_ID, .v = NO_ID};
+    *a = (attention_block){.head_count = s->head_count,
+                           .kv_head_count = s->kv_head_count,
+                           .head_dim = s->head_dim,
+                           .window = s->window,
+                           .score_scale = s->score_scale,
+                           .owns_kv = true,
+                           .v_is_raw_k = s->v_is_raw_k,
+                           .v_has_norm = s->v_has_norm,
+                           .q_bias = NO_ID,
+                           .k_bias = NO_ID,
+                           .v_bias = NO_ID,
+                           .o_bias = NO_ID,
+                           .q_norm = NO_ID,
+                           .k_norm = NO_ID,
+                           .v = NO_ID};
     a->q = world_weight(w, q_width, HIDDEN);
     a->k = world_weight(w, kv_width, HIDDEN);
     if (!s->v_is_raw_k) a->v = world_weight(w, kv_width, HIDDEN);
@@ -44,14 +55,17 @@ static attention_block *build(block_world *w, const shape *s, uint64_t seed)
         a->k_norm = world_vector(w, s->head_dim);
     }
     w->model.rope_count = 1;
-    w->model.ropes[0] = (rope_desc){.kind = ROPE_DEFAULT, .head_dim = s->head_dim, .theta = 100, .factor = 1,
+    w->model.ropes[0] = (rope_desc){.kind = ROPE_DEFAULT,
+                                    .head_dim = s->head_dim,
+                                    .theta = 100,
+                                    .factor = 1,
                                     .rotated_dims = s->rope ? s->head_dim : 0};
     return a;
 }
 
 /* All tokens in chunks; y: (token_count, HIDDEN). */
-static void run_in_chunks(block_world *w, const attention_block *a, const float *x, uint32_t token_count, uint32_t chunk,
-                          float *y)
+static void run_in_chunks(block_world *w, const attention_block *a, const float *x, uint32_t token_count,
+                          uint32_t chunk, float *y)
 {
     for (uint32_t begin = 0; begin < token_count;) {
         const uint32_t count = begin + chunk > token_count ? token_count - begin : chunk;
@@ -76,7 +90,8 @@ static void turn(double *head, uint32_t dim, uint32_t position)
     }
 }
 
-static void finish(const block_world *w, const shape *s, vector_id norm, double *heads, uint32_t count, uint32_t position)
+static void finish(const block_world *w, const shape *s, vector_id norm, double *heads, uint32_t count,
+                   uint32_t position)
 {
     for (uint32_t h = 0; h < count; h++) {
         if (norm != NO_ID) plain_norm(heads + h * s->head_dim, s->head_dim, w->vectors[norm], 1e-6);
@@ -94,7 +109,8 @@ static void project_plain(const block_world *w, weight_id id, vector_id bias, co
 static void attend_plain(const shape *s, const double *q, const double *keys, const double *values, uint32_t position,
                          uint32_t head, double *out)
 {
-    const uint32_t dim = s->head_dim, kv_width = s->kv_head_count * dim, kv_head = head * s->kv_head_count / s->head_count;
+    const uint32_t dim = s->head_dim, kv_width = s->kv_head_count * dim,
+                   kv_head = head * s->kv_head_count / s->head_count;
     const uint32_t begin = s->window && position + 1 > s->window ? position + 1 - s->window : 0;
     double *weights = malloc((position + 1) * sizeof *weights), most = -1e300, sum = 0;
 
@@ -115,23 +131,27 @@ static void attend_plain(const shape *s, const double *q, const double *keys, co
 }
 
 /* y: (token_count, HIDDEN). */
-static void run_plain(const block_world *w, const attention_block *a, const shape *s, const float *x, uint32_t token_count,
-                      double *y)
+static void run_plain(const block_world *w, const attention_block *a, const shape *s, const float *x,
+                      uint32_t token_count, double *y)
 {
     const uint32_t dim = s->head_dim, q_width = s->head_count * dim, kv_width = s->kv_head_count * dim;
-    double *keys = malloc(token_count * kv_width * sizeof *keys), *values = malloc(token_count * kv_width * sizeof *values);
+    double *keys = malloc(token_count * kv_width * sizeof *keys),
+           *values = malloc(token_count * kv_width * sizeof *values);
     double *q = malloc(q_width * sizeof *q), *attended = malloc(q_width * sizeof *attended);
 
     for (uint32_t t = 0; t < token_count; t++) {
         double *in = to_double(x + (size_t)t * HIDDEN, HIDDEN), *k = keys + t * kv_width, *v = values + t * kv_width;
         project_plain(w, a->k, a->k_bias, in, k);
-        if (s->v_is_raw_k) memcpy(v, k, kv_width * sizeof *v);
-        else project_plain(w, a->v, a->v_bias, in, v);
+        if (s->v_is_raw_k)
+            memcpy(v, k, kv_width * sizeof *v);
+        else
+            project_plain(w, a->v, a->v_bias, in, v);
         for (uint32_t h = 0; s->v_has_norm && h < s->kv_head_count; h++) plain_norm(v + h * dim, dim, NULL, 1e-6);
         finish(w, s, a->k_norm, k, s->kv_head_count, t);
         project_plain(w, a->q, a->q_bias, in, q);
         finish(w, s, a->q_norm, q, s->head_count, t);
-        for (uint32_t h = 0; h < s->head_count; h++) attend_plain(s, q + h * dim, keys, values, t, h, attended + h * dim);
+        for (uint32_t h = 0; h < s->head_count; h++)
+            attend_plain(s, q + h * dim, keys, values, t, h, attended + h * dim);
         project_plain(w, a->o, a->o_bias, attended, y + (size_t)t * HIDDEN);
         free(in);
     }
@@ -146,7 +166,9 @@ static void run_plain(const block_world *w, const attention_block *a, const shap
 /* Every chunk size and thread count gives the bits of the first, and those are close to the formula. */
 static void check_shape_within(const shape *s, uint32_t token_count, double tolerance)
 {
-    static const struct { uint32_t chunk, threads; } ways[] = {{1, 1}, {200, 1}, {3, 2}, {7, 3}, {64, 4}, {65, 2}, {1, 4}};
+    static const struct {
+        uint32_t chunk, threads;
+    } ways[] = {{1, 1}, {200, 1}, {3, 2}, {7, 3}, {64, 4}, {65, 2}, {1, 4}};
     block_world w;
     const attention_block *a = build(&w, s, 11);
     float *x = malloc(token_count * HIDDEN * sizeof *x), *y = malloc(token_count * HIDDEN * sizeof *y),
@@ -169,17 +191,24 @@ static void check_shape_within(const shape *s, uint32_t token_count, double tole
     world_close(&w);
 }
 
-static void check_shape(const shape *s, uint32_t token_count) { check_shape_within(s, token_count, 2e-5); }
+static void check_shape(const shape *s, uint32_t token_count)
+{
+    check_shape_within(s, token_count, 2e-5);
+}
 
 static void test_groups_of_heads(void **state)
 {
-    static const struct { uint32_t heads, kv_heads, dim; } groups[] = {
-        {1, 1, 2}, {6, 2, 10}, {9, 3, 6}, {12, 1, 8}, {11, 1, 4}, {5, 5, 34}, {16, 1, 12}, {18, 2, 4}};
+    static const struct {
+        uint32_t heads, kv_heads, dim;
+    } groups[] = {{1, 1, 2}, {6, 2, 10}, {9, 3, 6}, {12, 1, 8}, {11, 1, 4}, {5, 5, 34}, {16, 1, 12}, {18, 2, 4}};
 
     (void)state;
     for (uint32_t i = 0; i < ARRAY_COUNT(groups); i++) {
-        const shape s = {.head_count = groups[i].heads, .kv_head_count = groups[i].kv_heads, .head_dim = groups[i].dim,
-                         .rope = true, .score_scale = 0.7f};
+        const shape s = {.head_count = groups[i].heads,
+                         .kv_head_count = groups[i].kv_heads,
+                         .head_dim = groups[i].dim,
+                         .rope = true,
+                         .score_scale = 0.7f};
         check_shape(&s, 70);
     }
 }
@@ -190,7 +219,8 @@ static void test_windows_at_the_edges_of_a_block(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < ARRAY_COUNT(windows); i++) {
-        const shape s = {.head_count = 2, .kv_head_count = 1, .head_dim = 6, .window = windows[i], .rope = true, .score_scale = 1};
+        const shape s = {
+            .head_count = 2, .kv_head_count = 1, .head_dim = 6, .window = windows[i], .rope = true, .score_scale = 1};
         check_shape(&s, 200);
     }
 }
@@ -207,11 +237,24 @@ static void test_one_token(void **state)
 
 static void test_norms_biases_and_raw_values(void **state)
 {
-    const shape norms = {.head_count = 4, .kv_head_count = 2, .head_dim = 8, .head_norms = true, .v_has_norm = true,
-                         .rope = true, .score_scale = 1};
-    const shape raw = {.head_count = 4, .kv_head_count = 2, .head_dim = 8, .v_is_raw_k = true, .v_has_norm = true,
-                       .head_norms = true, .biases = true, .rope = true, .score_scale = 0.35f};
-    const shape biased = {.head_count = 4, .kv_head_count = 4, .head_dim = 6, .biases = true, .window = 9, .score_scale = 0.4f};
+    const shape norms = {.head_count = 4,
+                         .kv_head_count = 2,
+                         .head_dim = 8,
+                         .head_norms = true,
+                         .v_has_norm = true,
+                         .rope = true,
+                         .score_scale = 1};
+    const shape raw = {.head_count = 4,
+                       .kv_head_count = 2,
+                       .head_dim = 8,
+                       .v_is_raw_k = true,
+                       .v_has_norm = true,
+                       .head_norms = true,
+                       .biases = true,
+                       .rope = true,
+                       .score_scale = 0.35f};
+    const shape biased = {
+        .head_count = 4, .kv_head_count = 4, .head_dim = 6, .biases = true, .window = 9, .score_scale = 0.4f};
 
     (void)state;
     check_shape(&norms, 80);
@@ -219,8 +262,8 @@ static void test_norms_biases_and_raw_values(void **state)
     check_shape(&biased, 80);
 }
 
-/* Scores so far apart that all weights but one vanish must not become NaN, in whichever block the largest is. A score of some
- * thousands has an error of some 1e-4 in single precision, and so have the weights. */
+/* Scores so far apart that all weights but one vanish must not become NaN, in whichever block the largest is. A score
+ * of some thousands has an error of some 1e-4 in single precision, and so have the weights. */
 static void test_extreme_scores(void **state)
 {
     const shape s = {.head_count = 2, .kv_head_count = 1, .head_dim = 4, .score_scale = 3000};
@@ -233,7 +276,8 @@ static void test_extreme_scores(void **state)
 static void test_shared_keys(void **state)
 {
     enum { TOKENS = 70 };
-    const shape s = {.head_count = 4, .kv_head_count = 2, .head_dim = 6, .window = 65, .rope = true, .score_scale = 0.5f};
+    const shape s = {
+        .head_count = 4, .kv_head_count = 2, .head_dim = 6, .window = 65, .rope = true, .score_scale = 0.5f};
     float x[TOKENS * HIDDEN], y[TOKENS * HIDDEN], shared_y[TOKENS * HIDDEN];
     block_world w;
 
@@ -258,12 +302,9 @@ static void test_shared_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups_of_heads),
-        cmocka_unit_test(test_windows_at_the_edges_of_a_block),
-        cmocka_unit_test(test_one_token),
-        cmocka_unit_test(test_norms_biases_and_raw_values),
-        cmocka_unit_test(test_extreme_scores),
-        cmocka_unit_test(test_shared_keys),
+        cmocka_unit_test(test_groups_of_heads), cmocka_unit_test(test_windows_at_the_edges_of_a_block),
+        cmocka_unit_test(test_one_token),       cmocka_unit_test(test_norms_biases_and_raw_values),
+        cmocka_unit_test(test_extreme_scores),  cmocka_unit_test(test_shared_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * Routed experts against their formula in double precision, with a cache that holds just one set and one that holds all; the
- * rule for equal scores; what a failed read leaves behind.
+ * Routed experts against their formula in double precision, with a cache that holds just one set and one that holds
+ * all; the rule for equal scores; what a failed read leaves behind.
  */
 #include "block_world.h"
 #include "support/unit.h"
@@ -46,7 +46,8 @@ static void moe_plain(const block_world *w, const moe_block *moe, const float *s
     if (moe->router_reads_stream) {
         plain_norm(in, HIDDEN, NULL, 1e-6);
         for (uint32_t i = 0; i < HIDDEN; i++)
-            in[i] *= (moe->router_scale == NO_ID ? 1 : (double)w->vectors[moe->router_scale][i]) * (double)moe->router_factor;
+            in[i] *= (moe->router_scale == NO_ID ? 1 : (double)w->vectors[moe->router_scale][i]) *
+                     (double)moe->router_factor;
     }
     plain_product((const float *)w->matrices[moe->router].data, moe->expert_count, HIDDEN, in, logits);
     choose_plain(logits, moe->expert_count, moe->used_count, chosen);
@@ -75,7 +76,8 @@ typedef struct seen_routes {
     float weights[TOKENS][EXPERTS_HERE_MAX];
 } seen_routes;
 
-static void take_route(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts, const float *weights, uint32_t count)
+static void take_route(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts, const float *weights,
+                       uint32_t count)
 {
     seen_routes *seen = user;
 
@@ -103,7 +105,8 @@ static void run_rows(block_world *w, const moe_block *moe, data *d, uint32_t chu
         step s = world_step(w, begin, count);
         s.route_sink = seen ? take_route : NULL;
         s.route_user = seen;
-        assert_ok(run_moe(&s, moe, d->stream + begin * HIDDEN, d->x + begin * HIDDEN, y + begin * HIDDEN, &error), &error);
+        assert_ok(run_moe(&s, moe, d->stream + begin * HIDDEN, d->x + begin * HIDDEN, y + begin * HIDDEN, &error),
+                  &error);
         expert_cache_check(w->engine.experts);
         begin += count;
     }
@@ -138,7 +141,8 @@ static void check_block(block_world *w, moe_block *moe)
         for (uint32_t chunk = 1; chunk <= TOKENS; chunk += chunk == 1 ? 6 : 16) {
             world_start(w, 1 + (i + chunk) % 4, chunk, TOKENS, slot_counts[i]);
             run_rows(w, moe, d, chunk, is_first ? seen : NULL, is_first ? d->y : d->again);
-            if (!is_first) assert_same_bits(d->again, d->y, TOKENS * HIDDEN, "experts in other chunks or another cache");
+            if (!is_first)
+                assert_same_bits(d->again, d->y, TOKENS * HIDDEN, "experts in other chunks or another cache");
             is_first = false;
             world_stop(w);
         }
@@ -149,7 +153,9 @@ static void check_block(block_world *w, moe_block *moe)
 
 static void test_numbers_of_experts(void **state)
 {
-    static const struct { uint32_t experts, used; } cases[] = {{1, 1}, {7, 1}, {7, 2}, {7, 6}, {7, 7}, {48, 33}, {48, 48}};
+    static const struct {
+        uint32_t experts, used;
+    } cases[] = {{1, 1}, {7, 1}, {7, 2}, {7, 6}, {7, 7}, {48, 33}, {48, 48}};
 
     (void)state;
     for (uint32_t i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -235,7 +241,8 @@ static void test_equal_pairs(void **state)
 
 /* ---- failing reads ---- */
 
-/* Fails the n-th read for n from 1 until none fails: always LEAT_IO with the place, and the same rows can be run again. */
+/* Fails the n-th read for n from 1 until none fails: always LEAT_IO with the place, and the same rows can be run again.
+ */
 static void check_every_failure(uint32_t row_count, uint32_t slot_count)
 {
     block_world w;

@@ -1,6 +1,6 @@
 /*
- * The trunk and the reader of rows over a simulated disk: every part arrives byte for byte wherever it lies in its file,
- * memory is what was announced, and a failed or cancelled opening leaves nothing.
+ * The trunk and the reader of rows over a simulated disk: every part arrives byte for byte wherever it lies in its
+ * file, memory is what was announced, and a failed or cancelled opening leaves nothing.
  */
 #include "exec/row_reader.h"
 #include "exec/trunk.h"
@@ -33,7 +33,8 @@ static void open_disk(disk *d, uint32_t align)
         assert_non_null(words);
         for (size_t k = 0; k < FILE_BYTES / sizeof *words; k++) words[k] = prng_next(&d->dice);
         d->contents[i] = (const uint8_t *)words;
-        d->files[i] = (file){.fd = -1, .offset_align = i ? 1 : align, .memory_align = i ? 1 : align, .is_direct = !i && align > 1};
+        d->files[i] = (file){
+            .fd = -1, .offset_align = i ? 1 : align, .memory_align = i ? 1 : align, .is_direct = !i && align > 1};
         d->used[i] = 8 + 3 * i;
     }
     d->set = (file_set){d->files, d->names, FILES};
@@ -86,7 +87,8 @@ static void add_weight(sizes *s, disk *d, quant_type type, uint64_t rows, uint64
 
     assert_true(i < WEIGHTS);
     w->name = "weight";
-    w->shape = (matrix_shape){.type = type, .rows = rows, .cols = cols, .scale_type = FLOAT_BF16, .group = type == QUANT_F32 ? 0 : 64};
+    w->shape = (matrix_shape){
+        .type = type, .rows = rows, .cols = cols, .scale_type = FLOAT_BF16, .group = type == QUANT_F32 ? 0 : 64};
     w->stack_count = 1;
     w->parts = s->parts[i];
     s->places[i] = place;
@@ -98,21 +100,32 @@ static void add_weight(sizes *s, disk *d, quant_type type, uint64_t rows, uint64
 
 static void add_vector(sizes *s, disk *d, float_type type, uint64_t count)
 {
-    s->vectors[s->model.vector_count++] = (vector){"vector", type, count, put_part(d, s->model.vector_count % FILES, count * float_type_bytes(type))};
+    s->vectors[s->model.vector_count++] =
+        (vector){"vector", type, count, put_part(d, s->model.vector_count % FILES, count * float_type_bytes(type))};
     assert_true(s->model.vector_count <= VECTORS);
 }
 
 static void make_sizes(sizes *s, disk *d)
 {
-    static const uint64_t byte_counts[] = {4, 60, TRUNK_DIRECT_BYTES - 4, TRUNK_DIRECT_BYTES, TRUNK_DIRECT_BYTES + 4,
-                                           TRUNK_PIECE_BYTES - 4, TRUNK_PIECE_BYTES, TRUNK_PIECE_BYTES + 516};
+    static const uint64_t byte_counts[] = {4,
+                                           60,
+                                           TRUNK_DIRECT_BYTES - 4,
+                                           TRUNK_DIRECT_BYTES,
+                                           TRUNK_DIRECT_BYTES + 4,
+                                           TRUNK_PIECE_BYTES - 4,
+                                           TRUNK_PIECE_BYTES,
+                                           TRUNK_PIECE_BYTES + 516};
 
-    *s = (sizes){.model = {.layer_count = 2, .layers = s->layers, .weights = s->weights, .places = s->places, .vectors = s->vectors}};
-    for (uint32_t i = 0; i < ARRAY_COUNT(byte_counts); i++) add_weight(s, d, QUANT_F32, byte_counts[i] / 4, 1, WEIGHT_RESIDENT);
+    *s = (sizes){
+        .model = {
+            .layer_count = 2, .layers = s->layers, .weights = s->weights, .places = s->places, .vectors = s->vectors}};
+    for (uint32_t i = 0; i < ARRAY_COUNT(byte_counts); i++)
+        add_weight(s, d, QUANT_F32, byte_counts[i] / 4, 1, WEIGHT_RESIDENT);
     add_weight(s, d, QUANT_AFFINE4, 77, 192, WEIGHT_RESIDENT);
     add_weight(s, d, QUANT_AFFINE4, 1, 64, WEIGHT_ROWS); /* not the trunk's */
     add_weight(s, d, QUANT_AFFINE8, 513, 1024, WEIGHT_RESIDENT);
-    for (uint32_t i = 0; i < 9; i++) add_weight(s, d, QUANT_F32, 3 + i, 5, WEIGHT_RESIDENT); /* more than reads at once */
+    for (uint32_t i = 0; i < 9; i++)
+        add_weight(s, d, QUANT_F32, 3 + i, 5, WEIGHT_RESIDENT); /* more than reads at once */
     add_vector(s, d, FLOAT_F32, 1);
     add_vector(s, d, FLOAT_BF16, 333);
     add_vector(s, d, FLOAT_F16, 77);
@@ -200,7 +213,11 @@ static void check_trunk(uint32_t align)
         trunk *t = NULL;
         watcher w = {0};
         start_disk(&d, seed);
-        const trunk_load load = {.model = &s.model, .files = &d.set, .reads = d.reads, .cancel = &w.cancel, .progress = watch,
+        const trunk_load load = {.model = &s.model,
+                                 .files = &d.set,
+                                 .reads = d.reads,
+                                 .cancel = &w.cancel,
+                                 .progress = watch,
                                  .progress_user = &w};
         assert_ok(trunk_open(d.ledger, &load, &t, &error), &error);
         compare_trunk(t, &s, &d);
@@ -253,7 +270,12 @@ static void test_failures_and_cancels_leave_nothing(void **state)
         assert_int_equal(mem_total_usage(d.ledger).current_bytes, 0);
 
         start_disk(&d, n);
-        load = (trunk_load){.model = &s.model, .files = &d.set, .reads = d.reads, .cancel = &w.cancel, .progress = watch, .progress_user = &w};
+        load = (trunk_load){.model = &s.model,
+                            .files = &d.set,
+                            .reads = d.reads,
+                            .cancel = &w.cancel,
+                            .progress = watch,
+                            .progress_user = &w};
         const leat_status cancelled = trunk_open(d.ledger, &load, &t, &error);
         if (cancelled != LEAT_OK) {
             assert_fails(CANCELLED, cancelled, &error);
@@ -318,8 +340,15 @@ static void check_rows(uint32_t align, quant_type type)
     s = (sizes){.model = {.weights = s.weights, .places = s.places}};
     add_weight(&s, &d, type, ROWS, COLS, WEIGHT_ROWS);
     for (uint32_t i = 0; i < FILES; i++) { /* the file ends with the table's last row */
-        const uint64_t last = s.weights[0].parts[0][type == QUANT_F32 ? PART_DATA : i ? PART_SCALES : PART_OFFSETS].offset;
-        d.files[i].bytes = i && type == QUANT_F32 ? FILE_BYTES : last + (type == QUANT_F32 ? s.weights[0].parts[0][PART_DATA].bytes : s.weights[0].parts[0][PART_SCALES].bytes);
+        const uint64_t last = s.weights[0]
+                                  .parts[0][type == QUANT_F32 ? PART_DATA
+                                            : i               ? PART_SCALES
+                                                              : PART_OFFSETS]
+                                  .offset;
+        d.files[i].bytes = i && type == QUANT_F32
+                               ? FILE_BYTES
+                               : last + (type == QUANT_F32 ? s.weights[0].parts[0][PART_DATA].bytes
+                                                           : s.weights[0].parts[0][PART_SCALES].bytes);
     }
     start_disk(&d, 5);
     assert_ok(row_reader_open(d.ledger, &s.weights[0], &d.set, d.reads, &r, &error), &error);
@@ -332,7 +361,8 @@ static void check_rows(uint32_t align, quant_type type)
     }
     for (uint32_t i = 0; i < 2 * ARRAY_COUNT(counts); i++) {
         const uint32_t count = counts[i / 2];
-        for (uint32_t k = 0; k < count; k++) rows[k] = i % 2 ? (uint32_t)prng_below(&d.dice, ROWS) : k % 3 ? ROWS - 1 : 0;
+        for (uint32_t k = 0; k < count; k++)
+            rows[k] = i % 2 ? (uint32_t)prng_below(&d.dice, ROWS) : k % 3 ? ROWS - 1 : 0;
         out[count * COLS] = 4711;
         assert_ok(row_reader_read(&r, rows, count, out, &error), &error);
         for (uint32_t k = 0; k < count; k++) {
