@@ -166,6 +166,18 @@ static void test_floor(void **state)
     solve(&p);
     p.request.ctx = fits + 1;
     assert_int_equal(plan_make(&p.request, &(plan){0}, NULL), LEAT_BUDGET);
+
+    /* A budget that is just the floor of a shorter context names that one. */
+    p.request.ctx = 2000;
+    p.request.budget_bytes = 1;
+    assert_int_equal(plan_make(&p.request, &below, NULL), LEAT_BUDGET);
+    p.request.ctx = 3000;
+    p.request.budget_bytes = below.floor_bytes;
+    assert_fails(BUDGET, plan_make(&p.request, &below, &error), &error);
+    assert_int_equal(sscanf(error.hint, "the largest context that fits this budget is --ctx %u", &fits), 1);
+    assert_in_range(fits, 2000, 2063); /* full layers grow by whole blocks */
+    p.request.ctx = fits;
+    solve(&p);
     close_planned(&p);
 }
 
