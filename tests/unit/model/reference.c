@@ -5,7 +5,7 @@
 enum { ROWS = REFERENCE_ROWS_MAX, HIDDEN = REFERENCE_HIDDEN_MAX, WIDTH = REFERENCE_WIDTH_MAX };
 
 typedef struct forward {
-    const tiny_model *m;
+    const known_model *m;
     const reference_shape *g;
     twist t;
     uint32_t count;
@@ -18,23 +18,23 @@ typedef struct forward {
 
 static const double *vector_of(const forward *f, const char *format, uint32_t layer_idx)
 {
-    char name[TINY_NAME_BYTES];
+    char name[KNOWN_NAME_BYTES];
     snprintf(name, sizeof name, format, layer_idx);
-    const tiny_tensor *t = tiny_find(f->m, "%s", name);
+    const known_tensor *t = known_find(f->m, "%s", name);
     if (t == NULL) fail_msg("the reference finds no %s", name);
     return t->values;
 }
 
-static const double *matrix_values(const forward *f, const tiny_tensor *t)
+static const double *matrix_values(const forward *f, const known_tensor *t)
 {
     return f->t == PRECISION_TAKEN_FROM_CONFIG && t->misread ? t->misread : t->values;
 }
 
 static const double *matrix_of(const forward *f, const char *format, uint32_t layer_idx)
 {
-    char name[TINY_NAME_BYTES];
+    char name[KNOWN_NAME_BYTES];
     snprintf(name, sizeof name, format, layer_idx);
-    const tiny_tensor *t = tiny_find(f->m, "%s", name);
+    const known_tensor *t = known_find(f->m, "%s", name);
     if (t == NULL) fail_msg("the reference finds no %s", name);
     return matrix_values(f, t);
 }
@@ -84,7 +84,7 @@ static double rounded_to_bf16(double x)
 
 static double embedding_factor(const forward *f, double factor)
 {
-    const bool is_rounded = (f->g->embedding_form != TINY_F32) != (f->t == EMBEDDING_FACTOR_ROUNDED_OTHERWISE);
+    const bool is_rounded = (f->g->embedding_form != KNOWN_F32) != (f->t == EMBEDDING_FACTOR_ROUNDED_OTHERWISE);
     return is_rounded ? rounded_to_bf16(factor) : factor;
 }
 
@@ -225,12 +225,12 @@ static const double *expert_matrix_of(const forward *f, uint32_t idx, uint32_t e
     static const char *const names[] = {"gate", "up", "down"};
     static const char *const homes[] = {"experts.switch_glu", "mlp.switch_mlp"};
     const size_t one = (size_t)f->g->moe_width * f->g->hidden;
-    const tiny_tensor *t;
+    const known_tensor *t;
 
     for (int i = 0; i < 2; i++)
-        if ((t = tiny_find(f->m, "layers.%u.%s.%s_proj", idx, homes[i], names[which])) != NULL)
+        if ((t = known_find(f->m, "layers.%u.%s.%s_proj", idx, homes[i], names[which])) != NULL)
             return matrix_values(f, t) + expert * one;
-    if ((t = tiny_find(f->m, "layers.%u.mlp.experts.%u.%s_proj", idx, expert, names[which])) != NULL)
+    if ((t = known_find(f->m, "layers.%u.mlp.experts.%u.%s_proj", idx, expert, names[which])) != NULL)
         return matrix_values(f, t);
     if (which == 2) return matrix_of(f, "layers.%u.experts.down_proj", idx) + expert * one;
     return matrix_of(f, "layers.%u.experts.gate_up_proj", idx) + (2 * expert + which) * one;
@@ -459,7 +459,7 @@ static void finish_logits(forward *f, const char *head, double *logits)
     }
 }
 
-static forward *begin(const tiny_model *m, const reference_shape *g, twist t, uint32_t count)
+static forward *begin(const known_model *m, const reference_shape *g, twist t, uint32_t count)
 {
     static forward only;
     memset(&only, 0, sizeof only);
@@ -473,7 +473,7 @@ static forward *begin(const tiny_model *m, const reference_shape *g, twist t, ui
     return &only;
 }
 
-void reference_gemma4(const tiny_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
+void reference_gemma4(const known_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
                       double *logits)
 {
     forward *f = begin(m, g, t, count);
@@ -516,7 +516,7 @@ static void plain_layer(forward *f, uint32_t idx)
         double x[HIDDEN], y[HIDDEN];
         add_to_stream(f, row, f->branch_out[row]);
         norm(f, vector_of(f, "layers.%u.post_attention_layernorm.weight", idx), f->stream[row], x, g->hidden);
-        if (tiny_find(f->m, "layers.%u.mlp.gate", idx))
+        if (known_find(f->m, "layers.%u.mlp.gate", idx))
             plain_experts(f, idx, x, y);
         else
             dense(f, idx, g->width, false, x, y);
@@ -524,7 +524,7 @@ static void plain_layer(forward *f, uint32_t idx)
     }
 }
 
-void reference_plain(const tiny_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
+void reference_plain(const known_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
                      double *logits)
 {
     forward *f = begin(m, g, t, count);

@@ -8,7 +8,7 @@
 #ifndef TESTS_REFERENCE_H
 #define TESTS_REFERENCE_H
 
-#include "tiny_model.h"
+#include "known_model.h"
 
 typedef enum twist {
     AS_WRITTEN,
@@ -72,7 +72,7 @@ typedef struct reference_shape {
     uint32_t global_kv_heads, global_head_dim, window, full_period, shared, input_width;
     bool k_is_v, double_wide;
     double full_theta, softcap;
-    tiny_form embedding_form;
+    known_form embedding_form;
     /* experts; 0: dense */
     uint32_t experts, used, moe_width;
     /* plain decoders */
@@ -80,9 +80,9 @@ typedef struct reference_shape {
 } reference_shape;
 
 /* logits: (count, vocab) */
-void reference_gemma4(const tiny_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
+void reference_gemma4(const known_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
                       double *logits);
-void reference_plain(const tiny_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
+void reference_plain(const known_model *m, const reference_shape *g, twist t, const uint32_t *tokens, uint32_t count,
                      double *logits);
 
 #endif

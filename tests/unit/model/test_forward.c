@@ -14,7 +14,7 @@ static const double tolerance = 1e-4, visible = 1e-3;
 
 static const uint32_t tokens[TOKENS] = {2, 17, 33, 5, 60, 17, 9, 41, 63, 0, 28, 50, 11};
 
-typedef void reference_fn(const tiny_model *m, const reference_shape *g, twist t, const uint32_t *ids, uint32_t count,
+typedef void reference_fn(const known_model *m, const reference_shape *g, twist t, const uint32_t *ids, uint32_t count,
                           double *logits);
 
 static double largest_difference(const float *found, const double *expected)
@@ -28,19 +28,19 @@ static double largest_difference(const float *found, const double *expected)
 }
 
 /* In one chunk and in several, with everything in memory and at the floor, with one thread and with more: the same. */
-static void run_engine(const tiny_model *m, float *logits)
+static void run_engine(const known_model *m, float *logits)
 {
-    static const tiny_run ways[] = {{5, 3, false}, {1, 1, true}, {4, 2, true}};
+    static const known_run ways[] = {{5, 3, false}, {1, 1, true}, {4, 2, true}};
     float again[TOKENS * VOCAB];
 
-    tiny_logits(m, (tiny_run){TOKENS, 1, false}, tokens, TOKENS, logits);
+    known_logits(m, (known_run){TOKENS, 1, false}, tokens, TOKENS, logits);
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        tiny_logits(m, ways[i], tokens, TOKENS, again);
+        known_logits(m, ways[i], tokens, TOKENS, again);
         assert_memory_equal(logits, again, sizeof again);
     }
 }
 
-static void compare(const tiny_model *m, const reference_shape *g, reference_fn *reference, const twist *twists,
+static void compare(const known_model *m, const reference_shape *g, reference_fn *reference, const twist *twists,
                     size_t twist_count)
 {
     float found[TOKENS * VOCAB];
@@ -61,71 +61,71 @@ static void compare(const tiny_model *m, const reference_shape *g, reference_fn 
 
 /* ---- Gemma 4 ---- */
 
-static void add_gemma4_attention(tiny_model *m, const reference_shape *g, tiny_form form, uint32_t i)
+static void add_gemma4_attention(known_model *m, const reference_shape *g, known_form form, uint32_t i)
 {
     const bool is_full = (i + 1) % g->full_period == 0, k_is_v = is_full && g->k_is_v;
     const uint32_t dim = is_full ? g->global_head_dim : g->head_dim;
     const uint32_t kv_width = dim * (k_is_v ? g->global_kv_heads : g->kv_heads);
 
     /* Layers that read another's keys have their own in the file all the same: they must not be used. */
-    tiny_matrix(m, form, 0, g->heads * dim, g->hidden, 2, "layers.%u.self_attn.q_proj", i);
-    tiny_matrix(m, form, 0, kv_width, g->hidden, 2, "layers.%u.self_attn.k_proj", i);
-    if (!k_is_v) tiny_matrix(m, form, 0, kv_width, g->hidden, 2, "layers.%u.self_attn.v_proj", i);
-    tiny_matrix(m, form, 0, g->hidden, g->heads * dim, 2, "layers.%u.self_attn.o_proj", i);
-    tiny_vector(m, dim, 0.8, 0.5, "layers.%u.self_attn.q_norm.weight", i);
-    tiny_vector(m, dim, 0.8, 0.5, "layers.%u.self_attn.k_norm.weight", i);
+    known_matrix(m, form, 0, g->heads * dim, g->hidden, 2, "layers.%u.self_attn.q_proj", i);
+    known_matrix(m, form, 0, kv_width, g->hidden, 2, "layers.%u.self_attn.k_proj", i);
+    if (!k_is_v) known_matrix(m, form, 0, kv_width, g->hidden, 2, "layers.%u.self_attn.v_proj", i);
+    known_matrix(m, form, 0, g->hidden, g->heads * dim, 2, "layers.%u.self_attn.o_proj", i);
+    known_vector(m, dim, 0.8, 0.5, "layers.%u.self_attn.q_norm.weight", i);
+    known_vector(m, dim, 0.8, 0.5, "layers.%u.self_attn.k_norm.weight", i);
 }
 
-static void add_gemma4_experts(tiny_model *m, const reference_shape *g, tiny_form form, uint32_t i)
+static void add_gemma4_experts(known_model *m, const reference_shape *g, known_form form, uint32_t i)
 {
-    tiny_vector(m, g->hidden, 1, 0.4, "layers.%u.post_feedforward_layernorm_1.weight", i);
-    tiny_vector(m, g->hidden, 1, 0.4, "layers.%u.pre_feedforward_layernorm_2.weight", i);
-    tiny_vector(m, g->hidden, 1, 0.4, "layers.%u.post_feedforward_layernorm_2.weight", i);
-    tiny_matrix(m, form == TINY_AFFINE4 ? TINY_AFFINE8 : form, 0, g->experts, g->hidden, 18, "layers.%u.router.proj",
+    known_vector(m, g->hidden, 1, 0.4, "layers.%u.post_feedforward_layernorm_1.weight", i);
+    known_vector(m, g->hidden, 1, 0.4, "layers.%u.pre_feedforward_layernorm_2.weight", i);
+    known_vector(m, g->hidden, 1, 0.4, "layers.%u.post_feedforward_layernorm_2.weight", i);
+    known_matrix(m, form == KNOWN_AFFINE4 ? KNOWN_AFFINE8 : form, 0, g->experts, g->hidden, 18, "layers.%u.router.proj",
                 i);
-    tiny_vector(m, g->hidden, 1, 0.5, "layers.%u.router.scale", i);
-    tiny_vector(m, g->experts, 1, 0.6, "layers.%u.router.per_expert_scale", i);
-    if (form != TINY_AFFINE4) {
-        tiny_matrix(m, form, g->experts, 2 * g->moe_width, g->hidden, 2, "layers.%u.experts.gate_up_proj!", i);
-        tiny_matrix(m, form, g->experts, g->hidden, g->moe_width, 2, "layers.%u.experts.down_proj!", i);
+    known_vector(m, g->hidden, 1, 0.5, "layers.%u.router.scale", i);
+    known_vector(m, g->experts, 1, 0.6, "layers.%u.router.per_expert_scale", i);
+    if (form != KNOWN_AFFINE4) {
+        known_matrix(m, form, g->experts, 2 * g->moe_width, g->hidden, 2, "layers.%u.experts.gate_up_proj!", i);
+        known_matrix(m, form, g->experts, g->hidden, g->moe_width, 2, "layers.%u.experts.down_proj!", i);
         return;
     }
-    tiny_matrix(m, form, g->experts, g->moe_width, g->hidden, 2, "layers.%u.experts.switch_glu.gate_proj", i);
-    tiny_matrix(m, form, g->experts, g->moe_width, g->hidden, 2, "layers.%u.experts.switch_glu.up_proj", i);
-    tiny_matrix(m, TINY_AFFINE8, g->experts, g->hidden, g->moe_width, 2, "layers.%u.experts.switch_glu.down_proj", i);
+    known_matrix(m, form, g->experts, g->moe_width, g->hidden, 2, "layers.%u.experts.switch_glu.gate_proj", i);
+    known_matrix(m, form, g->experts, g->moe_width, g->hidden, 2, "layers.%u.experts.switch_glu.up_proj", i);
+    known_matrix(m, KNOWN_AFFINE8, g->experts, g->hidden, g->moe_width, 2, "layers.%u.experts.switch_glu.down_proj", i);
 }
 
-static void add_gemma4_layer(tiny_model *m, const reference_shape *g, tiny_form form, uint32_t i)
+static void add_gemma4_layer(known_model *m, const reference_shape *g, known_form form, uint32_t i)
 {
     static const char *const norms[] = {"input", "post_attention", "pre_feedforward", "post_feedforward"};
     const uint32_t width = g->width * (g->double_wide && i >= g->layers - g->shared ? 2 : 1);
 
-    for (int n = 0; n < 4; n++) tiny_vector(m, g->hidden, 1, 0.4, "layers.%u.%s_layernorm.weight", i, norms[n]);
+    for (int n = 0; n < 4; n++) known_vector(m, g->hidden, 1, 0.4, "layers.%u.%s_layernorm.weight", i, norms[n]);
     add_gemma4_attention(m, g, form, i);
-    tiny_matrix(m, form, 0, width, g->hidden, 3, "layers.%u.mlp.gate_proj", i);
-    tiny_matrix(m, form, 0, width, g->hidden, 3, "layers.%u.mlp.up_proj", i);
-    tiny_matrix(m, form == TINY_AFFINE4 ? TINY_AFFINE8 : form, 0, g->hidden, width, 3, "layers.%u.mlp.down_proj", i);
-    tiny_vector(m, 1, 0.8, 0.3, "layers.%u.layer_scalar", i);
+    known_matrix(m, form, 0, width, g->hidden, 3, "layers.%u.mlp.gate_proj", i);
+    known_matrix(m, form, 0, width, g->hidden, 3, "layers.%u.mlp.up_proj", i);
+    known_matrix(m, form == KNOWN_AFFINE4 ? KNOWN_AFFINE8 : form, 0, g->hidden, width, 3, "layers.%u.mlp.down_proj", i);
+    known_vector(m, 1, 0.8, 0.3, "layers.%u.layer_scalar", i);
     if (g->experts) add_gemma4_experts(m, g, form, i);
     if (!g->input_width) return;
-    tiny_matrix(m, form, 0, g->input_width, g->hidden, 2, "layers.%u.per_layer_input_gate", i);
-    tiny_matrix(m, form, 0, g->hidden, g->input_width, 2, "layers.%u.per_layer_projection", i);
-    tiny_vector(m, g->hidden, 1, 0.4, "layers.%u.post_per_layer_input_norm.weight", i);
+    known_matrix(m, form, 0, g->input_width, g->hidden, 2, "layers.%u.per_layer_input_gate", i);
+    known_matrix(m, form, 0, g->hidden, g->input_width, 2, "layers.%u.per_layer_projection", i);
+    known_vector(m, g->hidden, 1, 0.4, "layers.%u.post_per_layer_input_norm.weight", i);
 }
 
-static void add_gemma4(tiny_model *m, const reference_shape *g, tiny_form form)
+static void add_gemma4(known_model *m, const reference_shape *g, known_form form)
 {
-    tiny_matrix(m, g->embedding_form, 0, g->vocab, g->hidden, 5, "embed_tokens");
-    tiny_vector(m, g->hidden, 1, 0.4, "norm.weight");
+    known_matrix(m, g->embedding_form, 0, g->vocab, g->hidden, 5, "embed_tokens");
+    known_vector(m, g->hidden, 1, 0.4, "norm.weight");
     if (g->input_width) {
-        tiny_matrix(m, form, 0, g->vocab, g->layers * g->input_width, 5, "embed_tokens_per_layer");
-        tiny_matrix(m, form, 0, g->layers * g->input_width, g->hidden, 2, "per_layer_model_projection");
-        tiny_vector(m, g->input_width, 1, 0.4, "per_layer_projection_norm.weight");
+        known_matrix(m, form, 0, g->vocab, g->layers * g->input_width, 5, "embed_tokens_per_layer");
+        known_matrix(m, form, 0, g->layers * g->input_width, g->hidden, 2, "per_layer_model_projection");
+        known_vector(m, g->input_width, 1, 0.4, "per_layer_projection_norm.weight");
     }
     for (uint32_t i = 0; i < g->layers; i++) add_gemma4_layer(m, g, form, i);
 }
 
-static void write_gemma4(tiny_model *m, const reference_shape *g)
+static void write_gemma4(known_model *m, const reference_shape *g)
 {
     char text[4096], types[1024] = "";
 
@@ -149,7 +149,7 @@ static void write_gemma4(tiny_model *m, const reference_shape *g)
              g->window, g->shared, g->input_width, g->double_wide ? "true" : "false", g->k_is_v ? "true" : "false",
              g->experts ? "true" : "false", g->experts, g->used, g->moe_width, g->eps, g->softcap, types, g->theta,
              g->full_theta);
-    tiny_write(m, text);
+    known_write(m, text);
 }
 
 /* The large eps lets factors show that a norm would otherwise take away again. */
@@ -169,7 +169,7 @@ static const reference_shape like_26b = {.hidden = 96,
                                          .k_is_v = true,
                                          .full_theta = 1000,
                                          .softcap = 3,
-                                         .embedding_form = TINY_BF16,
+                                         .embedding_form = KNOWN_BF16,
                                          .experts = 10,
                                          .used = 3,
                                          .moe_width = 32};
@@ -191,7 +191,7 @@ static const reference_shape like_e2b = {.hidden = 96,
                                          .double_wide = true,
                                          .full_theta = 1000,
                                          .softcap = 3,
-                                         .embedding_form = TINY_F32};
+                                         .embedding_form = KNOWN_F32};
 
 static const twist everywhere[] = {EMBEDDING_UNSCALED,     EMBEDDING_FACTOR_ROUNDED_OTHERWISE,
                                    GELU_WITH_ERF,          SILU_FOR_GELU,
@@ -215,36 +215,36 @@ static const twist with_inputs[] = {
 
 #define COUNT(list) (sizeof(list) / sizeof(list)[0])
 
-static void check_gemma4(const reference_shape *g, tiny_form form, const char *prefix, uint64_t seed,
+static void check_gemma4(const reference_shape *g, known_form form, const char *prefix, uint64_t seed,
                          const twist *twists, size_t twist_count)
 {
-    tiny_model m;
-    tiny_open(&m, seed, prefix);
+    known_model m;
+    known_open(&m, seed, prefix);
     add_gemma4(&m, g, form);
     write_gemma4(&m, g);
     compare(&m, g, reference_gemma4, everywhere, COUNT(everywhere));
     compare(&m, g, reference_gemma4, twists, twist_count);
-    tiny_close(&m);
+    known_close(&m);
 }
 
 static void gemma4_with_experts(void **state)
 {
     (void)state;
-    check_gemma4(&like_26b, TINY_F32, "model.", 1, with_experts, COUNT(with_experts));
+    check_gemma4(&like_26b, KNOWN_F32, "model.", 1, with_experts, COUNT(with_experts));
 }
 
 static void gemma4_with_layer_inputs_and_shared_keys(void **state)
 {
     (void)state;
-    check_gemma4(&like_e2b, TINY_F32, "model.language_model.", 2, with_inputs, COUNT(with_inputs));
+    check_gemma4(&like_e2b, KNOWN_F32, "model.language_model.", 2, with_inputs, COUNT(with_inputs));
 }
 
 static void gemma4_in_bf16(void **state)
 {
     (void)state;
     reference_shape g = like_e2b;
-    g.embedding_form = TINY_BF16;
-    check_gemma4(&g, TINY_BF16, "", 3, with_inputs, COUNT(with_inputs));
+    g.embedding_form = KNOWN_BF16;
+    check_gemma4(&g, KNOWN_BF16, "", 3, with_inputs, COUNT(with_inputs));
 }
 
 /* The configuration says 4 bits; routers and down projections have 8. */
@@ -253,75 +253,75 @@ static void gemma4_with_mixed_precision(void **state)
     (void)state;
     static const twist precision[] = {PRECISION_TAKEN_FROM_CONFIG};
     reference_shape g = like_26b;
-    g.embedding_form = TINY_AFFINE4;
-    check_gemma4(&g, TINY_AFFINE4, "language_model.model.", 4, precision, 1);
+    g.embedding_form = KNOWN_AFFINE4;
+    check_gemma4(&g, KNOWN_AFFINE4, "language_model.model.", 4, precision, 1);
 }
 
 /* Long enough that attention merges blocks of positions and rings wrap, in chunks that end anywhere. */
 static void gemma4_over_several_blocks(void **state)
 {
     (void)state;
-    static const tiny_run ways[] = {{LONG, 2, false}, {64, 1, true}, {7, 3, true}, {1, 1, false}};
+    static const known_run ways[] = {{LONG, 2, false}, {64, 1, true}, {7, 3, true}, {1, 1, false}};
     static float found[LONG * VOCAB];
     static double expected[LONG * VOCAB];
     uint32_t ids[LONG];
     reference_shape g = like_e2b;
-    tiny_model m;
+    known_model m;
     g.window = 70;
-    tiny_open(&m, 9, "model.");
-    add_gemma4(&m, &g, TINY_F32);
+    known_open(&m, 9, "model.");
+    add_gemma4(&m, &g, KNOWN_F32);
     write_gemma4(&m, &g);
     for (uint32_t i = 0; i < LONG; i++) ids[i] = (i * i * 7 + i * 3 + 2) % VOCAB;
     reference_gemma4(&m, &g, AS_WRITTEN, ids, LONG, expected);
     for (size_t w = 0; w < COUNT(ways); w++) {
-        tiny_logits(&m, ways[w], ids, LONG, found);
+        known_logits(&m, ways[w], ids, LONG, found);
         for (uint32_t i = 0; i < LONG * VOCAB; i++)
             if (fabs(found[i] - expected[i]) > tolerance)
                 fail_msg("position %u: %g, expected %g", i / VOCAB, found[i], expected[i]);
     }
-    tiny_close(&m);
+    known_close(&m);
 }
 
 /* ---- plain decoders ---- */
 
-static void add_plain_layer(tiny_model *m, const reference_shape *g, bool one_tensor_per_expert, uint32_t i)
+static void add_plain_layer(known_model *m, const reference_shape *g, bool one_tensor_per_expert, uint32_t i)
 {
     static const char *const parts[] = {"gate_proj", "up_proj", "down_proj"};
     const uint32_t q = g->heads * g->head_dim, kv = g->kv_heads * g->head_dim;
 
-    tiny_vector(m, g->hidden, 1, 0.4, "layers.%u.input_layernorm.weight", i);
-    tiny_vector(m, g->hidden, 1, 0.4, "layers.%u.post_attention_layernorm.weight", i);
-    tiny_matrix(m, TINY_F32, 0, q, g->hidden, 3, "layers.%u.self_attn.q_proj", i);
-    tiny_matrix(m, TINY_F32, 0, kv, g->hidden, 3, "layers.%u.self_attn.k_proj", i);
-    tiny_matrix(m, TINY_F32, 0, kv, g->hidden, 3, "layers.%u.self_attn.v_proj", i);
-    tiny_matrix(m, TINY_F32, 0, g->hidden, q, 3, "layers.%u.self_attn.o_proj", i);
+    known_vector(m, g->hidden, 1, 0.4, "layers.%u.input_layernorm.weight", i);
+    known_vector(m, g->hidden, 1, 0.4, "layers.%u.post_attention_layernorm.weight", i);
+    known_matrix(m, KNOWN_F32, 0, q, g->hidden, 3, "layers.%u.self_attn.q_proj", i);
+    known_matrix(m, KNOWN_F32, 0, kv, g->hidden, 3, "layers.%u.self_attn.k_proj", i);
+    known_matrix(m, KNOWN_F32, 0, kv, g->hidden, 3, "layers.%u.self_attn.v_proj", i);
+    known_matrix(m, KNOWN_F32, 0, g->hidden, q, 3, "layers.%u.self_attn.o_proj", i);
     if (g->head_norms) {
-        tiny_vector(m, g->head_dim, 1, 0.5, "layers.%u.self_attn.q_norm.weight", i);
-        tiny_vector(m, g->head_dim, 1, 0.5, "layers.%u.self_attn.k_norm.weight", i);
+        known_vector(m, g->head_dim, 1, 0.5, "layers.%u.self_attn.q_norm.weight", i);
+        known_vector(m, g->head_dim, 1, 0.5, "layers.%u.self_attn.k_norm.weight", i);
     }
     if (g->has_biases) {
-        tiny_vector(m, q, 0, 0.5, "layers.%u.self_attn.q_proj.bias", i);
-        tiny_vector(m, kv, 0, 0.5, "layers.%u.self_attn.k_proj.bias", i);
-        tiny_vector(m, kv, 0, 0.5, "layers.%u.self_attn.v_proj.bias", i);
-        tiny_vector(m, g->hidden, 0, 0.5, "layers.%u.self_attn.o_proj.bias", i);
+        known_vector(m, q, 0, 0.5, "layers.%u.self_attn.q_proj.bias", i);
+        known_vector(m, kv, 0, 0.5, "layers.%u.self_attn.k_proj.bias", i);
+        known_vector(m, kv, 0, 0.5, "layers.%u.self_attn.v_proj.bias", i);
+        known_vector(m, g->hidden, 0, 0.5, "layers.%u.self_attn.o_proj.bias", i);
         for (int p = 0; p < 3; p++)
-            tiny_vector(m, p < 2 ? g->width : g->hidden, 0, 0.5, "layers.%u.mlp.%s.bias", i, parts[p]);
+            known_vector(m, p < 2 ? g->width : g->hidden, 0, 0.5, "layers.%u.mlp.%s.bias", i, parts[p]);
     }
     const bool is_dense = g->experts == 0 || i == 1; /* qwen3_moe with mlp_only_layers [1] */
     const uint32_t width = is_dense ? g->width : g->moe_width;
-    if (!is_dense) tiny_matrix(m, TINY_F32, 0, g->experts, g->hidden, 3, "layers.%u.mlp.gate", i);
+    if (!is_dense) known_matrix(m, KNOWN_F32, 0, g->experts, g->hidden, 3, "layers.%u.mlp.gate", i);
     for (int p = 0; p < 3; p++) {
         const uint32_t rows = p < 2 ? width : g->hidden, cols = p < 2 ? g->hidden : width;
         if (is_dense)
-            tiny_matrix(m, TINY_F32, 0, rows, cols, 3, "layers.%u.mlp.%s", i, parts[p]);
+            known_matrix(m, KNOWN_F32, 0, rows, cols, 3, "layers.%u.mlp.%s", i, parts[p]);
         else if (!one_tensor_per_expert)
-            tiny_matrix(m, TINY_F32, g->experts, rows, cols, 3, "layers.%u.mlp.switch_mlp.%s", i, parts[p]);
+            known_matrix(m, KNOWN_F32, g->experts, rows, cols, 3, "layers.%u.mlp.switch_mlp.%s", i, parts[p]);
         for (uint32_t e = 0; !is_dense && one_tensor_per_expert && e < g->experts; e++)
-            tiny_matrix(m, TINY_F32, 0, rows, cols, 3, "layers.%u.mlp.experts.%u.%s", i, e, parts[p]);
+            known_matrix(m, KNOWN_F32, 0, rows, cols, 3, "layers.%u.mlp.experts.%u.%s", i, e, parts[p]);
     }
 }
 
-static void write_plain(tiny_model *m, const reference_shape *g, const char *model_type)
+static void write_plain(known_model *m, const reference_shape *g, const char *model_type)
 {
     char text[2048];
     snprintf(text, sizeof text,
@@ -337,25 +337,25 @@ static void write_plain(tiny_model *m, const reference_shape *g, const char *mod
              g->has_llama3_rope ? "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"
                                   "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":32}"
                                 : "null");
-    tiny_write(m, text);
+    known_write(m, text);
 }
 
 static void check_plain(const reference_shape *g, const char *model_type, bool one_tensor_per_expert, uint64_t seed,
                         const twist *twists, size_t twist_count)
 {
     static const twist common[] = {SCORES_UNSCALED, ROPE_INTERLEAVED, NORMS_ADD_ONE, HEAD_TURNED};
-    tiny_model m;
-    tiny_open(&m, seed, "model.");
-    tiny_matrix(&m, TINY_F32, 0, g->vocab, g->hidden, 10, "embed_tokens");
-    tiny_vector(&m, g->hidden, 1, 0.4, "norm.weight");
+    known_model m;
+    known_open(&m, seed, "model.");
+    known_matrix(&m, KNOWN_F32, 0, g->vocab, g->hidden, 10, "embed_tokens");
+    known_vector(&m, g->hidden, 1, 0.4, "norm.weight");
     m.prefix = "";
-    tiny_matrix(&m, TINY_F32, 0, g->vocab, g->hidden, 3, "lm_head");
+    known_matrix(&m, KNOWN_F32, 0, g->vocab, g->hidden, 3, "lm_head");
     m.prefix = "model.";
     for (uint32_t i = 0; i < g->layers; i++) add_plain_layer(&m, g, one_tensor_per_expert, i);
     write_plain(&m, g, model_type);
     compare(&m, g, reference_plain, common, COUNT(common));
     compare(&m, g, reference_plain, twists, twist_count);
-    tiny_close(&m);
+    known_close(&m);
 }
 
 static const reference_shape like_llama = {.hidden = 48,

@@ -592,7 +592,7 @@ static void begin_folder(const char *folder)
     added();
 }
 
-static leat_status find_tiny_gemma(leat_error *error)
+static leat_status find_known_gemma(leat_error *error)
 {
     weight w;
     vector v;
@@ -627,14 +627,14 @@ static void judges_the_damaged_weights(void **state)
     if (!conformance_has("bad/good/model.safetensors")) skip();
     leat_error error = {0};
     begin_folder("bad/good");
-    if (find_tiny_gemma(&error) != LEAT_OK) fail_msg("%s", error.text);
+    if (find_known_gemma(&error) != LEAT_OK) fail_msg("%s", error.text);
     end();
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         char folder[128];
         error = (leat_error){0};
         snprintf(folder, sizeof folder, "bad/%s", cases[i][0]);
         begin_folder(folder);
-        assert_int_equal(find_tiny_gemma(&error), LEAT_MODEL);
+        assert_int_equal(find_known_gemma(&error), LEAT_MODEL);
         printf("[  NOTE    ] %s: %s\n", cases[i][0], error.text);
         assert_true(mentions_all(error.text, cases[i][1]));
         end();

@@ -1,4 +1,4 @@
-#include "tiny_model.h"
+#include "known_model.h"
 
 #include "base/bytes.h"
 #include "exec/session.h"
@@ -10,14 +10,14 @@
 
 enum { GROUP = 32 };
 
-void tiny_open(tiny_model *m, uint64_t seed, const char *prefix)
+void known_open(known_model *m, uint64_t seed, const char *prefix)
 {
-    *m = (tiny_model){.prefix = prefix};
+    *m = (known_model){.prefix = prefix};
     prng_init(&m->random, seed);
     make_folder(m->folder);
 }
 
-void tiny_close(tiny_model *m)
+void known_close(known_model *m)
 {
     for (uint32_t i = 0; i < m->count; i++) {
         free(m->tensors[i].values);
@@ -39,7 +39,7 @@ static void *grown(void *old, size_t *room, size_t needed)
     return larger;
 }
 
-static void append_header(tiny_model *m, const char *text)
+static void append_header(known_model *m, const char *text)
 {
     const size_t length = strlen(text);
     m->header = grown(m->header, &m->header_room, m->header_bytes + length + 1);
@@ -48,7 +48,7 @@ static void append_header(tiny_model *m, const char *text)
 }
 
 /* One tensor of the file: `suffix` after prefix and name. */
-static void store(tiny_model *m, const tiny_tensor *t, const char *suffix, const char *type, uint64_t last_dim,
+static void store(known_model *m, const known_tensor *t, const char *suffix, const char *type, uint64_t last_dim,
                   const void *bytes, size_t count)
 {
     char text[400], dims[96];
@@ -67,28 +67,28 @@ static void store(tiny_model *m, const tiny_tensor *t, const char *suffix, const
     m->data_bytes += count;
 }
 
-static double symmetric(tiny_model *m)
+static double symmetric(known_model *m)
 {
     return 2 * prng_unit(&m->random) - 1;
 }
 
-static tiny_tensor *new_tensor(tiny_model *m, uint64_t stack, uint64_t rows, uint64_t cols, const char *format,
+static known_tensor *new_tensor(known_model *m, uint64_t stack, uint64_t rows, uint64_t cols, const char *format,
                                va_list args)
 {
-    assert_true(m->count < TINY_TENSORS_MAX);
-    tiny_tensor *t = &m->tensors[m->count++];
-    *t = (tiny_tensor){.stack = stack, .rows = rows, .cols = cols};
+    assert_true(m->count < KNOWN_TENSORS_MAX);
+    known_tensor *t = &m->tensors[m->count++];
+    *t = (known_tensor){.stack = stack, .rows = rows, .cols = cols};
     vsnprintf(t->name, sizeof t->name, format, args);
     t->values = calloc((stack ? stack : 1) * rows * (cols ? cols : 1), sizeof(double));
     assert_non_null(t->values);
     return t;
 }
 
-void tiny_vector(tiny_model *m, uint64_t count, double mean, double spread, const char *name_format, ...)
+void known_vector(known_model *m, uint64_t count, double mean, double spread, const char *name_format, ...)
 {
     va_list args;
     va_start(args, name_format);
-    tiny_tensor *t = new_tensor(m, 0, count, 0, name_format, args);
+    known_tensor *t = new_tensor(m, 0, count, 0, name_format, args);
     va_end(args);
     float *stored = calloc(count, sizeof *stored);
     for (uint64_t i = 0; i < count; i++) t->values[i] = stored[i] = (float)(mean + spread * symmetric(m));
@@ -96,16 +96,16 @@ void tiny_vector(tiny_model *m, uint64_t count, double mean, double spread, cons
     free(stored);
 }
 
-static void store_floats(tiny_model *m, tiny_tensor *t, tiny_form form, const float *drawn, const char *suffix)
+static void store_floats(known_model *m, known_tensor *t, known_form form, const float *drawn, const char *suffix)
 {
     const uint64_t count = (t->stack ? t->stack : 1) * t->rows * t->cols;
     uint16_t *halves = calloc(count, sizeof *halves);
 
     for (uint64_t i = 0; i < count; i++) {
         halves[i] = quant_f32_to_bf16(drawn[i]);
-        t->values[i] = form == TINY_BF16 ? quant_bf16_to_f32(halves[i]) : drawn[i];
+        t->values[i] = form == KNOWN_BF16 ? quant_bf16_to_f32(halves[i]) : drawn[i];
     }
-    if (form == TINY_BF16)
+    if (form == KNOWN_BF16)
         store(m, t, suffix, "BF16", t->cols, halves, count * 2);
     else
         store(m, t, suffix, "F32", t->cols, drawn, count * 4);
@@ -123,7 +123,7 @@ static uint32_t code_at(const uint8_t *codes, uint64_t idx, uint32_t bits)
     return code;
 }
 
-static void store_affine(tiny_model *m, tiny_tensor *t, uint32_t bits, const float *drawn)
+static void store_affine(known_model *m, known_tensor *t, uint32_t bits, const float *drawn)
 {
     const uint64_t rows = (t->stack ? t->stack : 1) * t->rows, row_bytes = t->cols * bits / 8, groups = t->cols / GROUP;
     uint8_t *codes = calloc(rows, row_bytes), *scales = calloc(rows, groups * 2), *offsets = calloc(rows, groups * 2);
@@ -147,12 +147,12 @@ static void store_affine(tiny_model *m, tiny_tensor *t, uint32_t bits, const flo
     free(offsets);
 }
 
-void tiny_matrix(tiny_model *m, tiny_form form, uint64_t stack, uint64_t rows, uint64_t cols, double spread,
+void known_matrix(known_model *m, known_form form, uint64_t stack, uint64_t rows, uint64_t cols, double spread,
                  const char *name_format, ...)
 {
     va_list args;
     va_start(args, name_format);
-    tiny_tensor *t = new_tensor(m, stack, rows, cols, name_format, args);
+    known_tensor *t = new_tensor(m, stack, rows, cols, name_format, args);
     va_end(args);
     char *bang = strchr(t->name, '!');
     if (bang != NULL) *bang = '\0';
@@ -160,14 +160,14 @@ void tiny_matrix(tiny_model *m, tiny_form form, uint64_t stack, uint64_t rows, u
     const uint64_t count = (stack ? stack : 1) * rows * cols;
     float *drawn = calloc(count, sizeof *drawn);
     for (uint64_t i = 0; i < count; i++) drawn[i] = (float)(spread * symmetric(m) / sqrt((double)cols));
-    if (form == TINY_F32 || form == TINY_BF16)
+    if (form == KNOWN_F32 || form == KNOWN_BF16)
         store_floats(m, t, form, drawn, bang ? "" : ".weight");
     else
-        store_affine(m, t, form == TINY_AFFINE8 ? 8 : 4, drawn);
+        store_affine(m, t, form == KNOWN_AFFINE8 ? 8 : 4, drawn);
     free(drawn);
 }
 
-void tiny_write(tiny_model *m, const char *config_text)
+void known_write(known_model *m, const char *config_text)
 {
     append_header(m, "}");
     const uint64_t length = m->header_bytes;
@@ -181,9 +181,9 @@ void tiny_write(tiny_model *m, const char *config_text)
     free(bytes);
 }
 
-const tiny_tensor *tiny_find(const tiny_model *m, const char *name_format, ...)
+const known_tensor *known_find(const known_model *m, const char *name_format, ...)
 {
-    char name[TINY_NAME_BYTES];
+    char name[KNOWN_NAME_BYTES];
     va_list args;
     va_start(args, name_format);
     vsnprintf(name, sizeof name, name_format, args);
@@ -225,7 +225,7 @@ static void check_kv(const model_desc *model, const plan *solved, const mem *led
     assert_in_range(taken, solved->kv_bytes > slack ? solved->kv_bytes - slack : 0, solved->kv_bytes);
 }
 
-static void score(const checkpoint *source, const model_desc *model, tiny_run how, const uint32_t *tokens,
+static void score(const checkpoint *source, const model_desc *model, known_run how, const uint32_t *tokens,
                   uint32_t count, float *logits)
 {
     engine_options options = {.budget_bytes = 1,
@@ -255,7 +255,7 @@ static void score(const checkpoint *source, const model_desc *model, tiny_run ho
     close_empty_ledger(ledger);
 }
 
-void tiny_logits(const tiny_model *m, tiny_run how, const uint32_t *tokens, uint32_t count, float *logits)
+void known_logits(const known_model *m, known_run how, const uint32_t *tokens, uint32_t count, float *logits)
 {
     mem *ledger = open_ledger(0);
     checkpoint *source;
