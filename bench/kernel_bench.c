@@ -7,10 +7,12 @@
  *   RAM         products with enough different matrices to exceed the last cache four times
  *   in cache    products with a matrix per thread that stays in the second-level cache
  *
- * The figures are medians. A product cannot be faster than both its memory and its arithmetic, so the bar is RAM >= 0.7 * min(bandwidth, in
- * cache). Nothing is asserted. The core's clock comes from a chain of dependent additions, one per cycle.
+ * The figures are medians. A product cannot be faster than both its memory and its arithmetic, so the bar is RAM >= 0.7
+ * * min(bandwidth, in cache). Nothing is asserted. The core's clock comes from a chain of dependent additions, one per
+ * cycle.
  *
- * Usage: kernel_bench [--type affine4] [--group 64] [--scales bf16|f16|f32] [--isa avx2] [--tokens 1] [--threads 4] [--shape 2816x2816]
+ * Usage: kernel_bench [--type affine4] [--group 64] [--scales bf16|f16|f32] [--isa avx2] [--tokens 1] [--threads 4]
+ * [--shape 2816x2816]
  *                     [--rounds 7]          --type, --shape and --threads may be given several times
  */
 #include "kernel/kernel.h"
@@ -79,7 +81,8 @@ static double measure_clock_hz(void)
         for (uint64_t i = 0; i < steps / 10; i++) {
 #if defined(__x86_64__)
             __asm__ volatile("add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n"
-                             "add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0" : "+r"(sum));
+                             "add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0"
+                             : "+r"(sum));
 #else
             for (int k = 0; k < 10; k++) __asm__ volatile("add %0, %0, #1" : "+r"(sum));
 #endif
@@ -122,8 +125,10 @@ static size_t bytes_of_matrix(const matrix_shape *shape)
 static matrix matrix_at(const pool *p, size_t idx)
 {
     uint8_t *base = p->bytes + idx * p->matrix_bytes;
-    size_t data_bytes = p->shape.rows * quant_data_row_bytes(&p->shape), scale_bytes = p->shape.rows * quant_scale_row_bytes(&p->shape);
-    return (matrix){.shape = p->shape, .data = base, .scales = base + data_bytes, .offsets = base + data_bytes + scale_bytes};
+    size_t data_bytes = p->shape.rows * quant_data_row_bytes(&p->shape),
+           scale_bytes = p->shape.rows * quant_scale_row_bytes(&p->shape);
+    return (matrix){
+        .shape = p->shape, .data = base, .scales = base + data_bytes, .offsets = base + data_bytes + scale_bytes};
 }
 
 /* Random codes; scales near 1 in every form, so that nothing is subnormal. */
@@ -192,7 +197,8 @@ static void run_part(bench *b, int idx)
     case PASS_CACHE: {
         matrix w = matrix_at(&b->cache[idx], 0);
         for (int i = 0; i < b->cache_repeats; i++)
-            b->kernels.matmul[w.shape.type](&w, 0, w.shape.rows, b->x, cols, b->opts->token_count, b->y[idx], w.shape.rows);
+            b->kernels.matmul[w.shape.type](&w, 0, w.shape.rows, b->x, cols, b->opts->token_count, b->y[idx],
+                                            w.shape.rows);
         return;
     }
     }
@@ -266,7 +272,8 @@ static void measure(const options *opts, quant_type type, const uint64_t shape[2
     time_pass(&b, PASS_STOP);
     for (int t = 1; t < thread_count; t++) pthread_join(workers[t].thread, NULL);
 
-    double weight_bytes = (double)full.rows * (double)(quant_data_row_bytes(&full) + (traits->has_offsets ? 2 : 1) * quant_scale_row_bytes(&full));
+    double weight_bytes = (double)full.rows * (double)(quant_data_row_bytes(&full) +
+                                                       (traits->has_offsets ? 2 : 1) * quant_scale_row_bytes(&full));
     double bytes_per_weight = weight_bytes / (double)full.rows / (double)full.cols;
     double small_weights = (double)small.rows * (double)small.cols * (double)b.cache_repeats * thread_count;
     double read_rate = (double)b.ram.count * (double)b.ram.matrix_bytes / median(read, opts->round_count);
@@ -274,9 +281,10 @@ static void measure(const options *opts, quant_type type, const uint64_t shape[2
     double cache_weights = small_weights / median(cache, opts->round_count);
     double cache_rate = cache_weights * bytes_per_weight;
     double bound = read_rate < cache_rate ? read_rate : cache_rate;
-    printf("%-8s %-7s %5llu x %-5llu %7d %6u %9.2f %9.2f %9.2f %8.2f %8.2f %6.2f%s\n", traits->label, isa_label(opts->level),
-           (unsigned long long)full.rows, (unsigned long long)full.cols, thread_count, opts->token_count, read_rate / 1e9, ram_rate / 1e9,
-           cache_rate / 1e9, cache_weights / thread_count / clock_hz, cache_weights * opts->token_count / thread_count / clock_hz,
+    printf("%-8s %-7s %5llu x %-5llu %7d %6u %9.2f %9.2f %9.2f %8.2f %8.2f %6.2f%s\n", traits->label,
+           isa_label(opts->level), (unsigned long long)full.rows, (unsigned long long)full.cols, thread_count,
+           opts->token_count, read_rate / 1e9, ram_rate / 1e9, cache_rate / 1e9,
+           cache_weights / thread_count / clock_hz, cache_weights * opts->token_count / thread_count / clock_hz,
            ram_rate / bound, ram_rate / bound < 0.7 ? " below 0.7" : "");
     fflush(stdout);
     free(b.ram.bytes);
@@ -323,8 +331,10 @@ static bool parse_option(options *opts, const char *name, const char *value)
     int number = atoi(value);
     if (number < 1) return false;
     if (strcmp(name, "--threads") == 0)
-        return opts->threads_count < LIST_MAX && number <= THREADS_MAX && (opts->threads[opts->threads_count++] = number, true);
-    if (strcmp(name, "--group") == 0) return opts->group = (uint32_t)number, number == 32 || number == 64 || number == 128;
+        return opts->threads_count < LIST_MAX && number <= THREADS_MAX &&
+               (opts->threads[opts->threads_count++] = number, true);
+    if (strcmp(name, "--group") == 0)
+        return opts->group = (uint32_t)number, number == 32 || number == 64 || number == 128;
     if (strcmp(name, "--tokens") == 0) return opts->token_count = (uint32_t)number, true;
     if (strcmp(name, "--rounds") == 0) return opts->round_count = number, number >= 5 && number <= ROUNDS_MAX;
     return false;
@@ -332,7 +342,8 @@ static bool parse_option(options *opts, const char *name, const char *value)
 
 int main(int argc, char **argv)
 {
-    options opts = {.group = 64, .scale_type = FLOAT_BF16, .level = kernel_isa_best(), .token_count = 1, .round_count = 7};
+    options opts = {
+        .group = 64, .scale_type = FLOAT_BF16, .level = kernel_isa_best(), .token_count = 1, .round_count = 7};
     for (int i = 1; i < argc; i += 2)
         if (i + 1 == argc || !parse_option(&opts, argv[i], argv[i + 1])) {
             fprintf(stderr, "kernel_bench: bad option %s (see the head of bench/kernel_bench.c)\n", argv[i]);
@@ -350,7 +361,9 @@ int main(int argc, char **argv)
         if (all > 1) opts.threads[opts.threads_count++] = all < THREADS_MAX ? (int)all : THREADS_MAX;
     }
     double clock_hz = measure_clock_hz();
-    printf("core clock %.2f GHz; GB/s of stored weights; w/cycle: weights decoded, and products, per core cycle in cache\n", clock_hz / 1e9);
+    printf("core clock %.2f GHz; GB/s of stored weights; w/cycle: weights decoded, and products, per core cycle in "
+           "cache\n",
+           clock_hz / 1e9);
     printf("type     isa          shape     threads tokens bandwidth       RAM  in cache  w/cycle  products  ratio\n");
     for (int type = 0; type < opts.type_count; type++)
         for (int shape = 0; shape < opts.shape_count; shape++)

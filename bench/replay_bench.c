@@ -91,8 +91,10 @@ static void read_line(const char *line, uint64_t bytes, trace *t)
     for (;;) {
         json_token token = next_token(parser);
         if (token.kind != JSON_KEY) break;
-        if (json_text_is(&token, "layers")) read_layers(parser, t);
-        else if (json_skip(parser, &error) != LEAT_OK) die("trace", error.text);
+        if (json_text_is(&token, "layers"))
+            read_layers(parser, t);
+        else if (json_skip(parser, &error) != LEAT_OK)
+            die("trace", error.text);
     }
     json_close(&parser);
 }

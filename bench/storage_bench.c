@@ -26,12 +26,12 @@ enum { ROUND_COUNT = 5, LIST_MAX = 16, DEPTH_MAX = 64, BUFFER_ALIGN = 65536 };
 
 typedef struct job {
     const char *path;
-    uint64_t bytes;          /* of a block */
+    uint64_t bytes; /* of a block */
     uint32_t depth;
     uint64_t *block_offsets; /* (block_count), in random order */
     uint32_t block_count;
-    uint8_t *buffers;        /* (2 * depth, bytes) */
-    file f;                  /* opened directly */
+    uint8_t *buffers; /* (2 * depth, bytes) */
+    file f;           /* opened directly */
 } job;
 
 static void die(const char *what, const char *text)
@@ -93,13 +93,15 @@ static double measure_storage(const job *j)
     uint64_t begin_ns = clock_now_ns(); /* an engine opens its storage once */
     for (; submitted_count < 2 * j->depth && submitted_count < j->block_count; submitted_count++)
         s->ops->submit(s, &(read_request){{0, j->block_offsets[submitted_count], j->bytes},
-                                          j->buffers + submitted_count * j->bytes, submitted_count});
+                                          j->buffers + submitted_count * j->bytes,
+                                          submitted_count});
     while (s->ops->reap(s, 0, UINT64_MAX, &result)) {
         if (result.status != LEAT_OK) die("read", result.error.text);
         if (submitted_count == j->block_count) continue;
         /* The tag is the buffer. */
         s->ops->submit(s, &(read_request){{0, j->block_offsets[submitted_count++], j->bytes},
-                                          j->buffers + result.tag * j->bytes, result.tag});
+                                          j->buffers + result.tag * j->bytes,
+                                          result.tag});
     }
     double rate = rate_of(j, begin_ns);
     s->ops->close(&s);

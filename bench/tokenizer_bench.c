@@ -1,10 +1,12 @@
 /*
- * tokenizer_bench.c - what a tokenizer of Gemma's size costs: seconds and bytes to load it, and speed over texts of several kinds.
+ * tokenizer_bench.c - what a tokenizer of Gemma's size costs: seconds and bytes to load it, and speed over texts of
+ * several kinds.
  *
  *     tokenizer_bench [MEGABYTES [TOKENIZER_JSON]]
  *
- * Without a file it writes one in memory: 262144 tokens (bytes, characters, runs, syllables, words of up to four syllables with and without the
- * space mark, pairs of Chinese characters) and every split of a token into two tokens as a merge, as converters write them.
+ * Without a file it writes one in memory: 262144 tokens (bytes, characters, runs, syllables, words of up to four
+ * syllables with and without the space mark, pairs of Chinese characters) and every split of a token into two tokens as
+ * a merge, as converters write them.
  */
 #include "base/mem.h"
 #include "base/prng.h"
@@ -64,15 +66,13 @@ static uint64_t zipf(prng *random, uint64_t count)
     return at < count ? at : count - 1;
 }
 
-static void put_han(char *out, uint32_t idx)
-{
-    out[utf8_encode(0x4e00 + idx, out)] = 0;
-}
+static void put_han(char *out, uint32_t idx) { out[utf8_encode(0x4e00 + idx, out)] = 0; }
 
 static void fill_vocabulary(vocabulary *v, prng *random, char (*lexicon)[WORD_BYTES])
 {
     char text[256];
-    static const char *const specials[] = {"<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>", "<|channel>", "<channel|>"};
+    static const char *const specials[] = {"<pad>",   "<eos>",   "<bos>",      "<unk>",
+                                           "<|turn>", "<turn|>", "<|channel>", "<channel|>"};
     for (size_t i = 0; i < sizeof specials / sizeof specials[0]; i++) add_token(v, specials[i]);
     for (unsigned i = 0; i < 256; i++) {
         snprintf(text, sizeof text, "<0x%02X>", i);
@@ -113,7 +113,10 @@ static void fill_vocabulary(vocabulary *v, prng *random, char (*lexicon)[WORD_BY
     }
 }
 
-static void append_text(text_buffer *out, const char *text) { must(text_buffer_append(out, text, strlen(text), &error)); }
+static void append_text(text_buffer *out, const char *text)
+{
+    must(text_buffer_append(out, text, strlen(text), &error));
+}
 
 static void append_quoted(text_buffer *out, const char *text, size_t bytes)
 {
@@ -157,14 +160,18 @@ static void write_tokenizer(text_buffer *out, const vocabulary *v)
         snprintf(text, sizeof text, "%s{\"id\": %" PRIu32 ", \"content\": ", id == 0 ? "" : ", ", id);
         append_text(out, text);
         append_quoted(out, vocabulary_text(v, id), strlen(vocabulary_text(v, id)));
-        append_text(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true}");
+        append_text(out, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
+                         "\"special\": true}");
     }
-    append_text(out, "], \"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"" MARK "\"}, "
-                     "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \" \"}, \"behavior\": "
-                     "\"MergedWithPrevious\", \"invert\": false}, \"post_processor\": null, \"decoder\": {\"type\": \"Sequence\", "
-                     "\"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"" MARK "\"}, \"content\": \" \"}, "
-                     "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}]}, \"model\": {\"type\": \"BPE\", \"dropout\": null, "
-                     "\"unk_token\": \"<unk>\", \"fuse_unk\": true, \"byte_fallback\": true, \"ignore_merges\": false, \"vocab\": {\n");
+    append_text(
+        out,
+        "], \"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"" MARK "\"}, "
+        "\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"String\": \" \"}, \"behavior\": "
+        "\"MergedWithPrevious\", \"invert\": false}, \"post_processor\": null, \"decoder\": {\"type\": \"Sequence\", "
+        "\"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"" MARK "\"}, \"content\": \" \"}, "
+        "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}]}, \"model\": {\"type\": \"BPE\", \"dropout\": null, "
+        "\"unk_token\": \"<unk>\", \"fuse_unk\": true, \"byte_fallback\": true, \"ignore_merges\": false, \"vocab\": "
+        "{\n");
     for (uint32_t id = 0; id < v->id_count; id++) {
         append_text(out, id == 0 ? "      " : ",\n      ");
         append_quoted(out, vocabulary_text(v, id), strlen(vocabulary_text(v, id)));
@@ -178,10 +185,20 @@ static void write_tokenizer(text_buffer *out, const vocabulary *v)
            (double)out->count / 1e6);
 }
 
-typedef enum text_kind { TEXT_ENGLISH, TEXT_HAN, TEXT_SPACES, TEXT_ONE_WORD, TEXT_ONE_LETTER, TEXT_LETTERS, TEXT_BYTES, TEXT_KINDS } text_kind;
+typedef enum text_kind {
+    TEXT_ENGLISH,
+    TEXT_HAN,
+    TEXT_SPACES,
+    TEXT_ONE_WORD,
+    TEXT_ONE_LETTER,
+    TEXT_LETTERS,
+    TEXT_BYTES,
+    TEXT_KINDS
+} text_kind;
 
-static const char *const kind_labels[TEXT_KINDS] = {"words", "Chinese characters", "spaces", "words without spaces",
-                                                    "one letter", "random letters", "characters of no token"};
+static const char *const kind_labels[TEXT_KINDS] = {
+    "words",          "Chinese characters",    "spaces", "words without spaces", "one letter",
+    "random letters", "characters of no token"};
 
 static void make_text(text_kind kind, uint64_t bytes, prng *random, char (*lexicon)[WORD_BYTES], text_buffer *out)
 {
@@ -191,7 +208,9 @@ static void make_text(text_kind kind, uint64_t bytes, prng *random, char (*lexic
         switch (kind) {
         case TEXT_ENGLISH:
             snprintf(text, sizeof text, "%s%s", lexicon[zipf(random, LEXICON_COUNT)],
-                     prng_below(random, 12) != 0 ? " " : prng_below(random, 4) != 0 ? ", " : ".\n");
+                     prng_below(random, 12) != 0  ? " "
+                     : prng_below(random, 4) != 0 ? ", "
+                                                  : ".\n");
             break;
         case TEXT_HAN: put_han(text, (uint32_t)zipf(random, COMMON_HAN_COUNT)); break;
         case TEXT_SPACES: strcpy(text, "        "); break;
@@ -230,7 +249,8 @@ int main(int argc, char **argv)
             perror(argv[2]);
             return 1;
         }
-        while ((count = fread(chunk, 1, sizeof chunk, in)) > 0) must(text_buffer_append(&written, chunk, count, &error));
+        while ((count = fread(chunk, 1, sizeof chunk, in)) > 0)
+            must(text_buffer_append(&written, chunk, count, &error));
         fclose(in);
     } else {
         write_tokenizer(&written, &v);

@@ -10,14 +10,14 @@
 typedef struct chat {
     cli *c;
     bool is_interactive;
-    bool is_over;             /* /exit */
+    bool is_over; /* /exit */
     engine_setup setup;
     leat_sampler *sampler;
     leat_sampler_options sampling;
     conversation talk;
-    u32_list timeline;        /* the ids of the turn at work */
-    generation last;          /* the last answer */
-    leat_stats before;        /* when it began */
+    u32_list timeline; /* the ids of the turn at work */
+    generation last;   /* the last answer */
+    leat_stats before; /* when it began */
 } chat;
 
 /* cmd_chat.c */

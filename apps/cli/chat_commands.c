@@ -38,8 +38,10 @@ static leat_status answer_again(chat *t, const char *rest, leat_error *error)
 static leat_status undo(chat *t, const char *rest, leat_error *error)
 {
     (void)rest, (void)error;
-    if (t->talk.count == 0) chat_say(t, "There is nothing to undo.");
-    else chat_say(t, "The last question and its answer are forgotten.");
+    if (t->talk.count == 0)
+        chat_say(t, "There is nothing to undo.");
+    else
+        chat_say(t, "The last question and its answer are forgotten.");
     if (strcmp(conversation_last_role(&t->talk), "assistant") == 0) conversation_drop_last(&t->talk);
     conversation_drop_last(&t->talk);
     return LEAT_OK;
@@ -100,8 +102,10 @@ static leat_status show_stats(chat *t, const char *rest, leat_error *error)
 {
     (void)rest;
     TRY(output_flush(&t->c->out, error));
-    if (t->last.prompt_count > 0) account_report_block(&t->setup, &t->last, &t->before);
-    else chat_say(t, "There is no answer yet.");
+    if (t->last.prompt_count > 0)
+        account_report_block(&t->setup, &t->last, &t->before);
+    else
+        chat_say(t, "There is no answer yet.");
     return LEAT_OK;
 }
 
@@ -130,8 +134,10 @@ static leat_status edit_question(chat *t, const char *rest, leat_error *error)
     }
     leat_status status = strbuf_append_text(&text, rest, error);
     if (status == LEAT_OK) status = output_flush(&t->c->out, error);
-    if (status == LEAT_OK && external_editor_run(&text, &refused) != LEAT_OK) chat_say(t, "/edit: %s", refused.text);
-    else if (status == LEAT_OK && text.count > 0) status = chat_ask(t, text.bytes, error);
+    if (status == LEAT_OK && external_editor_run(&text, &refused) != LEAT_OK)
+        chat_say(t, "/edit: %s", refused.text);
+    else if (status == LEAT_OK && text.count > 0)
+        status = chat_ask(t, text.bytes, error);
     strbuf_reset(&text);
     return status;
 }
@@ -164,8 +170,8 @@ static const struct chat_command_row {
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
-const char *const chat_command_names[] = {"/help",   "/exit", "/bye",  "/quit",  "/clear", "/reset",  "/regen", "/undo",
-                                          "/system", "/set",  "/show", "/stats", "/read",  "/edit",   "/tokens", NULL};
+const char *const chat_command_names[] = {"/help",   "/exit", "/bye",  "/quit",  "/clear", "/reset", "/regen",  "/undo",
+                                          "/system", "/set",  "/show", "/stats", "/read",  "/edit",  "/tokens", NULL};
 
 static leat_status show_help(chat *t, const char *rest, leat_error *error)
 {

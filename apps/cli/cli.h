@@ -14,12 +14,12 @@
 
 typedef struct cli {
     mem *ledger;
-    arena memory;          /* texts that live as long as the program */
+    arena memory; /* texts that live as long as the program */
     verb_id verb;
     cli_options options;
     const char *const *words;
     uint32_t word_count;
-    uint32_t next_word;    /* the first that no one has taken */
+    uint32_t next_word; /* the first that no one has taken */
     output out;
 } cli;
 

@@ -30,8 +30,10 @@ void chat_say(chat *t, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    if (t->is_interactive) output_print(&t->c->out, "%s\n", line);
-    else report_note("%s", line);
+    if (t->is_interactive)
+        output_print(&t->c->out, "%s\n", line);
+    else
+        report_note("%s", line);
 }
 
 leat_status chat_open_sampler(chat *t, leat_error *error)
@@ -76,8 +78,13 @@ static leat_status answer(chat *t, leat_error *error)
 {
     cli *c = t->c;
     generate_request request = {
-        .session = t->setup.session, .tokenizer = t->setup.tokenizer, .info = t->setup.info, .sampler = t->sampler,
-        .options = &c->options,      .ctx = t->setup.plan->ctx,       .out = &c->out,
+        .session = t->setup.session,
+        .tokenizer = t->setup.tokenizer,
+        .info = t->setup.info,
+        .sampler = t->sampler,
+        .options = &c->options,
+        .ctx = t->setup.plan->ctx,
+        .out = &c->out,
     };
     generation_reset(&t->last);
     generation_init(&t->last, c->ledger);

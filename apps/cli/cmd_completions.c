@@ -116,9 +116,12 @@ static void print_bash(output *out)
 static void print_zsh_text(output *out, const char *text)
 {
     for (; *text; text++) {
-        if (*text == '\'') output_print(out, "'\\''");
-        else if (*text == '[' || *text == ']' || *text == ':') output_print(out, "\\%c", *text);
-        else output_write(out, text, 1);
+        if (*text == '\'')
+            output_print(out, "'\\''");
+        else if (*text == '[' || *text == ']' || *text == ':')
+            output_print(out, "\\%c", *text);
+        else
+            output_write(out, text, 1);
     }
 }
 
@@ -231,8 +234,10 @@ static void print_fish(output *out)
 
 leat_status cmd_completions(cli *c, leat_error *error)
 {
-    static const struct { const char *shell; void (*print)(output *out); } shells[] = {
-        {"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
+    static const struct {
+        const char *shell;
+        void (*print)(output *out);
+    } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
     const char *shell = cli_take_word(c);
     TRY(cli_refuse_rest(c, error));
     for (size_t i = 0; shell && i < sizeof shells / sizeof *shells; i++)

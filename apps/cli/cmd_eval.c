@@ -32,7 +32,7 @@ typedef struct eval_work {
     double *log_probabilities; /* (ids.count): of token i given those before it; [0] is unused */
     candidate *top;            /* (--top), likeliest first */
     uint32_t top_count;
-    double total;              /* the sum over tokens 1.. */
+    double total; /* the sum over tokens 1.. */
     uint64_t elapsed_ns;
 } eval_work;
 
@@ -219,8 +219,10 @@ static leat_status eval(eval_work *work, leat_error *error)
     TRY(prepare_ids(work, error));
     TRY(open_engine(work, error));
     TRY(score(work, error));
-    if (work->c->options.json) print_json(work);
-    else print_text(work);
+    if (work->c->options.json)
+        print_json(work);
+    else
+        print_text(work);
     account_report_score(&work->setup, work->ids.count, work->elapsed_ns);
     return LEAT_OK;
 }

@@ -31,8 +31,10 @@ static void print_indented(output *out, const char *head, const char *text)
 {
     size_t length = strlen(head);
     output_write(out, head, length);
-    if (length + 2 > HELP_INDENT) output_print(out, "\n%*s", HELP_INDENT, "");
-    else output_print(out, "%*s", (int)(HELP_INDENT - length), "");
+    if (length + 2 > HELP_INDENT)
+        output_print(out, "\n%*s", HELP_INDENT, "");
+    else
+        output_print(out, "%*s", (int)(HELP_INDENT - length), "");
     print_wrapped(out, text, HELP_INDENT);
 }
 
@@ -48,11 +50,13 @@ static void print_option(output *out, const option_spec *spec)
             snprintf(aliases + strlen(aliases), sizeof aliases - strlen(aliases), "%s --%s", *aliases ? "," : ", also",
                      option_aliases[i].name);
     option_env_name(spec, env);
-    if (!option_is_setting(spec)) snprintf(text, sizeof text, "%s", spec->help);
+    if (!option_is_setting(spec))
+        snprintf(text, sizeof text, "%s", spec->help);
     else if (spec->initial[0] == '(')
         snprintf(text, sizeof text, "%s%s [default: %.*s] [%s]", spec->help, aliases, (int)strlen(spec->initial) - 2,
                  spec->initial + 1, env);
-    else snprintf(text, sizeof text, "%s%s [default: %s] [%s]", spec->help, aliases, spec->initial, env);
+    else
+        snprintf(text, sizeof text, "%s%s [default: %s] [%s]", spec->help, aliases, spec->initial, env);
     print_indented(out, head, text);
 }
 

@@ -111,9 +111,12 @@ static void print_weights(output *out, const leat_model *model)
         char bytes[HUMAN_BYTES], shape[64], type[40];
         if (weight.stack_count > 1)
             snprintf(shape, sizeof shape, "%u x %" PRIu64 " x %" PRIu64, weight.stack_count, weight.rows, weight.cols);
-        else snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, weight.rows, weight.cols);
-        if (weight.group > 0) snprintf(type, sizeof type, "%s/%u", weight.type, weight.group);
-        else snprintf(type, sizeof type, "%s", weight.type);
+        else
+            snprintf(shape, sizeof shape, "%" PRIu64 " x %" PRIu64, weight.rows, weight.cols);
+        if (weight.group > 0)
+            snprintf(type, sizeof type, "%s/%u", weight.type, weight.group);
+        else
+            snprintf(type, sizeof type, "%s", weight.type);
         output_print(out, "%-12s %-20s %10s  %-9s  %s%s\n", type, shape, human_bytes(weight.bytes, bytes), weight.place,
                      weight.name, weight.differs_from_config ? "  (config.json says otherwise)" : "");
     }
@@ -131,8 +134,10 @@ leat_status cmd_info(cli *c, leat_error *error)
         output_print(&c->out, "architecture  %s (%s)\n", info->architecture, info->model_type);
         print_sizes(&c->out, info);
         print_shape(&c->out, info);
-        if (report_verbosity() > 0) print_weights(&c->out, model);
-        else output_print(&c->out, "(-v lists the weights)\n");
+        if (report_verbosity() > 0)
+            print_weights(&c->out, model);
+        else
+            output_print(&c->out, "(-v lists the weights)\n");
     }
     leat_model_close(&model);
     return LEAT_OK;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 typedef struct listed_model {
-    leat_model *model;  /* NULL when it cannot be opened; then error says why */
+    leat_model *model; /* NULL when it cannot be opened; then error says why */
     const leat_model_info *info;
     uint64_t floor_bytes;
     leat_error error;
@@ -65,8 +65,10 @@ static void print_models(cli *c, const model_list *list)
     for (uint32_t i = 0; i < list->count; i++) {
         listed_model listed;
         look_at(&list->items[i], &listed);
-        if (c->options.json) write_row(&w, &list->items[i], &listed);
-        else print_row(c, &list->items[i], &listed);
+        if (c->options.json)
+            write_row(&w, &list->items[i], &listed);
+        else
+            print_row(c, &list->items[i], &listed);
         leat_model_close(&listed.model);
     }
     if (c->options.json) {

@@ -12,9 +12,12 @@ static void print_roff(output *out, const char *text)
 {
     if (*text == '.' || *text == '\'') output_print(out, "\\&");
     for (; *text; text++) {
-        if (*text == '\\') output_print(out, "\\e");
-        else if (*text == '-') output_print(out, "\\-");
-        else output_write(out, text, 1);
+        if (*text == '\\')
+            output_print(out, "\\e");
+        else if (*text == '-')
+            output_print(out, "\\-");
+        else
+            output_write(out, text, 1);
     }
 }
 
@@ -94,8 +97,8 @@ static void print_options(output *out)
 static void print_exit_codes(output *out)
 {
     print_section(out, "EXIT STATUS");
-#define X(code, meaning)                      \
-    output_print(out, ".TP\n.B %s\n", code);  \
+#define X(code, meaning)                                                                                               \
+    output_print(out, ".TP\n.B %s\n", code);                                                                           \
     print_paragraph(out, meaning);
     EXIT_CODE_MAP(X)
 #undef X
@@ -128,9 +131,9 @@ static void print_files(output *out)
 static void print_examples(output *out)
 {
     print_section(out, "EXAMPLES");
-#define EXAMPLE(command, what)      \
-    output_print(out, ".TP\n.B ");  \
-    print_paragraph(out, command);  \
+#define EXAMPLE(command, what)                                                                                         \
+    output_print(out, ".TP\n.B ");                                                                                     \
+    print_paragraph(out, command);                                                                                     \
     print_paragraph(out, what);
 #include "examples.inc"
 }

@@ -14,8 +14,8 @@
 
 typedef struct budget_row {
     leat_plan plan;
-    double resident;        /* part of the experts that stay in memory */
-    uint64_t token_bytes;   /* read for a token if experts were used evenly */
+    double resident;      /* part of the experts that stay in memory */
+    uint64_t token_bytes; /* read for a token if experts were used evenly */
 } budget_row;
 
 enum { BUDGET_STEPS = 4 }; /* the way from the floor to everything, in equal steps */
@@ -69,7 +69,10 @@ static void print_rows(cli *c, const leat_model_info *info, const budget_row *ro
 static void print_text(cli *c, const leat_model_info *info, const leat_plan *plan, bool fits)
 {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
-    const struct { const char *name; uint64_t bytes; } parts[] = {
+    const struct {
+        const char *name;
+        uint64_t bytes;
+    } parts[] = {
         {"trunk (weights always in memory)", plan->trunk_bytes},
         {"keys and values", plan->kv_bytes},
         {"scratch", plan->scratch_bytes},

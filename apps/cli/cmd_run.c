@@ -11,8 +11,8 @@
 typedef struct run_work {
     cli *c;
     const char *model_path;
-    strbuf prompt;        /* as the user gave it; unused with --tokens */
-    u32_list timeline;    /* the prompt's ids, then the answer's */
+    strbuf prompt;     /* as the user gave it; unused with --tokens */
+    u32_list timeline; /* the prompt's ids, then the answer's */
     engine_setup setup;
     leat_sampler *sampler;
     leat_sampler_options sampling;
@@ -64,8 +64,10 @@ static leat_status read_input(run_work *work, leat_error *error)
 
 static void print_prompt(cli *c, const leat_tokens *ids, const leat_text *shown, const strbuf *prompt)
 {
-    if (shown->bytes) output_write(&c->out, shown->bytes, shown->count);
-    else output_write(&c->out, strbuf_text(prompt), prompt->count);
+    if (shown->bytes)
+        output_write(&c->out, shown->bytes, shown->count);
+    else
+        output_write(&c->out, strbuf_text(prompt), prompt->count);
     if (!c->out.ends_line) output_write(&c->out, "\n", 1);
     report_note("%zu tokens", ids->count);
 }
@@ -75,8 +77,10 @@ static void print_prompt_json(cli *c, const leat_tokens *ids, const leat_text *s
     json_writer w;
     json_writer_init(&w, &c->out);
     json_writer_begin_document(&w, "leat.prompt/1");
-    if (shown->bytes) json_writer_bytes(&w, "prompt", shown->bytes, shown->count);
-    else json_writer_bytes(&w, "prompt", strbuf_text(prompt), prompt->count);
+    if (shown->bytes)
+        json_writer_bytes(&w, "prompt", shown->bytes, shown->count);
+    else
+        json_writer_bytes(&w, "prompt", strbuf_text(prompt), prompt->count);
     json_writer_u64(&w, "token_count", ids->count);
     json_writer_ids(&w, "tokens", ids->ids, ids->count);
     json_writer_end_document(&w);
@@ -93,8 +97,10 @@ static leat_status show_prompt(run_work *work, leat_error *error)
     if (c->options.tokens) return FAIL(error, USAGE, "--show-prompt: --tokens are shown as they were given");
     TRY_OR(done, leat_tokenizer_open(work->model_path, &tokenizer, error));
     TRY_OR(done, render_prompt(c, tokenizer, &work->prompt, &ids, &shown, error));
-    if (c->options.json) print_prompt_json(c, &ids, &shown, &work->prompt);
-    else print_prompt(c, &ids, &shown, &work->prompt);
+    if (c->options.json)
+        print_prompt_json(c, &ids, &shown, &work->prompt);
+    else
+        print_prompt(c, &ids, &shown, &work->prompt);
 done:
     leat_text_free(&shown);
     leat_tokens_free(&ids);
@@ -182,8 +188,7 @@ static leat_status conclude(run_work *work, leat_error *error)
             return FAIL(error, CONTEXT, "the context of %u tokens ended the answer", work->setup.plan->ctx);
         report_note("[the context of %u tokens is full; --ctx makes it larger]", work->setup.plan->ctx);
         return LEAT_OK;
-    default:
-        return LEAT_OK;
+    default: return LEAT_OK;
     }
 }
 
@@ -191,16 +196,22 @@ static leat_status answer_prompt(run_work *work, leat_error *error)
 {
     cli *c = work->c;
     generate_request request = {
-        .session = work->setup.session, .tokenizer = work->setup.tokenizer, .info = work->setup.info,
-        .sampler = work->sampler,       .options = &c->options,             .ctx = work->setup.plan->ctx,
+        .session = work->setup.session,
+        .tokenizer = work->setup.tokenizer,
+        .info = work->setup.info,
+        .sampler = work->sampler,
+        .options = &c->options,
+        .ctx = work->setup.plan->ctx,
         .out = c->options.json ? NULL : &c->out,
     };
     if (work->sampling.temperature > 0 && !c->options.is_set[OPTION_seed])
         report_note("seed: %llu", (unsigned long long)work->sampling.seed);
     leat_stats before = leat_engine_get_stats(work->setup.engine);
     TRY(generate(&request, &work->timeline, &work->answer, error));
-    if (c->options.json) print_json(work);
-    else if (c->out.is_terminal && !c->out.ends_line) output_write(&c->out, "\n", 1);
+    if (c->options.json)
+        print_json(work);
+    else if (c->out.is_terminal && !c->out.ends_line)
+        output_write(&c->out, "\n", 1);
     TRY(output_flush(&c->out, error));
     account_report(&work->setup, &work->answer, &before);
     return conclude(work, error);

@@ -70,8 +70,10 @@ static leat_status tokenize_text(tokenize_work *work, const char *word, leat_err
     TRY(input_read(c, &rules, &work->text, error));
     TRY(leat_tokenize(work->tokenizer, strbuf_text(&work->text), work->text.count, c->options.special,
                       c->options.post_process, &ids, error));
-    if (c->options.json) print_ids_json(work, &ids);
-    else print_ids(work, &ids);
+    if (c->options.json)
+        print_ids_json(work, &ids);
+    else
+        print_ids(work, &ids);
     leat_tokens_free(&ids);
     return LEAT_OK;
 }
@@ -124,7 +126,7 @@ static leat_status detokenize_ids(tokenize_work *work, const char *word, leat_er
 /* What a line asks for. */
 typedef struct batch_row {
     bool has_text, has_ids;
-    bool flag;  /* "special" or "skip_special" */
+    bool flag; /* "special" or "skip_special" */
 } batch_row;
 
 static leat_status read_row_ids(json *parser, u32_list *ids, leat_error *error)

@@ -14,8 +14,8 @@ enum { CONFIG_BYTES_MAX = 1 << 20 };
 typedef struct config_reader {
     const char *path;
     uint32_t line;
-    verb_id verb;            /* that the program runs */
-    bool is_for_all;         /* before any section, or below [*] */
+    verb_id verb;    /* that the program runs */
+    bool is_for_all; /* before any section, or below [*] */
     const verb_spec *section;
     arena *memory;
     cli_options *options;
@@ -78,8 +78,10 @@ static leat_status read_lines(config_reader *reader, char *text, leat_error *err
         reader->line++;
         line = trim(line);
         if (*line == '\0' || *line == '#' || *line == ';') continue;
-        if (*line == '[') TRY(read_section(reader, line, error));
-        else TRY(read_setting(reader, line, error));
+        if (*line == '[')
+            TRY(read_section(reader, line, error));
+        else
+            TRY(read_setting(reader, line, error));
     }
     return LEAT_OK;
 }
@@ -98,8 +100,8 @@ leat_status config_apply_file(const char *path, bool must_exist, verb_id verb, a
             return status; /* file_load speaks of models; a missing settings file is a usage error */
         return FAIL(error, USAGE, "--config: %s is not a readable file of at most %d bytes", path, CONFIG_BYTES_MAX);
     }
-    status = strlen(text) == bytes ? read_lines(&reader, text, error)
-                                   : FAIL(error, USAGE, "%s: holds a zero byte", path);
+    status =
+        strlen(text) == bytes ? read_lines(&reader, text, error) : FAIL(error, USAGE, "%s: holds a zero byte", path);
     mem_free(memory->ledger, text);
     return status;
 }

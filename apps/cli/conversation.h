@@ -8,9 +8,9 @@
 
 typedef struct conversation {
     mem *ledger;
-    char *system;          /* NULL: none */
-    leat_message *items;   /* [0] is kept for the system's message; user and assistant from [1] on */
-    size_t count;          /* of user's and assistant's */
+    char *system;        /* NULL: none */
+    leat_message *items; /* [0] is kept for the system's message; user and assistant from [1] on */
+    size_t count;        /* of user's and assistant's */
     size_t capacity;
 } conversation;
 

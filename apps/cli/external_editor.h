@@ -6,8 +6,8 @@
 
 #include "strbuf.h"
 
-/* Replaces *text by what was saved, without the newline that editors add at the end. LEAT_USAGE when the editor fails or
- * the result is not text; *text is as before then. The terminal must not be raw. */
+/* Replaces *text by what was saved, without the newline that editors add at the end. LEAT_USAGE when the editor fails
+ * or the result is not text; *text is as before then. The terminal must not be raw. */
 MUST_CHECK leat_status external_editor_run(strbuf *text, leat_error *error);
 
 #endif

@@ -23,8 +23,8 @@ void generation_reset(generation *g)
 const char *stop_reason_label(stop_reason reason)
 {
     static const char *const labels[] = {
-        [STOP_NONE] = "error",       [STOP_END] = "stop",        [STOP_STRING] = "stop_string",
-        [STOP_LENGTH] = "length",    [STOP_CONTEXT] = "context", [STOP_CANCELLED] = "cancelled",
+        [STOP_NONE] = "error",    [STOP_END] = "stop",        [STOP_STRING] = "stop_string",
+        [STOP_LENGTH] = "length", [STOP_CONTEXT] = "context", [STOP_CANCELLED] = "cancelled",
     };
     return labels[reason];
 }
@@ -115,10 +115,14 @@ static leat_status take_token(answer *a, leat_error *error)
         return LEAT_OK;
     }
     if (a->stream) TRY(add_text(a, id, &is_stopped, error));
-    if (is_stopped) g->reason = STOP_STRING;
-    else if (g->tokens.count >= r->options->max_tokens) g->reason = STOP_LENGTH;
-    else if (leat_session_length(r->session) >= r->ctx) g->reason = STOP_CONTEXT;
-    else if (signals_cancel || (r->out && r->out->is_closed)) g->reason = STOP_CANCELLED;
+    if (is_stopped)
+        g->reason = STOP_STRING;
+    else if (g->tokens.count >= r->options->max_tokens)
+        g->reason = STOP_LENGTH;
+    else if (leat_session_length(r->session) >= r->ctx)
+        g->reason = STOP_CONTEXT;
+    else if (signals_cancel || (r->out && r->out->is_closed))
+        g->reason = STOP_CANCELLED;
     return LEAT_OK;
 }
 
@@ -141,8 +145,7 @@ static leat_status take_prompt(answer *a, leat_error *error)
 {
     size_t reused = 0;
     a->g->prompt_count = a->timeline->count;
-    leat_status status =
-        leat_session_sync(a->request->session, a->timeline->items, a->timeline->count, &reused, error);
+    leat_status status = leat_session_sync(a->request->session, a->timeline->items, a->timeline->count, &reused, error);
     report_progress_end();
     if (status == LEAT_CANCELLED) {
         a->g->reason = STOP_CANCELLED;

@@ -23,13 +23,13 @@ typedef struct generate_request {
     leat_sampler *sampler;
     const cli_options *options;
     uint32_t ctx;
-    output *out;                     /* receives the text as it comes; NULL: it is only collected */
+    output *out; /* receives the text as it comes; NULL: it is only collected */
 } generate_request;
 
 /* What came out. Zeroed with the ledgers of its lists set, then filled; generation_reset frees it. */
 typedef struct generation {
-    u32_list tokens;      /* generated, the end token included */
-    u32_list step_us;     /* time of each decode step */
+    u32_list tokens;  /* generated, the end token included */
+    u32_list step_us; /* time of each decode step */
     strbuf text;
     stop_reason reason;
     uint64_t prompt_count, reused_count, prefill_ns, first_token_ns, decode_ns;

@@ -45,9 +45,12 @@ static void unescape(char *line)
 static leat_status escape(const char *text, strbuf *line, leat_error *error)
 {
     for (; *text; text++) {
-        if (*text == '\n') TRY(strbuf_append_text(line, "\\n", error));
-        else if (*text == '\\') TRY(strbuf_append_text(line, "\\\\", error));
-        else TRY(strbuf_append(line, text, 1, error));
+        if (*text == '\n')
+            TRY(strbuf_append_text(line, "\\n", error));
+        else if (*text == '\\')
+            TRY(strbuf_append_text(line, "\\\\", error));
+        else
+            TRY(strbuf_append(line, text, 1, error));
     }
     return strbuf_append_text(line, "\n", error);
 }

@@ -13,7 +13,7 @@ enum { HISTORY_ENTRIES_MAX = 1000 };
 
 typedef struct history {
     mem *ledger;
-    char path[4096];   /* "" keeps nothing */
+    char path[4096];                    /* "" keeps nothing */
     char *entries[HISTORY_ENTRIES_MAX]; /* oldest first */
     size_t count;
 } history;

@@ -19,18 +19,25 @@ const char *human_bytes(uint64_t bytes, char out[HUMAN_BYTES])
 const char *human_time(uint64_t ns, char out[HUMAN_BYTES])
 {
     double seconds = (double)ns * 1e-9;
-    if (seconds < 1e-3) snprintf(out, HUMAN_BYTES, "%.0f us", seconds * 1e6);
-    else if (seconds < 1) snprintf(out, HUMAN_BYTES, "%.1f ms", seconds * 1e3);
-    else if (seconds < 120) snprintf(out, HUMAN_BYTES, "%.1f s", seconds);
-    else snprintf(out, HUMAN_BYTES, "%u min %u s", (unsigned)(seconds / 60), (unsigned)seconds % 60);
+    if (seconds < 1e-3)
+        snprintf(out, HUMAN_BYTES, "%.0f us", seconds * 1e6);
+    else if (seconds < 1)
+        snprintf(out, HUMAN_BYTES, "%.1f ms", seconds * 1e3);
+    else if (seconds < 120)
+        snprintf(out, HUMAN_BYTES, "%.1f s", seconds);
+    else
+        snprintf(out, HUMAN_BYTES, "%u min %u s", (unsigned)(seconds / 60), (unsigned)seconds % 60);
     return out;
 }
 
 const char *human_count(uint64_t count, char out[HUMAN_BYTES])
 {
-    if (count >= 1000000000) snprintf(out, HUMAN_BYTES, "%.1f B", (double)count * 1e-9);
-    else if (count >= 1000000) snprintf(out, HUMAN_BYTES, "%.1f M", (double)count * 1e-6);
-    else snprintf(out, HUMAN_BYTES, "%u", (unsigned)count);
+    if (count >= 1000000000)
+        snprintf(out, HUMAN_BYTES, "%.1f B", (double)count * 1e-9);
+    else if (count >= 1000000)
+        snprintf(out, HUMAN_BYTES, "%.1f M", (double)count * 1e-6);
+    else
+        snprintf(out, HUMAN_BYTES, "%u", (unsigned)count);
     return out;
 }
 

@@ -8,11 +8,11 @@
 #include "u32_list.h"
 
 typedef struct input_rules {
-    const char *word;         /* the plain word after MODEL, or NULL; "-" is standard input */
-    bool word_is_file;        /* the word names a file rather than being the text */
-    bool appends_stdin;       /* text and a pipe: both, with an empty line between them */
-    bool refuses_empty;       /* a file or a pipe without a byte is a mistake */
-    const char *expected;     /* "a prompt": for the error when there is nothing */
+    const char *word;     /* the plain word after MODEL, or NULL; "-" is standard input */
+    bool word_is_file;    /* the word names a file rather than being the text */
+    bool appends_stdin;   /* text and a pipe: both, with an empty line between them */
+    bool refuses_empty;   /* a file or a pipe without a byte is a mistake */
+    const char *expected; /* "a prompt": for the error when there is nothing */
 } input_rules;
 
 /* Replaces *out_text. LEAT_USAGE when there is no text, more than one, or too much. */

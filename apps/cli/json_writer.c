@@ -25,11 +25,16 @@ static void write_string(json_writer *w, const char *bytes, size_t count)
             continue;
         }
         output_write(w->out, bytes + begin, at - begin);
-        if (length == 0) output_print(w->out, "\\ufffd");
-        else if (scalar == '\n') output_print(w->out, "\\n");
-        else if (scalar == '\t') output_print(w->out, "\\t");
-        else if (is_control) output_print(w->out, "\\u%04x", scalar);
-        else output_print(w->out, "\\%c", (char)scalar);
+        if (length == 0)
+            output_print(w->out, "\\ufffd");
+        else if (scalar == '\n')
+            output_print(w->out, "\\n");
+        else if (scalar == '\t')
+            output_print(w->out, "\\t");
+        else if (is_control)
+            output_print(w->out, "\\u%04x", scalar);
+        else
+            output_print(w->out, "\\%c", (char)scalar);
         at += length > 0 ? length : invalid > 0 ? invalid : count - at;
         begin = at;
     }

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 enum { ESCAPE = 27, ESCAPE_PATIENCE_MS = 50, SEQUENCE_BYTES = 32 };
-#define CTRL(letter) ((letter) & 0x1f)
+#define CTRL(letter) ((letter)&0x1f)
 
 /* Keys beyond bytes; the numbers are above every byte. */
 enum { KEY_EOF = 256, KEY_INTERRUPTED, KEY_NONE };
@@ -305,9 +305,12 @@ static leat_status insert_pasted(line_editor *e, const strbuf *pasted, leat_erro
         char c = pasted->bytes[i];
         bool is_crlf = c == '\r' && i + 1 < pasted->count && pasted->bytes[i + 1] == '\n';
         if (is_crlf) continue;
-        if (c == '\r' || c == '\n') TRY(insert(e, "\n", 1, error));
-        else if (c == '\t') TRY(insert(e, "    ", 4, error));
-        else if ((unsigned char)c >= 0x20 && c != 0x7f) TRY(insert(e, &c, 1, error));
+        if (c == '\r' || c == '\n')
+            TRY(insert(e, "\n", 1, error));
+        else if (c == '\t')
+            TRY(insert(e, "    ", 4, error));
+        else if ((unsigned char)c >= 0x20 && c != 0x7f)
+            TRY(insert(e, &c, 1, error));
     }
     return LEAT_OK;
 }

@@ -19,18 +19,18 @@ typedef enum edit_end {
 } edit_end;
 
 typedef struct line_editor {
-    history *past;                  /* borrowed */
+    history *past; /* borrowed */
     const char *const
         *completions; /* words that Tab completes at the beginning of a line; ends with NULL; may be NULL */
     /* the rest belongs to the editor */
     const char *prompt, *continuation;
     strbuf *text;
-    size_t cursor;                  /* byte offset in text */
-    uint32_t cursor_row;            /* rows below the one with the prompt */
-    size_t past_idx;                /* entry shown; past->count: the new line */
-    strbuf saved;                   /* the new line while an old one is shown */
-    strbuf killed;                  /* for Ctrl-Y */
-    strbuf screen;                  /* one frame's bytes */
+    size_t cursor;       /* byte offset in text */
+    uint32_t cursor_row; /* rows below the one with the prompt */
+    size_t past_idx;     /* entry shown; past->count: the new line */
+    strbuf saved;        /* the new line while an old one is shown */
+    strbuf killed;       /* for Ctrl-Y */
+    strbuf screen;       /* one frame's bytes */
 } line_editor;
 
 void line_editor_init(line_editor *e, mem *ledger, history *past, const char *const *completions);

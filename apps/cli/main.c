@@ -16,10 +16,18 @@
 typedef leat_status command_fn(cli *c, leat_error *error);
 
 static command_fn *const commands[VERB_COUNT] = {
-    [VERB_RUN] = cmd_run,           [VERB_CHAT] = cmd_chat,         [VERB_INFO] = cmd_info,
-    [VERB_PLAN] = cmd_plan,         [VERB_EVAL] = cmd_eval,         [VERB_TOKENIZE] = cmd_tokenize,
-    [VERB_DETOKENIZE] = cmd_detokenize, [VERB_CHECK] = cmd_check,   [VERB_LIST] = cmd_list,
-    [VERB_COMPLETIONS] = cmd_completions, [VERB_MAN] = cmd_man,     [VERB_VERSION] = cmd_version,
+    [VERB_RUN] = cmd_run,
+    [VERB_CHAT] = cmd_chat,
+    [VERB_INFO] = cmd_info,
+    [VERB_PLAN] = cmd_plan,
+    [VERB_EVAL] = cmd_eval,
+    [VERB_TOKENIZE] = cmd_tokenize,
+    [VERB_DETOKENIZE] = cmd_detokenize,
+    [VERB_CHECK] = cmd_check,
+    [VERB_LIST] = cmd_list,
+    [VERB_COMPLETIONS] = cmd_completions,
+    [VERB_MAN] = cmd_man,
+    [VERB_VERSION] = cmd_version,
     [VERB_HELP] = cmd_help,
 };
 
@@ -52,8 +60,10 @@ static leat_status find_verb(cli *c, const char *word, leat_error *error)
     }
     const char *nearest = verb_nearest(word);
     leat_status status = FAIL(error, USAGE, "leat has no verb '%s'", word);
-    if (nearest) status_hint(error, "did you mean leat %s?", nearest);
-    else status_hint(error, "the verb comes first; see leat help");
+    if (nearest)
+        status_hint(error, "did you mean leat %s?", nearest);
+    else
+        status_hint(error, "the verb comes first; see leat help");
     return status;
 }
 

@@ -53,8 +53,7 @@ static leat_status find_target(npy_writer *writer, const char *path, bool *out_m
 static FILE *open_stream(npy_writer *writer, bool may_replace)
 {
     int flags = O_WRONLY | O_CLOEXEC | (may_replace ? O_CREAT | O_EXCL : 0); /* never through a link left there */
-    if (may_replace)
-        snprintf(writer->temporary, sizeof writer->temporary, "%s.%ld.tmp", writer->path, (long)getpid());
+    if (may_replace) snprintf(writer->temporary, sizeof writer->temporary, "%s.%ld.tmp", writer->path, (long)getpid());
     int fd = open(may_replace ? writer->temporary : writer->path, flags, 0666);
     FILE *stream = fd >= 0 ? fdopen(fd, "wb") : NULL;
     if (fd >= 0 && !stream) close(fd);

@@ -123,18 +123,12 @@ static leat_status refuse_value(const option_spec *spec, const char *where, cons
                     spec->most, word);
     case KIND_NUMBER:
         return FAIL(error, USAGE, "%s: '%s' is not a number from %g to %g", where, text, spec->least, spec->most);
-    case KIND_COUNTER:
-        return FAIL(error, USAGE, "%s: '%s' is not a whole number from 0 to 3", where, text);
-    case KIND_SEED:
-        return FAIL(error, USAGE, "%s: '%s' is not a whole number below 2^64 or random", where, text);
-    case KIND_SIZE:
-        return FAIL(error, USAGE, "%s: '%s' is not a size such as 64MiB or 1000000", where, text);
-    case KIND_RAM:
-        return FAIL(error, USAGE, "%s: '%s' is not a size such as 24G, 1536MiB, 60%% or auto", where, text);
-    case KIND_CHOICE:
-        return FAIL(error, USAGE, "%s: '%s' is not one of %s", where, text, spec->value);
-    default:
-        return FAIL(error, USAGE, "%s: '%s' is not on or off", where, text);
+    case KIND_COUNTER: return FAIL(error, USAGE, "%s: '%s' is not a whole number from 0 to 3", where, text);
+    case KIND_SEED: return FAIL(error, USAGE, "%s: '%s' is not a whole number below 2^64 or random", where, text);
+    case KIND_SIZE: return FAIL(error, USAGE, "%s: '%s' is not a size such as 64MiB or 1000000", where, text);
+    case KIND_RAM: return FAIL(error, USAGE, "%s: '%s' is not a size such as 24G, 1536MiB, 60%% or auto", where, text);
+    case KIND_CHOICE: return FAIL(error, USAGE, "%s: '%s' is not one of %s", where, text, spec->value);
+    default: return FAIL(error, USAGE, "%s: '%s' is not on or off", where, text);
     }
 }
 
@@ -227,14 +221,14 @@ leat_status option_set(cli_options *options, const option_spec *spec, const char
 /* One option as found on the command line, to be applied after weaker sources. */
 typedef struct assignment {
     const option_spec *spec;
-    const char *text;  /* NULL: raises a counter */
+    const char *text; /* NULL: raises a counter */
 } assignment;
 
 typedef struct command_line {
     verb_id verb;
     uint32_t argument_count;
     char *const *arguments;
-    uint32_t next;         /* the argument to be looked at */
+    uint32_t next; /* the argument to be looked at */
     assignment *assignments;
     uint32_t assignment_count;
     const char **words;
@@ -245,8 +239,10 @@ static leat_status refuse_option(const command_line *line, const char *shown, co
 {
     const char *verb = verb_specs[line->verb].name, *nearest = name ? option_nearest(line->verb, name) : NULL;
     leat_status status = FAIL(error, USAGE, "leat %s has no option %s", verb, shown);
-    if (nearest) status_hint(error, "did you mean --%s?", nearest);
-    else status_hint(error, "see leat help %s", verb);
+    if (nearest)
+        status_hint(error, "did you mean --%s?", nearest);
+    else
+        status_hint(error, "see leat help %s", verb);
     return status;
 }
 
@@ -280,9 +276,12 @@ static leat_status read_long(command_line *line, const char *argument, arena *me
         spec = NULL;
     }
     if (!spec) return refuse_option(line, shown, name, error);
-    if (equals) text = equals + 1;
-    else if (option_takes_value(spec)) TRY(take_value(line, shown, &text, error));
-    else if (spec->kind != KIND_COUNTER) text = "on";
+    if (equals)
+        text = equals + 1;
+    else if (option_takes_value(spec))
+        TRY(take_value(line, shown, &text, error));
+    else if (spec->kind != KIND_COUNTER)
+        text = "on";
     assign(line, spec, text);
     return LEAT_OK;
 }
@@ -314,10 +313,14 @@ static leat_status read_arguments(command_line *line, arena *memory, leat_error 
     bool is_ended = false; /* by -- */
     while (line->next < line->argument_count) {
         const char *argument = line->arguments[line->next++];
-        if (is_ended || argument[0] != '-' || argument[1] == '\0') line->words[line->word_count++] = argument;
-        else if (strcmp(argument, "--") == 0) is_ended = true;
-        else if (argument[1] == '-') TRY(read_long(line, argument, memory, error));
-        else TRY(read_letters(line, argument, error));
+        if (is_ended || argument[0] != '-' || argument[1] == '\0')
+            line->words[line->word_count++] = argument;
+        else if (strcmp(argument, "--") == 0)
+            is_ended = true;
+        else if (argument[1] == '-')
+            TRY(read_long(line, argument, memory, error));
+        else
+            TRY(read_letters(line, argument, error));
     }
     return LEAT_OK;
 }

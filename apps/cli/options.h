@@ -38,12 +38,12 @@ typedef enum option_kind {
     KIND_ACTION,  /* --x; neither in the environment nor in files */
     KIND_COUNTER, /* -v, -vv */
     KIND_TEXT,
-    KIND_TEXTS,   /* may be repeated */
+    KIND_TEXTS, /* may be repeated */
     KIND_COUNT,
-    KIND_AUTO,    /* a count; "auto" is 0 */
-    KIND_LIMIT,   /* a count; "none" is UINT32_MAX */
+    KIND_AUTO,  /* a count; "auto" is 0 */
+    KIND_LIMIT, /* a count; "none" is UINT32_MAX */
     KIND_NUMBER,
-    KIND_SEED,    /* "random" leaves 0 and is_set false */
+    KIND_SEED, /* "random" leaves 0 and is_set false */
     KIND_SIZE,
     KIND_RAM,
     KIND_CHOICE,
@@ -77,7 +77,7 @@ typedef uint32_t option_type_CHOICE;
 typedef struct cli_options {
 #define OPTION(field, name, letter, kind, value, initial, least, most, group, verbs, help) option_type_##kind field;
 #include "options.inc"
-    bool is_set[OPTION_COUNT];             /* by anything but the default */
+    bool is_set[OPTION_COUNT]; /* by anything but the default */
     bool is_on_command_line[OPTION_COUNT];
 } cli_options;
 
@@ -96,9 +96,9 @@ typedef struct option_spec {
     const char *value, *initial;
     double least, most;
     option_group group;
-    uint32_t verbs;  /* bit 1 << verb_id */
+    uint32_t verbs; /* bit 1 << verb_id */
     const char *help;
-    size_t offset;   /* of its field in cli_options */
+    size_t offset; /* of its field in cli_options */
 } option_spec;
 
 typedef struct option_alias {

@@ -70,8 +70,10 @@ static void append_filtered(output *out, const char *bytes, size_t count)
 void output_write(output *out, const char *bytes, size_t count)
 {
     if (count == 0) return;
-    if (out->is_terminal) append_filtered(out, bytes, count);
-    else append(out, bytes, count);
+    if (out->is_terminal)
+        append_filtered(out, bytes, count);
+    else
+        append(out, bytes, count);
     out->ends_line = bytes[count - 1] == '\n';
 }
 

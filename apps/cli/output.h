@@ -18,9 +18,9 @@
 typedef struct output {
     int fd;
     bool is_terminal;
-    bool is_closed;   /* the reader went away */
-    int os_errno;     /* the first failure of another kind */
-    bool ends_line;   /* the last byte written was a newline, or nothing was written */
+    bool is_closed; /* the reader went away */
+    int os_errno;   /* the first failure of another kind */
+    bool ends_line; /* the last byte written was a newline, or nothing was written */
     strbuf pending;
     leat_status status; /* of memory for pending */
 } output;

@@ -19,7 +19,7 @@ enum { REDRAW_FIRST_NS = 300 * 1000 * 1000, REDRAW_NS = 100 * 1000 * 1000, LINE_
 static struct {
     bool is_terminal, wants_color, is_quiet;
     uint32_t verbosity;
-    int log_fd;           /* of --log-file; -1: none */
+    int log_fd; /* of --log-file; -1: none */
     const char *log_path;
     struct {
         char phase[16];
@@ -47,9 +47,12 @@ static void write_log(const char *level, const char *text);
 static void sink_log(void *user, leat_log_level level, const char *line)
 {
     (void)user;
-    if (level <= LEAT_LOG_WARN) report_warning("%s", line);
-    else if (level <= shown_level()) report_note("leat: %s", line);
-    else write_log("info", line);
+    if (level <= LEAT_LOG_WARN)
+        report_warning("%s", line);
+    else if (level <= shown_level())
+        report_note("leat: %s", line);
+    else
+        write_log("info", line);
 }
 
 void report_init(uint32_t color, uint32_t verbosity, bool is_quiet)

@@ -1,6 +1,7 @@
 /*
  * signals.h - Ctrl-C, SIGTERM and SIGHUP: the first asks the engine to stop between two layers, a second within a
- * second ends the process at once, with the terminal as it was found. SIGPIPE is ignored: output.h notices closed pipes.
+ * second ends the process at once, with the terminal as it was found. SIGPIPE is ignored: output.h notices closed
+ * pipes.
  *
  * Threads: the flag is read by the engine; the rest belongs to the main thread.
  */

@@ -9,7 +9,7 @@
 
 typedef struct strbuf {
     mem *ledger;
-    char *bytes;      /* NULL before the first append */
+    char *bytes; /* NULL before the first append */
     size_t count, capacity;
 } strbuf;
 

@@ -89,29 +89,29 @@ LEAT_API leat_status leat_model_open(const char *path, leat_model **out_model, l
 LEAT_API void leat_model_close(leat_model **model);
 
 typedef struct leat_model_info {
-    const char *path;               /* as resolved */
-    const char *architecture;       /* "gemma4", "llama", "qwen3", "qwen3_moe" */
-    const char *model_type;         /* config.json's */
-    uint64_t parameter_count;       /* elements of the text model's weights, norms included */
-    uint64_t weight_bytes;          /* of the text model, as stored */
-    uint64_t trunk_bytes;           /* of that: always resident */
-    uint64_t expert_bytes;          /* of that: routed experts, streamed */
-    uint64_t on_demand_bytes;       /* of that: embedding tables whose rows are read when needed */
-    uint64_t ignored_bytes;         /* tensors in the files that the text model does not use */
+    const char *path;                /* as resolved */
+    const char *architecture;        /* "gemma4", "llama", "qwen3", "qwen3_moe" */
+    const char *model_type;          /* config.json's */
+    uint64_t parameter_count;        /* elements of the text model's weights, norms included */
+    uint64_t weight_bytes;           /* of the text model, as stored */
+    uint64_t trunk_bytes;            /* of that: always resident */
+    uint64_t expert_bytes;           /* of that: routed experts, streamed */
+    uint64_t on_demand_bytes;        /* of that: embedding tables whose rows are read when needed */
+    uint64_t ignored_bytes;          /* tensors in the files that the text model does not use */
     uint64_t active_parameter_count; /* matrices' elements at work for a token: chosen experts, one row of a table */
     uint32_t file_count, tensor_count;
     uint32_t layer_count, hidden_size, vocab_size;
-    uint32_t head_count, kv_head_count, head_dim; /* of the sliding layers where kinds differ */
-    uint32_t context_max;           /* max_position_embeddings */
-    uint32_t window;                /* of the sliding layers; 0 when there are none */
+    uint32_t head_count, kv_head_count, head_dim;              /* of the sliding layers where kinds differ */
+    uint32_t context_max;                                      /* max_position_embeddings */
+    uint32_t window;                                           /* of the sliding layers; 0 when there are none */
     uint32_t expert_count, expert_used_count, moe_layer_count; /* 0 for dense models */
-    uint64_t expert_record_bytes;   /* one expert of one layer (the largest) */
+    uint64_t expert_record_bytes;                              /* one expert of one layer (the largest) */
     bool head_is_tied;
-    bool has_tokenizer;             /* a tokenizer.json lies beside the weights */
-    const char *chat_format;        /* "gemma4", "chatml", "llama3" or "none", as the chat template looks */
-    const uint32_t *stop_ids;       /* (stop_id_count) of config.json and generation_config.json */
+    bool has_tokenizer;       /* a tokenizer.json lies beside the weights */
+    const char *chat_format;  /* "gemma4", "chatml", "llama3" or "none", as the chat template looks */
+    const uint32_t *stop_ids; /* (stop_id_count) of config.json and generation_config.json */
     uint32_t stop_id_count;
-    uint32_t bos_id;                /* UINT32_MAX when there is none */
+    uint32_t bos_id; /* UINT32_MAX when there is none */
 } leat_model_info;
 /* Lives as long as the model. */
 LEAT_API const leat_model_info *leat_model_get_info(const leat_model *model);
@@ -119,13 +119,13 @@ LEAT_API const leat_model_info *leat_model_get_info(const leat_model *model);
 /* One weight matrix (or stack of experts) as found. */
 typedef struct leat_weight_info {
     const char *name;
-    const char *type;               /* "affine4", "bf16", ... */
-    uint32_t group;                 /* columns that share a scale; 0 without groups */
-    uint32_t stack_count;           /* 1, or the number of experts */
-    uint64_t rows, cols;            /* of one matrix: outputs, inputs */
-    uint64_t bytes;                 /* of the whole stack, as stored */
-    const char *place;              /* "resident", "streamed" or "on demand" */
-    bool differs_from_config;       /* config.json's quantisation says otherwise; the shapes won */
+    const char *type;         /* "affine4", "bf16", ... */
+    uint32_t group;           /* columns that share a scale; 0 without groups */
+    uint32_t stack_count;     /* 1, or the number of experts */
+    uint64_t rows, cols;      /* of one matrix: outputs, inputs */
+    uint64_t bytes;           /* of the whole stack, as stored */
+    const char *place;        /* "resident", "streamed" or "on demand" */
+    bool differs_from_config; /* config.json's quantisation says otherwise; the shapes won */
 } leat_weight_info;
 /* idx < leat_model_weight_count. The texts live as long as the model. */
 LEAT_API uint32_t leat_model_weight_count(const leat_model *model);
@@ -148,19 +148,19 @@ LEAT_API leat_status leat_model_check(const leat_model *model, leat_progress_fn 
 typedef enum leat_io_mode { LEAT_IO_AUTO, LEAT_IO_DIRECT, LEAT_IO_BUFFERED } leat_io_mode;
 
 typedef struct leat_options {
-    uint64_t ram_bytes;             /* the budget; 0: auto (4/5 of what is free, at most what the model can use) */
-    double ram_fraction;            /* 0, or up to 1: this part of the machine's (the cgroup's) memory instead */
-    uint32_t ctx;                   /* positions that a session can hold; 0: auto (4096, or the model's maximum) */
-    uint32_t thread_count;          /* the caller's included, at most 256; 0: all usable CPUs */
-    uint32_t prefill_chunk;         /* most tokens a step, cut to ctx; 0: auto (16 to 512, as the budget allows) */
-    leat_isa isa;                   /* AUTO: the highest usable */
-    leat_io_mode io;                /* AUTO: direct where the file system can; DIRECT: LEAT_IO where it cannot */
-    bool force;                     /* accept a budget above what the machine has */
-    const volatile int *cancel;     /* polled between layers, experts and reads of the load: when it is not zero, the
-                                       running call ends with LEAT_CANCELLED; may be NULL */
-    leat_progress_fn *progress;     /* phases "load" (bytes) and "prefill" (tokens); may be NULL */
+    uint64_t ram_bytes;         /* the budget; 0: auto (4/5 of what is free, at most what the model can use) */
+    double ram_fraction;        /* 0, or up to 1: this part of the machine's (the cgroup's) memory instead */
+    uint32_t ctx;               /* positions that a session can hold; 0: auto (4096, or the model's maximum) */
+    uint32_t thread_count;      /* the caller's included, at most 256; 0: all usable CPUs */
+    uint32_t prefill_chunk;     /* most tokens a step, cut to ctx; 0: auto (16 to 512, as the budget allows) */
+    leat_isa isa;               /* AUTO: the highest usable */
+    leat_io_mode io;            /* AUTO: direct where the file system can; DIRECT: LEAT_IO where it cannot */
+    bool force;                 /* accept a budget above what the machine has */
+    const volatile int *cancel; /* polled between layers, experts and reads of the load: when it is not zero, the
+                                   running call ends with LEAT_CANCELLED; may be NULL */
+    leat_progress_fn *progress; /* phases "load" (bytes) and "prefill" (tokens); may be NULL */
     void *progress_user;
-} leat_options;                     /* cancel and progress are borrowed by the engine until it is closed */
+} leat_options; /* cancel and progress are borrowed by the engine until it is closed */
 
 /* All zero: everything automatic. */
 LEAT_API leat_options leat_options_default(void);
@@ -168,16 +168,16 @@ LEAT_API leat_options leat_options_default(void);
 /* The parts, trunk_bytes to unspent_bytes, sum to budget_bytes. */
 typedef struct leat_plan {
     uint64_t budget_bytes;
-    uint64_t floor_bytes;           /* the least budget for this ctx, thread count and chunk (auto: the least) */
-    uint64_t trunk_bytes;           /* weights that stay in memory */
-    uint64_t kv_bytes;              /* keys and values of ctx positions; the session */
-    uint64_t scratch_bytes;         /* working memory of a step */
-    uint64_t io_bytes;              /* reader threads and buffers */
+    uint64_t floor_bytes;   /* the least budget for this ctx, thread count and chunk (auto: the least) */
+    uint64_t trunk_bytes;   /* weights that stay in memory */
+    uint64_t kv_bytes;      /* keys and values of ctx positions; the session */
+    uint64_t scratch_bytes; /* working memory of a step */
+    uint64_t io_bytes;      /* reader threads and buffers */
     uint64_t tokenizer_bytes;
-    uint64_t process_bytes;         /* code and C library, the model's tables, thread stacks, a sampler */
+    uint64_t process_bytes; /* code and C library, the model's tables, thread stacks, a sampler */
     uint64_t expert_cache_bytes;
-    uint64_t unspent_bytes;         /* nothing left to spend it on */
-    uint64_t everything_bytes;      /* the budget from which on all weights are resident */
+    uint64_t unspent_bytes;    /* nothing left to spend it on */
+    uint64_t everything_bytes; /* the budget from which on all weights are resident */
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max; /* records that fit, and records that there are */
     uint64_t expert_slot_bytes;
@@ -195,8 +195,14 @@ LEAT_API leat_status leat_plan_make(const leat_model *model, const leat_options 
 
 typedef struct leat_tokenizer leat_tokenizer;
 /* What calls give away for good: memory of the caller's, outside any budget. */
-typedef struct leat_text { char *bytes; size_t count; } leat_text;            /* terminated; count is without it */
-typedef struct leat_tokens { uint32_t *ids; size_t count; } leat_tokens;
+typedef struct leat_text {
+    char *bytes;
+    size_t count;
+} leat_text; /* terminated; count is without it */
+typedef struct leat_tokens {
+    uint32_t *ids;
+    size_t count;
+} leat_tokens;
 /* Leave the struct zeroed; a zeroed one is accepted. */
 LEAT_API void leat_text_free(leat_text *text);
 LEAT_API void leat_tokens_free(leat_tokens *tokens);
@@ -223,7 +229,9 @@ LEAT_API const char *leat_token_text(const leat_tokenizer *tokenizer, uint32_t i
 LEAT_API void leat_tokenizer_memory(const leat_tokenizer *tokenizer, uint64_t *out_current, uint64_t *out_peak);
 
 /* role: "system", "user" or "assistant". Both are terminated. */
-typedef struct leat_message { const char *role, *content; } leat_message;
+typedef struct leat_message {
+    const char *role, *content;
+} leat_message;
 /* The conversation as ids, with the model's turn opened, and as text for people (out_text may be NULL). No text of a
  * message ever becomes a control token. LEAT_USAGE: the model has no known chat format, an unknown role, text that is
  * not valid UTF-8. */
@@ -261,20 +269,23 @@ LEAT_API const leat_plan *leat_engine_plan(const leat_engine *engine);
 /* NULL when the folder has none. Lives as long as the engine. */
 LEAT_API const leat_tokenizer *leat_engine_tokenizer(const leat_engine *engine);
 
-typedef struct leat_pool { const char *name; uint64_t current_bytes, peak_bytes; } leat_pool;
+typedef struct leat_pool {
+    const char *name;
+    uint64_t current_bytes, peak_bytes;
+} leat_pool;
 typedef struct leat_stats {
-    uint64_t load_ns;               /* open to ready */
-    uint64_t read_count;            /* reads of weights since open, the trunk's included */
-    uint64_t read_bytes;            /* what the system was asked for, alignment included */
-    uint64_t payload_bytes;         /* what was wanted of it */
-    uint64_t read_busy_ns;          /* time with at least one read queued or under way */
+    uint64_t load_ns;                    /* open to ready */
+    uint64_t read_count;                 /* reads of weights since open, the trunk's included */
+    uint64_t read_bytes;                 /* what the system was asked for, alignment included */
+    uint64_t payload_bytes;              /* what was wanted of it */
+    uint64_t read_busy_ns;               /* time with at least one read queued or under way */
     uint64_t expert_hits, expert_misses; /* one for each expert that a layer asked for */
     uint64_t expert_evictions;
-    uint64_t expert_wait_ns;        /* the step waited for the disk */
-    uint64_t rss_peak_bytes;        /* VmHWM of the process */
-    leat_isa isa;                   /* in use */
-    bool io_is_direct;              /* every weight file is read past the page cache */
-    leat_pool pools[16];            /* (pool_count) of the engine's ledger */
+    uint64_t expert_wait_ns; /* the step waited for the disk */
+    uint64_t rss_peak_bytes; /* VmHWM of the process */
+    leat_isa isa;            /* in use */
+    bool io_is_direct;       /* every weight file is read past the page cache */
+    leat_pool pools[16];     /* (pool_count) of the engine's ledger */
     uint32_t pool_count;
 } leat_stats;
 /* From any thread. */
@@ -321,13 +332,13 @@ LEAT_API void leat_session_set_route_sink(leat_session *session, leat_route_fn *
 /* ---- sampler ----------------------------------------------------------------------------------------------------- */
 
 typedef struct leat_sampler_options {
-    float temperature;              /* 0: greedy (the lowest id among equals) */
-    uint32_t top_k;                 /* 0: off */
-    float top_p;                    /* 1: off */
-    float min_p;                    /* 0: off */
-    float repeat_penalty;           /* 1: off; divides positive and multiplies negative logits of recent tokens */
+    float temperature;    /* 0: greedy (the lowest id among equals) */
+    uint32_t top_k;       /* 0: off */
+    float top_p;          /* 1: off */
+    float min_p;          /* 0: off */
+    float repeat_penalty; /* 1: off; divides positive and multiplies negative logits of recent tokens */
     float presence_penalty, frequency_penalty; /* 0: off */
-    uint32_t repeat_last;           /* how many recent tokens the penalties see */
+    uint32_t repeat_last;                      /* how many recent tokens the penalties see */
     uint64_t seed;
 } leat_sampler_options;
 /* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, no penalties, repeat_last 64, seed 0 */

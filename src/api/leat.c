@@ -1,5 +1,6 @@
 /*
- * leat.c - leat.h on top of exec: checks of arguments, handles, and copies between public and internal structs. No behaviour of its own.
+ * leat.c - leat.h on top of exec: checks of arguments, handles, and copies between public and internal structs. No
+ * behaviour of its own.
  */
 #include <leat/leat.h>
 
@@ -56,17 +57,18 @@ const char *leat_isa_label(leat_isa level) { return level == LEAT_ISA_AUTO ? "au
 /* ---- tokenizer ---- */
 
 struct leat_tokenizer {
-    mem *ledger;               /* the engine's, or its own */
+    mem *ledger; /* the engine's, or its own */
     bool owns_ledger;
     tokenizer *inner;
     chat_format format;
-    bool empty_thought;        /* the checkpoint's template opens answers with an empty thought */
-    uint32_t bos_id;           /* NO_ID: none */
-    bool adds_bos;             /* raw prompts start with it */
+    bool empty_thought; /* the checkpoint's template opens answers with an empty thought */
+    uint32_t bos_id;    /* NO_ID: none */
+    bool adds_bos;      /* raw prompts start with it */
     uint64_t peak_bytes;
 };
 
-/* The chat template as text, where the folder has one: in a file of its own or in tokenizer_config.json. Only searched, not run. */
+/* The chat template as text, where the folder has one: in a file of its own or in tokenizer_config.json. Only searched,
+ * not run. */
 static leat_status load_template(const checkpoint *folder, mem *ledger, char **out_text, leat_error *error)
 {
     uint64_t bytes;
@@ -85,7 +87,8 @@ static leat_status find_bos(leat_tokenizer *t, const checkpoint *folder, leat_er
     if (folder->config && hf_config_has(folder->config, "bos_token_id"))
         TRY(hf_config_token_ids(folder->config, "bos_token_id", tokenizer_id_count(t->inner), ids, 1, &count, error));
     if (count) t->bos_id = ids[0];
-    for (size_t i = 0; i < ARRAY_COUNT(names) && t->bos_id == NO_ID; i++) tokenizer_id_of(t->inner, names[i], &t->bos_id);
+    for (size_t i = 0; i < ARRAY_COUNT(names) && t->bos_id == NO_ID; i++)
+        tokenizer_id_of(t->inner, names[i], &t->bos_id);
     return LEAT_OK;
 }
 
@@ -115,8 +118,10 @@ static leat_status open_tokenizer(const checkpoint *folder, mem *ledger, uint32_
 done:
     mem_free(ledger, json_text);
     mem_free(ledger, template_text);
-    if (status == LEAT_OK) *out = t;
-    else leat_tokenizer_close(&t);
+    if (status == LEAT_OK)
+        *out = t;
+    else
+        leat_tokenizer_close(&t);
     return status;
 }
 
@@ -134,8 +139,10 @@ leat_status leat_tokenizer_open(const char *path, leat_tokenizer **out_tokenizer
     t->owns_ledger = true;
 done:
     checkpoint_close(&folder);
-    if (status == LEAT_OK) *out_tokenizer = t;
-    else mem_close(&ledger);
+    if (status == LEAT_OK)
+        *out_tokenizer = t;
+    else
+        mem_close(&ledger);
     return status;
 }
 
@@ -159,7 +166,8 @@ void leat_tokenizer_memory(const leat_tokenizer *t, uint64_t *out_current, uint6
 }
 
 /* What the caller gets is his own to free, so it comes from malloc. */
-static leat_status give_tokens(const uint32_t *ids, uint64_t count, bool prepend, uint32_t first, leat_tokens *out, leat_error *error)
+static leat_status give_tokens(const uint32_t *ids, uint64_t count, bool prepend, uint32_t first, leat_tokens *out,
+                               leat_error *error)
 {
     uint32_t *copy = malloc((count + prepend + 1) * sizeof *copy);
 
@@ -221,8 +229,8 @@ leat_status leat_tokenize_prompt(const leat_tokenizer *t, const char *text, size
     return encode(t, text, text_bytes, TOKENIZER_POST_PROCESS, true, out_tokens, error);
 }
 
-leat_status leat_detokenize(const leat_tokenizer *t, const uint32_t *ids, size_t count, bool skip_special, leat_text *out_text,
-                            leat_error *error)
+leat_status leat_detokenize(const leat_tokenizer *t, const uint32_t *ids, size_t count, bool skip_special,
+                            leat_text *out_text, leat_error *error)
 {
     leat_status status = LEAT_OK;
     text_buffer buffer;
@@ -238,8 +246,8 @@ done:
 const char *leat_token_text(const leat_tokenizer *t, uint32_t id) { return tokenizer_token_text(t->inner, id, NULL); }
 const char *leat_chat_format(const leat_tokenizer *t) { return chat_format_label(t->format); }
 
-leat_status leat_chat_render(const leat_tokenizer *t, const leat_message *messages, size_t count, leat_tokens *out_tokens,
-                             leat_text *out_text, leat_error *error)
+leat_status leat_chat_render(const leat_tokenizer *t, const leat_message *messages, size_t count,
+                             leat_tokens *out_tokens, leat_text *out_text, leat_error *error)
 {
     const chat_render_options options = {.add_generation_prompt = true, .empty_thought = t->empty_thought};
     leat_status status = LEAT_OK;
@@ -247,7 +255,8 @@ leat_status leat_chat_render(const leat_tokenizer *t, const leat_message *messag
     text_buffer text;
 
     _Static_assert(sizeof(leat_message) == sizeof(chat_message), "the public message is the internal one");
-    if (t->format == CHAT_FORMAT_NONE) return FAIL(error, USAGE, "the model's chat format is not known; use a raw prompt");
+    if (t->format == CHAT_FORMAT_NONE)
+        return FAIL(error, USAGE, "the model's chat format is not known; use a raw prompt");
     token_list_init(&ids, t->ledger);
     text_buffer_init(&text, t->ledger);
     TRY_OR(done, chat_render(t->inner, t->format, (const chat_message *)messages, (uint32_t)count, &options, &ids,
@@ -328,14 +337,14 @@ struct leat_model {
     model_desc desc;
     leat_model_info info;
     uint64_t tokenizer_file_bytes;
-    sampler_options sampling;      /* defaults, and what generation_config.json says */
+    sampler_options sampling; /* defaults, and what generation_config.json says */
     leat_weight_info *weights;
     uint32_t weight_count;
 };
 
 typedef struct weight_walk {
     leat_model *model;
-    leat_weight_info *out;         /* NULL while counting */
+    leat_weight_info *out; /* NULL while counting */
     uint32_t count;
 } weight_walk;
 
@@ -351,17 +360,26 @@ static void visit_weight(void *user, const weight *w, bool is_expert_stack, weig
     const uint64_t bytes = weight_bytes(w), elements = w->shape.rows * w->shape.cols * w->stack_count;
 
     if (walk->out) {
-        walk->out[walk->count] = (leat_weight_info){
-            .name = w->name, .type = quant_traits_table[w->shape.type].label, .group = w->shape.group,
-            .stack_count = w->stack_count, .rows = w->shape.rows, .cols = w->shape.cols, .bytes = bytes,
-            .place = place_label(is_expert_stack, place), .differs_from_config = w->differs_from_hint};
+        walk->out[walk->count] = (leat_weight_info){.name = w->name,
+                                                    .type = quant_traits_table[w->shape.type].label,
+                                                    .group = w->shape.group,
+                                                    .stack_count = w->stack_count,
+                                                    .rows = w->shape.rows,
+                                                    .cols = w->shape.cols,
+                                                    .bytes = bytes,
+                                                    .place = place_label(is_expert_stack, place),
+                                                    .differs_from_config = w->differs_from_hint};
     } else {
         info->parameter_count += elements;
         info->weight_bytes += bytes;
-        if (is_expert_stack) info->expert_bytes += bytes;
-        else if (place == WEIGHT_ROWS) info->on_demand_bytes += bytes;
-        else info->trunk_bytes += bytes;
-        info->active_parameter_count += is_expert_stack ? elements / w->stack_count * walk->model->desc.expert_used_count
+        if (is_expert_stack)
+            info->expert_bytes += bytes;
+        else if (place == WEIGHT_ROWS)
+            info->on_demand_bytes += bytes;
+        else
+            info->trunk_bytes += bytes;
+        info->active_parameter_count += is_expert_stack
+                                            ? elements / w->stack_count * walk->model->desc.expert_used_count
                                         : place == WEIGHT_ROWS ? w->shape.cols
                                                                : elements;
     }
@@ -374,13 +392,15 @@ static uint64_t largest_record(const model_desc *m)
 
     for (uint32_t i = 0; i < m->layer_count; i++) {
         const block *b = layer_block(&m->layers[i], BLOCK_MOE);
-        if (b) most = max_u64(most, (weight_bytes(&b->moe.gate) + weight_bytes(&b->moe.up) + weight_bytes(&b->moe.down)) / b->moe.expert_count);
+        if (b)
+            most = max_u64(most, (weight_bytes(&b->moe.gate) + weight_bytes(&b->moe.up) + weight_bytes(&b->moe.down)) /
+                                     b->moe.expert_count);
     }
     return most;
 }
 
-/* A folder without a tokenizer works with token ids alone. The chat format is told by the template here, because the vocabulary is not read
- * before an engine wants it. */
+/* A folder without a tokenizer works with token ids alone. The chat format is told by the template here, because the
+ * vocabulary is not read before an engine wants it. */
 static leat_status look_at_texts(leat_model *m, leat_error *error)
 {
     char *text;
@@ -391,7 +411,7 @@ static leat_status look_at_texts(leat_model *m, leat_error *error)
     if (!m->info.has_tokenizer) return LEAT_OK;
     TRY(load_template(m->source, m->ledger, &text, error));
     if (text)
-        m->info.chat_format = strstr(text, "<|turn>")              ? "gemma4"
+        m->info.chat_format = strstr(text, "<|turn>")               ? "gemma4"
                               : strstr(text, "<|im_start|>")        ? "chatml"
                               : strstr(text, "<|start_header_id|>") ? "llama3"
                                                                     : "none";
@@ -478,7 +498,9 @@ static void warn_about_hints(leat_model *m)
             count++;
         }
     if (!count) return;
-    checkpoint_warn(m->source, "config.json's quantization differs from the tensors of %u weights, first %s, which is %s group %u; the shapes win",
+    checkpoint_warn(m->source,
+                    "config.json's quantization differs from the tensors of %u weights, first %s, which is %s group "
+                    "%u; the shapes win",
                     count, first->name, first->type, first->group);
 }
 
@@ -501,8 +523,10 @@ leat_status leat_model_open(const char *path, leat_model **out_model, leat_error
     *out_model = m;
     return LEAT_OK;
 fail:
-    if (m) leat_model_close(&m);
-    else mem_close(&ledger);
+    if (m)
+        leat_model_close(&m);
+    else
+        mem_close(&ledger);
     return status;
 }
 
@@ -525,8 +549,8 @@ leat_weight_info leat_model_weight(const leat_model *model, uint32_t idx) { retu
 uint32_t leat_model_warning_count(const leat_model *model) { return model->source->warning_count; }
 const char *leat_model_warning(const leat_model *model, uint32_t idx) { return model->source->warnings[idx]; }
 
-leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user, const volatile int *cancel,
-                             uint64_t *out_checked_bytes, leat_error *error)
+leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user,
+                             const volatile int *cancel, uint64_t *out_checked_bytes, leat_error *error)
 {
     return checkpoint_verify(model->source, progress, user, cancel, out_checked_bytes, error);
 }
@@ -535,7 +559,8 @@ leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress
 
 leat_options leat_options_default(void) { return (leat_options){0}; }
 
-static leat_status read_budget(const leat_options *o, const memory_limit *limit, uint64_t *out_budget, leat_error *error)
+static leat_status read_budget(const leat_options *o, const memory_limit *limit, uint64_t *out_budget,
+                               leat_error *error)
 {
     const uint64_t ceiling = memory_limit_ceiling(limit);
     uint64_t budget = o->ram_bytes;
@@ -544,8 +569,9 @@ static leat_status read_budget(const leat_options *o, const memory_limit *limit,
         return FAIL(error, USAGE, "the fraction of memory is %g, expected more than 0 and at most 1", o->ram_fraction);
     if (o->ram_fraction > 0) budget = max_u64(1, (uint64_t)(o->ram_fraction * (double)ceiling)); /* 0 would mean auto */
     if (budget > ceiling && !o->force) {
-        const leat_status status = FAIL(error, BUDGET, "the budget of %.1f GiB is above the %.1f GiB that this machine or its control group allows",
-                                        (double)budget / 1073741824.0, (double)ceiling / 1073741824.0);
+        const leat_status status = FAIL(
+            error, BUDGET, "the budget of %.1f GiB is above the %.1f GiB that this machine or its control group allows",
+            (double)budget / 1073741824.0, (double)ceiling / 1073741824.0);
         status_hint(error, "give less with --ram, or --force to try it all the same");
         return status;
     }
@@ -553,8 +579,8 @@ static leat_status read_budget(const leat_options *o, const memory_limit *limit,
     return LEAT_OK;
 }
 
-static leat_status engine_options_from(const leat_model *m, const leat_options *o, memory_limit *limit, engine_options *out,
-                                       leat_error *error)
+static leat_status engine_options_from(const leat_model *m, const leat_options *o, memory_limit *limit,
+                                       engine_options *out, leat_error *error)
 {
     uint64_t budget;
 
@@ -563,33 +589,54 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
     if ((unsigned)o->isa > LEAT_ISA_AVX512) return FAIL(error, USAGE, "there is no instruction set %d", (int)o->isa);
     if ((unsigned)o->io > LEAT_IO_BUFFERED) return FAIL(error, USAGE, "there is no I/O mode %d", (int)o->io);
     if (!leat_isa_is_usable(o->isa))
-        return FAIL(error, USAGE, "the instruction set %s is not available on this CPU or not built in", leat_isa_label(o->isa));
+        return FAIL(error, USAGE, "the instruction set %s is not available on this CPU or not built in",
+                    leat_isa_label(o->isa));
     if (o->ctx > m->desc.context_max)
-        return FAIL(error, USAGE, "a context of %u was asked for, the model's maximum is %u", o->ctx, m->desc.context_max);
+        return FAIL(error, USAGE, "a context of %u was asked for, the model's maximum is %u", o->ctx,
+                    m->desc.context_max);
     if (o->thread_count > THREAD_POOL_THREADS_MAX)
-        return FAIL(error, USAGE, "%u threads were asked for, the most is %u", o->thread_count, THREAD_POOL_THREADS_MAX);
+        return FAIL(error, USAGE, "%u threads were asked for, the most is %u", o->thread_count,
+                    THREAD_POOL_THREADS_MAX);
     /* An automatic budget leaves a fifth of what is free to others. */
     const uint64_t spare = min_u64(limit->available_bytes, limit->cgroup_free_bytes) / 5 * 4;
-    *out = (engine_options){.budget_bytes = budget, .spare_bytes = spare, .ctx = o->ctx,
+    *out = (engine_options){.budget_bytes = budget,
+                            .spare_bytes = spare,
+                            .ctx = o->ctx,
                             .thread_count = o->thread_count ? o->thread_count : cpu_usable_count(),
-                            .prefill_chunk = o->prefill_chunk, .level = internal_isa(o->isa),
-                            .io = o->io == LEAT_IO_BUFFERED ? FILE_BUFFERED : o->io == LEAT_IO_DIRECT ? FILE_DIRECT : FILE_DIRECT_IF_POSSIBLE,
+                            .prefill_chunk = o->prefill_chunk,
+                            .level = internal_isa(o->isa),
+                            .io = o->io == LEAT_IO_BUFFERED ? FILE_BUFFERED
+                                  : o->io == LEAT_IO_DIRECT ? FILE_DIRECT
+                                                            : FILE_DIRECT_IF_POSSIBLE,
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
-                            .tokenizer_file_bytes = m->tokenizer_file_bytes, .cancel = o->cancel, .progress = o->progress,
+                            .tokenizer_file_bytes = m->tokenizer_file_bytes,
+                            .cancel = o->cancel,
+                            .progress = o->progress,
                             .progress_user = o->progress_user};
     return LEAT_OK;
 }
 
 static leat_plan public_plan(const plan *p, const memory_limit *limit)
 {
-    return (leat_plan){.budget_bytes = p->budget_bytes, .floor_bytes = p->floor_bytes, .trunk_bytes = p->trunk_bytes,
-                       .kv_bytes = p->kv_bytes, .scratch_bytes = p->scratch_bytes, .io_bytes = p->io_bytes,
-                       .tokenizer_bytes = p->tokenizer_bytes, .process_bytes = p->process_bytes,
-                       .expert_cache_bytes = p->expert_cache_bytes, .unspent_bytes = p->unspent_bytes,
-                       .everything_bytes = p->everything_bytes, .ctx = p->ctx, .thread_count = p->thread_count,
-                       .prefill_chunk = p->prefill_chunk, .expert_slot_count = p->expert_slot_count,
-                       .expert_slot_max = p->expert_slot_max, .expert_slot_bytes = p->expert_slot_bytes,
-                       .physical_bytes = limit->physical_bytes, .limit_bytes = memory_limit_ceiling(limit),
+    return (leat_plan){.budget_bytes = p->budget_bytes,
+                       .floor_bytes = p->floor_bytes,
+                       .trunk_bytes = p->trunk_bytes,
+                       .kv_bytes = p->kv_bytes,
+                       .scratch_bytes = p->scratch_bytes,
+                       .io_bytes = p->io_bytes,
+                       .tokenizer_bytes = p->tokenizer_bytes,
+                       .process_bytes = p->process_bytes,
+                       .expert_cache_bytes = p->expert_cache_bytes,
+                       .unspent_bytes = p->unspent_bytes,
+                       .everything_bytes = p->everything_bytes,
+                       .ctx = p->ctx,
+                       .thread_count = p->thread_count,
+                       .prefill_chunk = p->prefill_chunk,
+                       .expert_slot_count = p->expert_slot_count,
+                       .expert_slot_max = p->expert_slot_max,
+                       .expert_slot_bytes = p->expert_slot_bytes,
+                       .physical_bytes = limit->physical_bytes,
+                       .limit_bytes = memory_limit_ceiling(limit),
                        .available_bytes = limit->available_bytes};
 }
 
@@ -611,13 +658,14 @@ struct leat_engine {
     const leat_model *model;
     mem *ledger;
     engine *inner;
-    leat_tokenizer *tokenizer;     /* NULL when the folder has none */
+    leat_tokenizer *tokenizer; /* NULL when the folder has none */
     leat_plan plan;
     uint64_t load_ns;
     bool has_session;
 };
 
-leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine, leat_error *error)
+leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine,
+                             leat_error *error)
 {
     const uint64_t begin_ns = clock_now_ns();
     leat_status status = LEAT_OK;
@@ -636,7 +684,8 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     if (model->info.has_tokenizer) {
         TRY_OR(fail, open_tokenizer(model->source, ledger, model->desc.vocab_size, &e->tokenizer, error));
         inner.tokenizer_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).current_bytes;
-        TRY_OR(fail, engine_plan(model->source, &model->desc, &inner, &solved, error)); /* the estimate may have been too low */
+        TRY_OR(fail, engine_plan(model->source, &model->desc, &inner, &solved,
+                                 error)); /* the estimate may have been too low */
         TRY_OR(fail, mem_set_budget(ledger, solved.budget_bytes - solved.outside_bytes, error));
     }
     e->plan = public_plan(&solved, &limit);
@@ -645,8 +694,10 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     *out_engine = e;
     return LEAT_OK;
 fail:
-    if (e) leat_engine_close(&e);
-    else mem_close(&ledger);
+    if (e)
+        leat_engine_close(&e);
+    else
+        mem_close(&ledger);
     return status;
 }
 
@@ -671,9 +722,13 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
 {
     const engine *e = handle->inner;
     const storage_stats reads = e->reads->ops->stats(e->reads);
-    leat_stats stats = {.load_ns = handle->load_ns, .read_count = reads.read_count, .read_bytes = reads.window_bytes,
-                        .payload_bytes = reads.payload_bytes, .read_busy_ns = reads.busy_ns,
-                        .rss_peak_bytes = process_rss_peak_bytes(), .isa = public_isa(e->kernels.level),
+    leat_stats stats = {.load_ns = handle->load_ns,
+                        .read_count = reads.read_count,
+                        .read_bytes = reads.window_bytes,
+                        .payload_bytes = reads.payload_bytes,
+                        .read_busy_ns = reads.busy_ns,
+                        .rss_peak_bytes = process_rss_peak_bytes(),
+                        .isa = public_isa(e->kernels.level),
                         .io_is_direct = e->io_is_direct};
 
     if (e->experts) {
@@ -686,7 +741,8 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
     _Static_assert(MEM_POOL_COUNT <= ARRAY_COUNT(stats.pools), "every pool has a place in the public struct");
     for (int pool = 0; pool < MEM_POOL_COUNT; pool++) {
         const mem_usage usage = mem_pool_usage(handle->ledger, (mem_pool)pool);
-        stats.pools[stats.pool_count++] = (leat_pool){mem_pool_label((mem_pool)pool), usage.current_bytes, usage.peak_bytes};
+        stats.pools[stats.pool_count++] =
+            (leat_pool){mem_pool_label((mem_pool)pool), usage.current_bytes, usage.peak_bytes};
     }
     return stats;
 }
@@ -735,11 +791,15 @@ leat_status leat_session_sync(leat_session *s, const uint32_t *ids, size_t count
     return LEAT_OK;
 }
 
-leat_status leat_session_append(leat_session *s, uint32_t id, leat_error *error) { return session_append(s->inner, id, error); }
+leat_status leat_session_append(leat_session *s, uint32_t id, leat_error *error)
+{
+    return session_append(s->inner, id, error);
+}
 size_t leat_session_length(const leat_session *s) { return s->inner->length; }
 const float *leat_session_logits(const leat_session *s) { return s->inner->logits; }
 
-leat_status leat_session_score(leat_session *s, const uint32_t *ids, size_t count, leat_score_fn *fn, void *user, leat_error *error)
+leat_status leat_session_score(leat_session *s, const uint32_t *ids, size_t count, leat_score_fn *fn, void *user,
+                               leat_error *error)
 {
     return session_score(s->inner, ids, count, fn, user, error);
 }
@@ -759,18 +819,21 @@ struct leat_sampler {
 
 static leat_sampler_options public_sampling(const sampler_options *o)
 {
-    return (leat_sampler_options){o->temperature, o->top_k, o->top_p, o->min_p, o->repeat_penalty, o->presence_penalty,
-                                  o->frequency_penalty, o->repeat_last, o->seed};
+    return (leat_sampler_options){
+        o->temperature,       o->top_k,       o->top_p, o->min_p, o->repeat_penalty, o->presence_penalty,
+        o->frequency_penalty, o->repeat_last, o->seed};
 }
 
 leat_sampler_options leat_sampler_options_default(void) { return public_sampling(&sampler_defaults); }
 
 leat_sampler_options leat_model_sampler_options(const leat_model *model) { return public_sampling(&model->sampling); }
 
-leat_status leat_sampler_open(const leat_sampler_options *o, uint32_t vocab_size, leat_sampler **out_sampler, leat_error *error)
+leat_status leat_sampler_open(const leat_sampler_options *o, uint32_t vocab_size, leat_sampler **out_sampler,
+                              leat_error *error)
 {
-    const sampler_options inner = {o->temperature, o->top_k, o->top_p, o->min_p, o->repeat_penalty, o->presence_penalty,
-                                   o->frequency_penalty, o->repeat_last, o->seed};
+    const sampler_options inner = {
+        o->temperature,       o->top_k,       o->top_p, o->min_p, o->repeat_penalty, o->presence_penalty,
+        o->frequency_penalty, o->repeat_last, o->seed};
     leat_status status = LEAT_OK;
     leat_sampler *s = NULL;
     mem *ledger = NULL;
@@ -799,8 +862,8 @@ void leat_sampler_close(leat_sampler **handle)
     *handle = NULL;
 }
 
-leat_status leat_sampler_pick(leat_sampler *s, const float *logits, const uint32_t *recent, size_t recent_count, uint32_t *out_id,
-                              leat_error *error)
+leat_status leat_sampler_pick(leat_sampler *s, const float *logits, const uint32_t *recent, size_t recent_count,
+                              uint32_t *out_id, leat_error *error)
 {
     return sampler_pick(s->inner, logits, recent, recent_count, out_id, error);
 }

@@ -13,8 +13,8 @@ typedef struct arena_chunk arena_chunk;
 typedef struct arena {
     mem *ledger;
     mem_pool pool;
-    size_t chunk_bytes;   /* smallest chunk taken from the ledger */
-    arena_chunk *chunks;  /* newest first */
+    size_t chunk_bytes;  /* smallest chunk taken from the ledger */
+    arena_chunk *chunks; /* newest first */
 } arena;
 
 void arena_init(arena *a, mem *ledger, mem_pool pool, size_t chunk_bytes);
@@ -28,7 +28,8 @@ MUST_CHECK leat_status arena_alloc(arena *a, uint64_t count, uint64_t each_bytes
 MUST_CHECK leat_status arena_copy_text(arena *a, const char *text, size_t length, const char **out_text,
                                        leat_error *error);
 
-#define ARENA_NEW(a, count, out_pointer, error) \
-    arena_alloc((a), (count), sizeof **(out_pointer), _Alignof(__typeof__(**(out_pointer))), (void **)(out_pointer), (error))
+#define ARENA_NEW(a, count, out_pointer, error)                                                                        \
+    arena_alloc((a), (count), sizeof **(out_pointer), _Alignof(__typeof__(**(out_pointer))), (void **)(out_pointer),   \
+                (error))
 
 #endif

@@ -149,14 +149,8 @@ static int32_t read_hex4(const char *p, uint64_t left)
     return value;
 }
 
-static bool is_high_surrogate(int32_t unit)
-{
-    return unit >= 0xd800 && unit <= 0xdbff;
-}
-static bool is_low_surrogate(int32_t unit)
-{
-    return unit >= 0xdc00 && unit <= 0xdfff;
-}
+static bool is_high_surrogate(int32_t unit) { return unit >= 0xd800 && unit <= 0xdbff; }
+static bool is_low_surrogate(int32_t unit) { return unit >= 0xdc00 && unit <= 0xdfff; }
 
 static uint32_t join_surrogates(int32_t high, int32_t low)
 {
@@ -770,10 +764,7 @@ bool json_to_i64(const json_token *token, int64_t *out_value)
 }
 
 static locale_t c_locale;
-static void make_c_locale(void)
-{
-    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-}
+static void make_c_locale(void) { c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
 
 /* strtod reads the decimal point of the program's locale; a file has only one decimal point. */
 static bool parse_double(const char *text, double *out_value)

@@ -21,19 +21,19 @@ typedef enum json_kind {
     JSON_OBJECT_END,
     JSON_ARRAY_BEGIN,
     JSON_ARRAY_END,
-    JSON_KEY,     /* text: the decoded key */
-    JSON_STRING,  /* text: the decoded string, UTF-8; may hold U+0000 */
-    JSON_NUMBER,  /* text: the number as written */
+    JSON_KEY,    /* text: the decoded key */
+    JSON_STRING, /* text: the decoded string, UTF-8; may hold U+0000 */
+    JSON_NUMBER, /* text: the number as written */
     JSON_TRUE,
     JSON_FALSE,
     JSON_NULL,
-    JSON_END      /* after the top-level value and white space */
+    JSON_END /* after the top-level value and white space */
 } json_kind;
 
 typedef struct json_limits {
-    uint32_t depth_max;         /* open objects and arrays; at most JSON_DEPTH_MAX */
-    uint64_t string_bytes_max;  /* decoded, for keys and strings */
-    uint64_t key_count_max;     /* keys of one object; counted only with unique_keys */
+    uint32_t depth_max;        /* open objects and arrays; at most JSON_DEPTH_MAX */
+    uint64_t string_bytes_max; /* decoded, for keys and strings */
+    uint64_t key_count_max;    /* keys of one object; counted only with unique_keys */
     bool unique_keys;
     bool allow_nonfinite;
 } json_limits;
@@ -45,8 +45,8 @@ extern const json_limits json_limits_default;
 
 typedef struct json_token {
     json_kind kind;
-    uint64_t offset;    /* of the token's first byte in the document */
-    const char *text;   /* KEY, STRING, NUMBER; not terminated */
+    uint64_t offset;  /* of the token's first byte in the document */
+    const char *text; /* KEY, STRING, NUMBER; not terminated */
     size_t text_bytes;
 } json_token;
 

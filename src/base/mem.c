@@ -71,10 +71,7 @@ static const char *const pool_labels[] = {
 #undef X
 };
 
-static uint64_t page_bytes(void)
-{
-    return (uint64_t)sysconf(_SC_PAGESIZE);
-}
+static uint64_t page_bytes(void) { return (uint64_t)sysconf(_SC_PAGESIZE); }
 
 static block_header *header_of(void *user)
 {
@@ -83,10 +80,7 @@ static block_header *header_of(void *user)
     return header;
 }
 
-static uint64_t budget_to_store(uint64_t budget_bytes)
-{
-    return budget_bytes == 0 ? UINT64_MAX : budget_bytes;
-}
+static uint64_t budget_to_store(uint64_t budget_bytes) { return budget_bytes == 0 ? UINT64_MAX : budget_bytes; }
 
 static void raise_peak(counter *c, uint64_t reached)
 {
@@ -390,15 +384,9 @@ static mem_usage read_counter(const counter *c)
     };
 }
 
-mem_usage mem_pool_usage(const mem *ledger, mem_pool pool)
-{
-    return read_counter(&ledger->pools[pool]);
-}
+mem_usage mem_pool_usage(const mem *ledger, mem_pool pool) { return read_counter(&ledger->pools[pool]); }
 
-mem_usage mem_total_usage(const mem *ledger)
-{
-    return read_counter(&ledger->total);
-}
+mem_usage mem_total_usage(const mem *ledger) { return read_counter(&ledger->total); }
 
 uint64_t mem_budget(const mem *ledger)
 {
@@ -406,12 +394,6 @@ uint64_t mem_budget(const mem *ledger)
     return budget == UINT64_MAX ? 0 : budget;
 }
 
-const char *mem_pool_label(mem_pool pool)
-{
-    return (unsigned)pool < MEM_POOL_COUNT ? pool_labels[pool] : "unknown";
-}
+const char *mem_pool_label(mem_pool pool) { return (unsigned)pool < MEM_POOL_COUNT ? pool_labels[pool] : "unknown"; }
 
-void mem_fail_nth(mem *ledger, uint64_t nth)
-{
-    atomic_store(&ledger->fail_countdown, nth);
-}
+void mem_fail_nth(mem *ledger, uint64_t nth) { atomic_store(&ledger->fail_countdown, nth); }

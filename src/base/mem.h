@@ -16,20 +16,20 @@
 #include <stdint.h>
 
 /*    name       label in reports           */
-#define MEM_POOL_MAP(X)                      \
-    X(TRUNK,     "trunk")                    \
-    X(EXPERTS,   "experts")                  \
-    X(KV,        "kv")                       \
-    X(SCRATCH,   "scratch")                  \
-    X(TOKENIZER, "tokenizer")                \
-    X(IO,        "io")                       \
-    X(META,      "meta")
+#define MEM_POOL_MAP(X)                                                                                                \
+    X(TRUNK, "trunk")                                                                                                  \
+    X(EXPERTS, "experts")                                                                                              \
+    X(KV, "kv")                                                                                                        \
+    X(SCRATCH, "scratch")                                                                                              \
+    X(TOKENIZER, "tokenizer")                                                                                          \
+    X(IO, "io")                                                                                                        \
+    X(META, "meta")
 
 typedef enum mem_pool {
 #define X(name, label) MEM_##name,
     MEM_POOL_MAP(X)
 #undef X
-    MEM_POOL_COUNT
+        MEM_POOL_COUNT
 } mem_pool;
 
 enum { MEM_MAP_BYTES = 256 * 1024 };
@@ -55,7 +55,8 @@ MUST_CHECK leat_status mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uin
 /* Grows or shrinks a block taken with align 0; *block may be NULL. New bytes are zeroed. On failure *block is kept. */
 MUST_CHECK leat_status mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count, uint64_t each_bytes,
                                   const char *what, leat_error *error);
-/* What a block of `bytes` taken with `align` costs the budget, header and rounding included: the unit that plans add up. */
+/* What a block of `bytes` taken with `align` costs the budget, header and rounding included: the unit that plans add
+ * up. */
 uint64_t mem_block_bytes(uint64_t bytes, size_t align);
 /* NULL is accepted. */
 void mem_free(mem *ledger, void *block);
@@ -69,8 +70,9 @@ const char *mem_pool_label(mem_pool pool);
 void mem_fail_nth(mem *ledger, uint64_t nth);
 
 /* Typed form: MEM_NEW(ledger, POOL, count, &pointer, error). */
-#define MEM_NEW(ledger, pool, count, out_pointer, error)                                                     \
-    mem_alloc((ledger), MEM_##pool, (count), sizeof **(out_pointer), _Alignof(__typeof__(**(out_pointer))) < 16 ? 16 \
-              : _Alignof(__typeof__(**(out_pointer))), #out_pointer, (void **)(out_pointer), (error))
+#define MEM_NEW(ledger, pool, count, out_pointer, error)                                                               \
+    mem_alloc((ledger), MEM_##pool, (count), sizeof **(out_pointer),                                                   \
+              _Alignof(__typeof__(**(out_pointer))) < 16 ? 16 : _Alignof(__typeof__(**(out_pointer))), #out_pointer,   \
+              (void **)(out_pointer), (error))
 
 #endif

@@ -2,10 +2,7 @@
 
 #include <assert.h>
 
-static uint64_t rotate_left(uint64_t value, int count)
-{
-    return value << count | value >> (64 - count);
-}
+static uint64_t rotate_left(uint64_t value, int count) { return value << count | value >> (64 - count); }
 
 /* Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (2014), with the constants of mix 13. */
 static uint64_t next_splitmix64(uint64_t *state)
@@ -35,10 +32,7 @@ uint64_t prng_next(prng *generator)
     return result;
 }
 
-double prng_unit(prng *generator)
-{
-    return (double)(prng_next(generator) >> 11) * 0x1p-53;
-}
+double prng_unit(prng *generator) { return (double)(prng_next(generator) >> 11) * 0x1p-53; }
 
 /* The high word of draw * bound is uniform once the draws whose low word lies below 2^64 mod bound are thrown away
  * (Lemire, "Fast random integer generation in an interval", 2019). */

@@ -11,10 +11,7 @@ static const char ellipsis[] = "...";
 enum { ELLIPSIS_BYTES = sizeof ellipsis - 1, PIECE_BYTES_MAX = 8 };
 
 /* C0, DEL and C1: a terminal may obey any of them. */
-static bool is_control(uint32_t scalar)
-{
-    return scalar < 0x20 || (scalar >= 0x7f && scalar < 0xa0);
-}
+static bool is_control(uint32_t scalar) { return scalar < 0x20 || (scalar >= 0x7f && scalar < 0xa0); }
 
 static size_t put_hex(char *out, unsigned char byte)
 {

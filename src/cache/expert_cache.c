@@ -50,15 +50,15 @@ enum {
 typedef enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_READY } slot_state;
 
 typedef struct slot {
-    uint64_t stamp;        /* of the last acquire that named it; unique, larger is younger */
-    uint32_t key;          /* layer * expert_count + expert; NONE when EMPTY */
+    uint64_t stamp; /* of the last acquire that named it; unique, larger is younger */
+    uint32_t key;   /* layer * expert_count + expert; NONE when EMPTY */
     uint32_t pins;
-    uint32_t older_idx;    /* neighbours in the list of its layer; when EMPTY, younger_idx is the next free slot */
+    uint32_t older_idx; /* neighbours in the list of its layer; when EMPTY, younger_idx is the next free slot */
     uint32_t younger_idx;
-    int32_t failed_errno;  /* of failed_part; 0 when the system was not involved */
-    uint8_t state;         /* slot_state; written by the state changes below and nowhere else */
-    uint8_t parts_left;    /* LOADING: reads that have not come back */
-    uint8_t failed_part;   /* LOADING: the first part whose read failed, or PART_NONE */
+    int32_t failed_errno; /* of failed_part; 0 when the system was not involved */
+    uint8_t state;        /* slot_state; written by the state changes below and nowhere else */
+    uint8_t parts_left;   /* LOADING: reads that have not come back */
+    uint8_t failed_part;  /* LOADING: the first part whose read failed, or PART_NONE */
     uint8_t unused;
 } slot;
 static_assert(sizeof(slot) == 32, "two slots to a cache line");
@@ -74,13 +74,13 @@ struct expert_cache {
     const file_set *files;
     expert_cache_config config;
     uint64_t slot_bytes;
-    uint32_t share;         /* slots that a layer may hold while others want more */
-    uint8_t *block;         /* (slot_count, slot_bytes) */
+    uint32_t share; /* slots that a layer may hold while others want more */
+    uint8_t *block; /* (slot_count, slot_bytes) */
 
     /* The step's thread only. */
-    slot *slots;            /* (slot_count) */
-    layer_list *layers;     /* (layer_count) */
-    uint32_t *slot_of_key;  /* (layer_count, expert_count); NONE when not in the cache */
+    slot *slots;           /* (slot_count) */
+    layer_list *layers;    /* (layer_count) */
+    uint32_t *slot_of_key; /* (layer_count, expert_count); NONE when not in the cache */
     uint32_t first_free_idx;
     uint32_t pinned_count;  /* slots with pins > 0 */
     uint32_t orphan_count;  /* slots LOADING with pins == 0 */
@@ -169,8 +169,10 @@ static void append_youngest(expert_cache *cache, uint32_t slot_idx)
     layer_list *list = &cache->layers[key_layer(cache, s->key)];
     s->older_idx = list->youngest_idx;
     s->younger_idx = NONE;
-    if (list->youngest_idx == NONE) list->oldest_idx = slot_idx;
-    else cache->slots[list->youngest_idx].younger_idx = slot_idx;
+    if (list->youngest_idx == NONE)
+        list->oldest_idx = slot_idx;
+    else
+        cache->slots[list->youngest_idx].younger_idx = slot_idx;
     list->youngest_idx = slot_idx;
     list->slot_count++;
 }
@@ -179,10 +181,14 @@ static void unlink_slot(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
     layer_list *list = &cache->layers[key_layer(cache, s->key)];
-    if (s->older_idx == NONE) list->oldest_idx = s->younger_idx;
-    else cache->slots[s->older_idx].younger_idx = s->younger_idx;
-    if (s->younger_idx == NONE) list->youngest_idx = s->older_idx;
-    else cache->slots[s->younger_idx].older_idx = s->older_idx;
+    if (s->older_idx == NONE)
+        list->oldest_idx = s->younger_idx;
+    else
+        cache->slots[s->older_idx].younger_idx = s->younger_idx;
+    if (s->younger_idx == NONE)
+        list->youngest_idx = s->older_idx;
+    else
+        cache->slots[s->younger_idx].older_idx = s->older_idx;
     list->slot_count--;
 }
 
@@ -211,7 +217,10 @@ static uint32_t begin_load(expert_cache *cache, uint32_t key, uint64_t stamp)
     slot *s = &cache->slots[slot_idx];
     assert(s->state == SLOT_EMPTY && s->pins == 0);
     cache->first_free_idx = s->younger_idx;
-    *s = (slot){.stamp = stamp, .key = key, .state = SLOT_LOADING, .failed_part = PART_NONE,
+    *s = (slot){.stamp = stamp,
+                .key = key,
+                .state = SLOT_LOADING,
+                .failed_part = PART_NONE,
                 .parts_left = (uint8_t)cache->config.records[key].part_count};
     cache->slot_of_key[key] = slot_idx;
     cache->orphan_count++; /* until it is pinned */
@@ -291,8 +300,10 @@ static void take_back_part(expert_cache *cache, const read_result *result)
         s->failed_errno = result->error.os_errno;
     }
     if (--s->parts_left > 0) return;
-    if (s->failed_part == PART_NONE) finish_load(cache, slot_idx);
-    else if (s->pins == 0) fail_load(cache, slot_idx);
+    if (s->failed_part == PART_NONE)
+        finish_load(cache, slot_idx);
+    else if (s->pins == 0)
+        fail_load(cache, slot_idx);
 }
 
 /* Waits for one of the cache's own reads; there must be one in flight. */
@@ -420,8 +431,8 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     uint8_t *table = NULL, *block = NULL;
     table_layout layout = lay_out_table(config);
     uint64_t slot_bytes = expert_cache_slot_bytes(config, files);
-    TRY_OR(fail,
-           mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, TABLE_ALIGN, "table of the expert cache", (void **)&table, error));
+    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, TABLE_ALIGN, "table of the expert cache",
+                           (void **)&table, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, config->slot_count, slot_bytes, block_align(files),
                            "slots of the expert cache", (void **)&block, error));
 
@@ -438,7 +449,10 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     cache->slot_of_key = (uint32_t *)(void *)(table + layout.keys_offset);
     cache->stats.slot_count = config->slot_count;
     for (uint32_t i = 0; i < config->slot_count; i++)
-        cache->slots[i] = (slot){.key = NONE, .state = SLOT_EMPTY, .failed_part = PART_NONE, .older_idx = NONE,
+        cache->slots[i] = (slot){.key = NONE,
+                                 .state = SLOT_EMPTY,
+                                 .failed_part = PART_NONE,
+                                 .older_idx = NONE,
                                  .younger_idx = i + 1 < config->slot_count ? i + 1 : NONE};
     for (uint32_t i = 0; i < config->layer_count; i++) cache->layers[i] = (layer_list){NONE, NONE, 0};
     for (uint32_t i = 0; i < config->layer_count * config->expert_count; i++) cache->slot_of_key[i] = NONE;

@@ -1,8 +1,8 @@
 /*
  * expert_cache.h - keeps the expert records that are worth keeping in memory.
  *
- * The cache owns one block of memory, cut into equal slots at open. It knows keys (layer, expert), slots and records (lists of extents);
- * it knows nothing of tensors or models.
+ * The cache owns one block of memory, cut into equal slots at open. It knows keys (layer, expert), slots and records
+ * (lists of extents); it knows nothing of tensors or models.
  *
  *             acquire                read done
  *     EMPTY ------------> LOADING ---------------> READY
@@ -15,14 +15,16 @@
  *   3. slot_count >= set_max, so that an acquire can always make progress when no other set is held.
  *   4. No memory is allocated after open.
  *
- * Use: acquire pins a whole set, or nothing, and starts the missing reads; next hands out one record after the other, those
- * already READY first and the others as they arrive; one release for every acquire.
+ * Use: acquire pins a whole set, or nothing, and starts the missing reads; next hands out one record after the other,
+ * those already READY first and the others as they arrive; one release for every acquire.
  *
- * Policy: least recently used within a layer. A layer may hold slot_count / layer_count slots (at least set_max); beyond that it replaces
- * its own. Free slots are taken first; then the oldest record of a layer that holds more than its share; then the youngest of
- * all (a cache below one set per layer: the layers come round in turn, so the youngest is needed last).
+ * Policy: least recently used within a layer. A layer may hold slot_count / layer_count slots (at least set_max);
+ * beyond that it replaces its own. Free slots are taken first; then the oldest record of a layer that holds more than
+ * its share; then the youngest of all (a cache below one set per layer: the layers come round in turn, so the youngest
+ * is needed last).
  *
- * Threads: acquire, next and release from one thread at a time (the step's); stats from any. The mutex is never held across a read.
+ * Threads: acquire, next and release from one thread at a time (the step's); stats from any. The mutex is never held
+ * across a read.
  */
 #ifndef CACHE_EXPERT_CACHE_H
 #define CACHE_EXPERT_CACHE_H
@@ -35,24 +37,25 @@ typedef struct expert_cache expert_cache;
 
 /* The extents that must be in memory together to compute one expert. */
 typedef struct expert_record {
-    const extent *parts;       /* (part_count), borrowed until close */
+    const extent *parts; /* (part_count), borrowed until close */
     uint32_t part_count;
 } expert_record;
 
 typedef struct expert_cache_config {
-    uint32_t layer_count;      /* layers with experts, counted from 0 */
-    uint32_t expert_count;     /* of every such layer */
+    uint32_t layer_count;         /* layers with experts, counted from 0 */
+    uint32_t expert_count;        /* of every such layer */
     const expert_record *records; /* (layer_count, expert_count), borrowed until close */
     uint32_t slot_count;
-    uint32_t set_max;          /* most experts one acquire may name; at most EXPERT_SET_MAX */
+    uint32_t set_max; /* most experts one acquire may name; at most EXPERT_SET_MAX */
 } expert_cache_config;
 
-/* One record of a held set. parts[i] points at the payload of part i; valid until release, and only after next handed it out. */
+/* One record of a held set. parts[i] points at the payload of part i; valid until release, and only after next handed
+ * it out. */
 typedef struct expert_ref {
     uint32_t expert;
     uint32_t slot_idx;
-    bool was_hit;              /* it was READY when acquired */
-    bool handed_out;           /* next returned it, or the error of its read (then parts are NULL) */
+    bool was_hit;    /* it was READY when acquired */
+    bool handed_out; /* next returned it, or the error of its read (then parts are NULL) */
     const uint8_t *parts[EXPERT_PARTS_MAX];
 } expert_ref;
 
@@ -67,12 +70,14 @@ typedef struct expert_cache_stats {
     uint32_t slot_count, ready_count;
 } expert_cache_stats;
 
-/* Bytes of one slot: the largest record's windows, each rounded up so that every part is aligned. 0 when there is no record. */
+/* Bytes of one slot: the largest record's windows, each rounded up so that every part is aligned. 0 when there is no
+ * record. */
 uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_set *files);
 /* All memory that open takes, for the planner: slots, table and slack. */
 uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *files);
 
-/* Takes its memory from MEM_EXPERTS. `reads` is borrowed; the cache uses tags 0 .. slot_count * EXPERT_PARTS_MAX - 1. */
+/* Takes its memory from MEM_EXPERTS. `reads` is borrowed; the cache uses tags 0 .. slot_count * EXPERT_PARTS_MAX - 1.
+ */
 MUST_CHECK leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, const file_set *files,
                                          storage *reads, expert_cache **out_cache, leat_error *error);
 /* Waits for its reads in flight. Sets *cache to NULL; NULL is accepted. */
@@ -82,14 +87,15 @@ void expert_cache_close(expert_cache **cache);
 MUST_CHECK leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint32_t *experts,
                                             uint32_t count, expert_set *out_set, leat_error *error);
 /* The index in set->refs of a record that is READY and has not been handed out; waits for the disk when there is none.
- * LEAT_IO: a read failed (once every holder of the record knows, its key is EMPTY again); the record counts as handed out, the
- * others can still be had, and the set must still be released. Asserts that one is left. */
+ * LEAT_IO: a read failed (once every holder of the record knows, its key is EMPTY again); the record counts as handed
+ * out, the others can still be had, and the set must still be released. Asserts that one is left. */
 MUST_CHECK leat_status expert_cache_next(expert_cache *cache, expert_set *set, uint32_t *out_ref_idx,
                                          leat_error *error);
 /* Also after a partial hand-out: reads under way go on and complete in a later call. Leaves the set empty. */
 void expert_cache_release(expert_cache *cache, expert_set *set);
 
-/* Waits until no read is under way, so that the queue of `reads` is free for others. Call it after a step that ended early. */
+/* Waits until no read is under way, so that the queue of `reads` is free for others. Call it after a step that ended
+ * early. */
 void expert_cache_settle(expert_cache *cache);
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);

@@ -7,16 +7,16 @@
 enum { ROW_ALIGN = 64 };
 
 typedef struct layer_store {
-    float *keys, *values;       /* (kv_head_count, capacity, head_dim) */
+    float *keys, *values; /* (kv_head_count, capacity, head_dim) */
     uint32_t kv_head_count, head_dim, window;
-    uint32_t capacity;          /* positions; a multiple of KV_BLOCK */
+    uint32_t capacity; /* positions; a multiple of KV_BLOCK */
 } layer_store;
 
 struct kv_cache {
     mem *ledger;
     uint32_t length, ctx, chunk, layer_count;
-    uint32_t highest_length;    /* since the timeline was last empty: what rings have been overwritten up to */
-    layer_store layers[];       /* (layer_count) */
+    uint32_t highest_length; /* since the timeline was last empty: what rings have been overwritten up to */
+    layer_store layers[];    /* (layer_count) */
 };
 
 /* A query at the end of a chunk sees window - 1 positions before the chunk's first, and the chunk itself. */
@@ -37,7 +37,7 @@ uint64_t kv_cache_bytes(const kv_layer_shape *layers, uint32_t layer_count, uint
     uint64_t sum = mem_block_bytes(sizeof(kv_cache) + layer_count * sizeof(layer_store), 0);
 
     for (uint32_t i = 0; i < layer_count; i++)
-        if (layers[i].kv_head_count) 
+        if (layers[i].kv_head_count)
             sum += 2 * mem_block_bytes(layer_floats(&layers[i], ctx, chunk) * sizeof(float), ROW_ALIGN);
     return sum;
 }
@@ -53,7 +53,8 @@ static leat_status open_layer(kv_cache *c, uint32_t idx, const kv_layer_shape *s
     l->window = shape->window;
     l->capacity = layer_capacity(shape, c->ctx, c->chunk);
     TRY(mem_alloc(c->ledger, MEM_KV, floats, sizeof(float), ROW_ALIGN, "keys of a layer", (void **)&l->keys, error));
-    return mem_alloc(c->ledger, MEM_KV, floats, sizeof(float), ROW_ALIGN, "values of a layer", (void **)&l->values, error);
+    return mem_alloc(c->ledger, MEM_KV, floats, sizeof(float), ROW_ALIGN, "values of a layer", (void **)&l->values,
+                     error);
 }
 
 leat_status kv_cache_open(mem *ledger, const kv_layer_shape *layers, uint32_t layer_count, uint32_t ctx, uint32_t chunk,
@@ -97,7 +98,8 @@ void kv_cache_extend(kv_cache *cache, uint32_t count)
     if (cache->length > cache->highest_length) cache->highest_length = cache->length;
 }
 
-/* A ring holds the `capacity` positions before the highest length; the query at `length` sees back to length - window + 1. */
+/* A ring holds the `capacity` positions before the highest length; the query at `length` sees back to length - window
+ * + 1. */
 static bool layer_can_rewind(const layer_store *l, uint32_t highest, uint32_t length)
 {
     if (!l->window) return true;

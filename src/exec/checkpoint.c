@@ -31,10 +31,10 @@
 
 enum {
     INDEX_BYTES_MAX = 64 << 20,
-    SHARD_COUNT_MAX = 4096,    /* the largest published checkpoints have a few hundred */
-    NAME_BYTES_MAX = 255,      /* what Linux file systems allow */
+    SHARD_COUNT_MAX = 4096, /* the largest published checkpoints have a few hundred */
+    NAME_BYTES_MAX = 255,   /* what Linux file systems allow */
     PATH_BYTES = MODEL_PATH_BYTES + NAME_BYTES_MAX + 2,
-    SHOWN_BYTES_MAX = 200,     /* of a name from a file, in a message */
+    SHOWN_BYTES_MAX = 200, /* of a name from a file, in a message */
     WARNING_BYTES = 1024,
 };
 
@@ -316,8 +316,8 @@ static leat_status open_shards(checkpoint *c, bool has_index, leat_error *error)
 
 typedef struct index_difference {
     checkpoint *c;
-    uint8_t *is_listed;       /* (tensor count) where the index says it is */
-    uint64_t misplaced_count; /* index entries without such a tensor in that file */
+    uint8_t *is_listed;                          /* (tensor count) where the index says it is */
+    uint64_t misplaced_count;                    /* index entries without such a tensor in that file */
     char tensor_name[TENSOR_NAME_BYTES_MAX + 1]; /* the first of them */
     char shard_name[NAME_BYTES_MAX + 1];
 } index_difference;

@@ -13,14 +13,17 @@ static void close_files(mem *ledger, file **files, uint32_t count)
     *files = NULL;
 }
 
-static leat_status open_files(mem *ledger, const checkpoint *source, file_mode mode, file **out_files, leat_error *error)
+static leat_status open_files(mem *ledger, const checkpoint *source, file_mode mode, file **out_files,
+                              leat_error *error)
 {
     file *files;
 
     TRY(mem_alloc(ledger, MEM_META, source->file_count, sizeof *files, 0, "file table", (void **)&files, error));
     const leat_status status = checkpoint_reopen(source, mode, files, error);
-    if (status != LEAT_OK) mem_free(ledger, files);
-    else *out_files = files;
+    if (status != LEAT_OK)
+        mem_free(ledger, files);
+    else
+        *out_files = files;
     return status;
 }
 
@@ -36,8 +39,9 @@ static bool all_are_direct(const file *files, uint32_t count)
 static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, uint32_t thread_count)
 {
     const uint64_t handles = 4096; /* the public handles of engine and session */
-    uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) + mem_block_bytes(source->file_count * sizeof(file), 0) +
-                   expert_records_bytes(model) + thread_pool_bytes(thread_count);
+    uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) +
+                   mem_block_bytes(source->file_count * sizeof(file), 0) + expert_records_bytes(model) +
+                   thread_pool_bytes(thread_count);
 
     for (uint32_t i = 0; i < model->rope_count; i++) sum += rope_table_bytes(&model->ropes[i]);
     return sum;
@@ -46,16 +50,22 @@ static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, 
 static plan_request request_of(const checkpoint *source, const model_desc *model, const engine_options *o,
                                const file_set *files, const expert_records *records)
 {
-    return (plan_request){.model = model, .files = files, .experts = records,
+    return (plan_request){.model = model,
+                          .files = files,
+                          .experts = records,
                           .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes + o->model_bytes,
                           .tables_bytes = tables_bytes(source, model, o->thread_count),
-                          .tokenizer_file_bytes = o->tokenizer_file_bytes, .tokenizer_bytes = o->tokenizer_bytes, .budget_bytes = o->budget_bytes,
-                          .spare_bytes = o->spare_bytes, .ctx = o->ctx, .thread_count = o->thread_count,
+                          .tokenizer_file_bytes = o->tokenizer_file_bytes,
+                          .tokenizer_bytes = o->tokenizer_bytes,
+                          .budget_bytes = o->budget_bytes,
+                          .spare_bytes = o->spare_bytes,
+                          .ctx = o->ctx,
+                          .thread_count = o->thread_count,
                           .prefill_chunk = o->prefill_chunk};
 }
 
-leat_status engine_plan(const checkpoint *source, const model_desc *model, const engine_options *options, plan *out_plan,
-                        leat_error *error)
+leat_status engine_plan(const checkpoint *source, const model_desc *model, const engine_options *options,
+                        plan *out_plan, leat_error *error)
 {
     leat_status status = LEAT_OK;
     mem *ledger = NULL;
@@ -94,8 +104,12 @@ static leat_status open_reading(engine *e, leat_error *error)
 
 static leat_status open_trunk(engine *e, leat_error *error)
 {
-    const trunk_load load = {.model = e->model, .files = &e->file_set, .reads = e->reads, .cancel = e->options.cancel,
-                             .progress = e->options.progress, .progress_user = e->options.progress_user};
+    const trunk_load load = {.model = e->model,
+                             .files = &e->file_set,
+                             .reads = e->reads,
+                             .cancel = e->options.cancel,
+                             .progress = e->options.progress,
+                             .progress_user = e->options.progress_user};
 
     return trunk_open(e->ledger, &load, &e->trunk, error);
 }

@@ -1,8 +1,8 @@
 /*
  * engine.h - an open model: its plan, its memory, its threads. Everything is taken here; a step allocates nothing.
  *
- * Order of opening: files in the wanted I/O mode, plan, ledger with the budget, storage, trunk (whose staging is given back), threads, caches, working
- * memory. Closing may start from any half-open state.
+ * Order of opening: files in the wanted I/O mode, plan, ledger with the budget, storage, trunk (whose staging is given
+ * back), threads, caches, working memory. Closing may start from any half-open state.
  */
 #ifndef EXEC_ENGINE_H
 #define EXEC_ENGINE_H
@@ -18,16 +18,16 @@
 #include "os/thread_pool.h"
 
 typedef struct engine_options {
-    uint64_t budget_bytes;          /* 0: auto */
-    uint64_t spare_bytes;           /* what the machine can give */
+    uint64_t budget_bytes;                     /* 0: auto */
+    uint64_t spare_bytes;                      /* what the machine can give */
     uint32_t ctx, thread_count, prefill_chunk; /* 0: auto; thread_count is given */
     isa level;
     file_mode io;
-    uint64_t model_bytes;           /* what the description of the model holds */
-    uint64_t tokenizer_file_bytes;  /* 0: none */
-    uint64_t tokenizer_bytes;       /* where it is open already */
-    const volatile int *cancel;     /* may be NULL; polled between layers and while loading */
-    trunk_progress *progress;       /* may be NULL */
+    uint64_t model_bytes;          /* what the description of the model holds */
+    uint64_t tokenizer_file_bytes; /* 0: none */
+    uint64_t tokenizer_bytes;      /* where it is open already */
+    const volatile int *cancel;    /* may be NULL; polled between layers and while loading */
+    trunk_progress *progress;      /* may be NULL */
     void *progress_user;
 } engine_options;
 
@@ -38,9 +38,9 @@ typedef struct engine {
     plan plan;
     mem *ledger;
 
-    file *files;                    /* (file_count), in the wanted I/O mode */
+    file *files; /* (file_count), in the wanted I/O mode */
     file_set file_set;
-    bool io_is_direct;              /* all of them */
+    bool io_is_direct; /* all of them */
     expert_records records;
 
     kernel_table kernels;
@@ -49,8 +49,8 @@ typedef struct engine {
     trunk *trunk;
     row_reader embedding_rows, input_rows; /* open only where the table is read by rows */
     rope_table ropes[ROPES_MAX];
-    expert_cache *experts;          /* NULL for dense models */
-    expert_set held_set;            /* the set that the running block holds */
+    expert_cache *experts; /* NULL for dense models */
+    expert_set held_set;   /* the set that the running block holds */
     kv_cache *kv;
     scratch scratch;
 } engine;
@@ -59,8 +59,8 @@ typedef struct engine {
 MUST_CHECK leat_status engine_plan(const checkpoint *source, const model_desc *model, const engine_options *options,
                                    plan *out_plan, leat_error *error);
 
-/* `source` and `model` are borrowed until close. `ledger` is the engine's (opened by engine_plan's caller with the budget less the
- * process term, so that a tokenizer can be charged to it too) and must outlive it. */
+/* `source` and `model` are borrowed until close. `ledger` is the engine's (opened by engine_plan's caller with the
+ * budget less the process term, so that a tokenizer can be charged to it too) and must outlive it. */
 MUST_CHECK leat_status engine_open(const checkpoint *source, const model_desc *model, const engine_options *options,
                                    const plan *solved, mem *ledger, engine **out_engine, leat_error *error);
 void engine_close(engine **e);

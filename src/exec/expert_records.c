@@ -21,7 +21,8 @@ uint64_t expert_records_bytes(const model_desc *model)
     const uint64_t count = record_count(model);
 
     if (!count) return 0;
-    return mem_block_bytes(count * EXPERT_MATRICES * PART_COUNT * sizeof(extent), 0) + mem_block_bytes(count * sizeof(expert_record), 0);
+    return mem_block_bytes(count * EXPERT_MATRICES * PART_COUNT * sizeof(extent), 0) +
+           mem_block_bytes(count * sizeof(expert_record), 0);
 }
 
 /* The cache's table has as many columns for one layer as for the other. */
@@ -40,7 +41,9 @@ leat_status expert_records_open(mem *ledger, const model_desc *model, expert_rec
 {
     const uint64_t parts = EXPERT_MATRICES * PART_COUNT, count = record_count(model);
     leat_status status = LEAT_OK;
-    expert_records r = {.ledger = ledger, .layer_count = model->moe_layer_count, .expert_count = model->expert_count,
+    expert_records r = {.ledger = ledger,
+                        .layer_count = model->moe_layer_count,
+                        .expert_count = model->expert_count,
                         .set_count = model->expert_used_count};
 
     _Static_assert(EXPERT_MATRICES * PART_COUNT <= EXPERT_PARTS_MAX, "a record fits the cache's table");
@@ -50,8 +53,10 @@ leat_status expert_records_open(mem *ledger, const model_desc *model, expert_rec
         return LEAT_OK;
     }
     TRY(check_counts(model, error));
-    TRY(mem_alloc(ledger, MEM_META, count * parts, sizeof *r.extents, 0, "extents of experts", (void **)&r.extents, error));
-    TRY_OR(fail, mem_alloc(ledger, MEM_META, count, sizeof *r.records, 0, "records of experts", (void **)&r.records, error));
+    TRY(mem_alloc(ledger, MEM_META, count * parts, sizeof *r.extents, 0, "extents of experts", (void **)&r.extents,
+                  error));
+    TRY_OR(fail,
+           mem_alloc(ledger, MEM_META, count, sizeof *r.records, 0, "records of experts", (void **)&r.records, error));
     for (uint32_t l = 0; l < model->layer_count; l++) {
         const block *b = layer_block(&model->layers[l], BLOCK_MOE);
         if (!b) continue;
@@ -82,7 +87,8 @@ matrix expert_matrix(const moe_block *moe, uint32_t which, const expert_ref *ref
     const weight *w = stack_of(moe, which);
     const uint8_t *const *parts = ref->parts + which * PART_COUNT;
 
-    return (matrix){.shape = w->shape, .data = parts[PART_DATA],
+    return (matrix){.shape = w->shape,
+                    .data = parts[PART_DATA],
                     .scales = w->parts[ref->expert][PART_SCALES].bytes ? parts[PART_SCALES] : NULL,
                     .offsets = w->parts[ref->expert][PART_OFFSETS].bytes ? parts[PART_OFFSETS] : NULL,
                     .global_scale = global_scales ? global_scales[ref->expert] : 0};

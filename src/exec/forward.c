@@ -1,8 +1,8 @@
 /*
- * forward.c - the one loop over layers. Each layer is a list of residual steps (model_desc.h); nothing here knows a family.
+ * forward.c - the one loop over layers. Each layer is a list of residual steps (model_desc.h); nothing here knows a
+ * family.
  */
 #include "exec/step.h"
-
 
 /* ---- into the model ---- */
 
@@ -13,7 +13,8 @@ static leat_status read_embedding(const step *s, float *out, leat_error *error)
 
     if (m->places[m->embedding] == WEIGHT_RESIDENT) {
         for (uint32_t i = 0; i < s->row_count; i++)
-            quant_decode(step_matrix(s, m->embedding), s->rows[i].token, 0, m->hidden_size, out + (size_t)i * m->hidden_size);
+            quant_decode(step_matrix(s, m->embedding), s->rows[i].token, 0, m->hidden_size,
+                         out + (size_t)i * m->hidden_size);
         return LEAT_OK;
     }
     for (uint32_t begin = 0; begin < s->row_count; begin += ROW_READS_MAX) {
@@ -48,7 +49,8 @@ static void prepare_angles(const step *s)
 
 /* ---- layers ---- */
 
-static leat_status run_block(const step *s, uint32_t layer_idx, const block *b, const float *x, float *y, leat_error *error)
+static leat_status run_block(const step *s, uint32_t layer_idx, const block *b, const float *x, float *y,
+                             leat_error *error)
 {
     switch (b->kind) {
     case BLOCK_ATTENTION: run_attention(s, layer_idx, &b->attention, x, y); return LEAT_OK;
@@ -123,8 +125,12 @@ void step_logits(const step *s, uint32_t row_begin, uint32_t count)
     const uint32_t hidden = model->hidden_size;
 
     run_norm(s, model->final_norm, m->stream + (size_t)row_begin * hidden, m->final_normed, count, hidden);
-    const product head = {.w = step_matrix(s, model->head), .x = m->final_normed, .x_stride = hidden, .token_count = count,
-                          .y = m->logits, .y_stride = model->vocab_size};
+    const product head = {.w = step_matrix(s, model->head),
+                          .x = m->final_normed,
+                          .x_stride = hidden,
+                          .token_count = count,
+                          .y = m->logits,
+                          .y_stride = model->vocab_size};
     run_products(s, &head, 1);
     if (model->logit_softcap > 0)
         s->engine->kernels.softcap_f32(m->logits, model->logit_softcap, (size_t)count * model->vocab_size);

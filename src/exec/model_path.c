@@ -25,10 +25,10 @@
 #include <unistd.h>
 
 enum {
-    REPO_PART_BYTES_MAX = 96,  /* of ORG and of REPO: the hub's own limit for both together */
+    REPO_PART_BYTES_MAX = 96, /* of ORG and of REPO: the hub's own limit for both together */
     REVISION_BYTES_MAX = 200,
     COMMIT_DIGITS = 40,
-    REF_BYTES_MAX = 64,        /* a commit and perhaps a newline */
+    REF_BYTES_MAX = 64, /* a commit and perhaps a newline */
 };
 
 typedef struct repo_name {

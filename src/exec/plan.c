@@ -9,12 +9,13 @@
 
 #include <stdio.h>
 
-/* What a tokenizer keeps, and needs while it is parsed. Measured 0.63 and 1.86 times tokenizer.json at Gemma's size, about 0.4 and 0.5 MiB more for
- * small ones (docs/measurements/memory.md). */
+/* What a tokenizer keeps, and needs while it is parsed. Measured 0.63 and 1.86 times tokenizer.json at Gemma's size,
+ * about 0.4 and 0.5 MiB more for small ones (docs/measurements/memory.md). */
 static uint64_t tokenizer_kept(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 3 + 512 * 1024 : 0; }
 static uint64_t tokenizer_peak(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 9 + 640 * 1024 : 0; }
 
-/* While a text of about ctx tokens is encoded: tables of fixed size, and 12 bytes a token for most texts, up to 200 for long runs of one character. */
+/* While a text of about ctx tokens is encoded: tables of fixed size, and 12 bytes a token for most texts, up to 200 for
+ * long runs of one character. */
 static uint64_t encoding_bytes(uint32_t ctx) { return 256 * 1024 + ctx * UINT64_C(96); }
 
 static uint64_t io_bytes(const plan_request *r)
@@ -47,8 +48,11 @@ static uint64_t kv_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk)
 expert_cache_config plan_cache_config(const plan_request *r, uint32_t slot_count)
 {
     const expert_records *e = r->experts;
-    expert_cache_config config = {.layer_count = e->layer_count, .expert_count = e->expert_count, .records = e->records,
-                                  .slot_count = slot_count, .set_max = e->set_count};
+    expert_cache_config config = {.layer_count = e->layer_count,
+                                  .expert_count = e->expert_count,
+                                  .records = e->records,
+                                  .slot_count = slot_count,
+                                  .set_max = e->set_count};
     /* A prefill chunk asks for as many experts at once as a layer's share of the slots holds. */
     if (e->layer_count && slot_count / e->layer_count > config.set_max)
         config.set_max = (uint32_t)min_u64(min_u64(slot_count / e->layer_count, e->expert_count), EXPERT_SET_MAX);
@@ -70,8 +74,10 @@ static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t mos
 
     while (low < high) {
         const uint32_t middle = low + (high - low + 1) / 2;
-        if (cache_bytes(r, middle) <= bytes) low = middle;
-        else high = middle - 1;
+        if (cache_bytes(r, middle) <= bytes)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return low;
 }
@@ -93,8 +99,9 @@ static uint64_t fixed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk,
 /* The most that is taken at once before the caches are: while the tokenizer is parsed, while the trunk is read. */
 static uint64_t opening_bytes(const plan_request *r, const plan *p)
 {
-    return max_u64(p->process_bytes + tokenizer_peak(r->tokenizer_file_bytes),
-                   p->process_bytes + p->tokenizer_bytes + p->trunk_bytes + p->io_bytes + trunk_staging_bytes(r->files));
+    return max_u64(p->process_bytes + tokenizer_peak(r->tokenizer_file_bytes), p->process_bytes + p->tokenizer_bytes +
+                                                                                   p->trunk_bytes + p->io_bytes +
+                                                                                   trunk_staging_bytes(r->files));
 }
 
 /* The least budget that opens with so many slots. */
@@ -111,12 +118,14 @@ static uint64_t floor_for(const plan_request *r, uint32_t ctx, uint32_t chunk)
     return needed_bytes(r, ctx, chunk, r->experts->set_count);
 }
 
-/* The largest chunk whose working memory takes at most an eighth of the budget, or leaves room for all experts; its size never changes a result. */
+/* The largest chunk whose working memory takes at most an eighth of the budget, or leaves room for all experts; its
+ * size never changes a result. */
 static uint32_t choose_chunk(const plan_request *r, uint32_t ctx, uint64_t budget)
 {
     for (uint32_t chunk = CHUNK_AUTO_MAX; chunk > CHUNK_AUTO_MIN; chunk /= 2) {
         if (needed_bytes(r, ctx, chunk, most_slots(r)) <= budget) return chunk;
-        if (floor_for(r, ctx, chunk) <= budget && scratch_bytes(r->model, chunk, r->thread_count) <= budget / 8) return chunk;
+        if (floor_for(r, ctx, chunk) <= budget && scratch_bytes(r->model, chunk, r->thread_count) <= budget / 8)
+            return chunk;
     }
     return CHUNK_AUTO_MIN;
 }
@@ -127,8 +136,10 @@ static uint32_t largest_ctx(const plan_request *r, uint32_t chunk, uint64_t budg
 
     while (low < high) {
         const uint32_t middle = low + (high - low + 1) / 2;
-        if (floor_for(r, middle, chunk) <= budget) low = middle;
-        else high = middle - 1;
+        if (floor_for(r, middle, chunk) <= budget)
+            low = middle;
+        else
+            high = middle - 1;
     }
     return low;
 }
@@ -139,14 +150,18 @@ static leat_status fail_below_floor(const plan_request *r, const plan *p, leat_e
     const uint32_t fits = largest_ctx(r, p->prefill_chunk, p->budget_bytes);
     const leat_status status =
         FAIL(error, BUDGET,
-             "the budget is %.1f MiB, the model's floor is %.1f MiB (%llu bytes) = trunk %.1f + kv %.1f (ctx %u) + scratch %.1f "
+             "the budget is %.1f MiB, the model's floor is %.1f MiB (%llu bytes) = trunk %.1f + kv %.1f (ctx %u) + "
+             "scratch %.1f "
              "(chunk %u) + io %.1f + tokenizer %.1f + process %.1f + one set of experts %.1f MiB",
              p->budget_bytes / mib, p->floor_bytes / mib, (unsigned long long)p->floor_bytes, p->trunk_bytes / mib,
-             p->kv_bytes / mib, p->ctx, p->scratch_bytes / mib, p->prefill_chunk, p->io_bytes / mib, p->tokenizer_bytes / mib,
-             p->process_bytes / mib, cache_bytes(r, r->experts->set_count) / mib);
+             p->kv_bytes / mib, p->ctx, p->scratch_bytes / mib, p->prefill_chunk, p->io_bytes / mib,
+             p->tokenizer_bytes / mib, p->process_bytes / mib, cache_bytes(r, r->experts->set_count) / mib);
 
-    if (fits) status_hint(error, "the largest context that fits this budget is --ctx %u", fits);
-    else status_hint(error, "no context fits this budget; give at least --ram %llu", (unsigned long long)floor_for(r, 1, p->prefill_chunk));
+    if (fits)
+        status_hint(error, "the largest context that fits this budget is --ctx %u", fits);
+    else
+        status_hint(error, "no context fits this budget; give at least --ram %llu",
+                    (unsigned long long)floor_for(r, 1, p->prefill_chunk));
     return status;
 }
 
@@ -169,7 +184,8 @@ leat_status plan_make(const plan_request *r, plan *out_plan, leat_error *error)
     p.expert_slot_max = most_slots(r);
     p.everything_bytes = needed_bytes(r, p.ctx, largest_chunk, p.expert_slot_max);
     p.budget_bytes = r->budget_bytes ? r->budget_bytes : min_u64(p.everything_bytes, r->spare_bytes);
-    p.prefill_chunk = (uint32_t)min_u64(p.ctx, r->prefill_chunk ? r->prefill_chunk : choose_chunk(r, p.ctx, p.budget_bytes));
+    p.prefill_chunk =
+        (uint32_t)min_u64(p.ctx, r->prefill_chunk ? r->prefill_chunk : choose_chunk(r, p.ctx, p.budget_bytes));
 
     const uint64_t fixed = fixed_bytes(r, p.ctx, p.prefill_chunk, &p);
     p.floor_bytes = floor_for(r, p.ctx, r->prefill_chunk ? p.prefill_chunk : (uint32_t)min_u64(p.ctx, CHUNK_AUTO_MIN));

@@ -1,6 +1,6 @@
 /*
- * products.c - the parallel loops that blocks share. Work is split by output row or by token row, never along a sum, so the number of tasks
- * never shows in a result.
+ * products.c - the parallel loops that blocks share. Work is split by output row or by token row, never along a sum, so
+ * the number of tasks never shows in a result.
  */
 #include "exec/step.h"
 
@@ -8,7 +8,8 @@
 
 #include <assert.h>
 
-/* A task should be long against waking a thread (a few microseconds) and short against the whole; rows in multiples of the widest tile. */
+/* A task should be long against waking a thread (a few microseconds) and short against the whole; rows in multiples of
+ * the widest tile. */
 enum { ROW_UNIT = 16, TASKS_PER_THREAD = 4, WORK_MIN = 16384 };
 
 typedef struct product_loop {
@@ -27,13 +28,16 @@ static void multiply_task(void *context, uint32_t task_idx, uint32_t thread_idx)
     (void)thread_idx;
     while (high - low > 1) { /* the product whose tasks hold task_idx */
         const uint32_t middle = low + (high - low) / 2;
-        if (l->first_task[middle] <= task_idx) low = middle;
-        else high = middle;
+        if (l->first_task[middle] <= task_idx)
+            low = middle;
+        else
+            high = middle;
     }
     const product *p = &l->products[low];
     const uint64_t begin = (task_idx - l->first_task[low]) * l->rows_per_task[low];
     const uint64_t end = min_u64(begin + l->rows_per_task[low], p->w->shape.rows);
-    l->s->engine->kernels.matmul[p->w->shape.type](p->w, begin, end, p->x, p->x_stride, p->token_count, p->y, p->y_stride);
+    l->s->engine->kernels.matmul[p->w->shape.type](p->w, begin, end, p->x, p->x_stride, p->token_count, p->y,
+                                                   p->y_stride);
 }
 
 void run_products(const step *s, const product *products, uint32_t count)
@@ -43,11 +47,13 @@ void run_products(const step *s, const product *products, uint32_t count)
     uint64_t work = 0;
 
     assert(count <= PRODUCTS_MAX);
-    for (uint32_t i = 0; i < count; i++) work += products[i].w->shape.rows * products[i].w->shape.cols * products[i].token_count;
+    for (uint32_t i = 0; i < count; i++)
+        work += products[i].w->shape.rows * products[i].w->shape.cols * products[i].token_count;
     const uint64_t work_per_task = max_u64(WORK_MIN, work / ((uint64_t)thread_count * TASKS_PER_THREAD));
     for (uint32_t i = 0; i < count; i++) {
         const matrix_shape *shape = &products[i].w->shape;
-        const uint64_t rows = round_up(div_up(work_per_task, max_u64(1, shape->cols * products[i].token_count)), ROW_UNIT);
+        const uint64_t rows =
+            round_up(div_up(work_per_task, max_u64(1, shape->cols * products[i].token_count)), ROW_UNIT);
         l.rows_per_task[i] = rows;
         l.first_task[i + 1] = l.first_task[i] + (uint32_t)div_up(shape->rows, rows);
     }
@@ -56,7 +62,8 @@ void run_products(const step *s, const product *products, uint32_t count)
 
 void run_product(const step *s, const matrix *w, const float *x, float *y)
 {
-    const product p = {.w = w, .x = x, .x_stride = w->shape.cols, .token_count = s->row_count, .y = y, .y_stride = w->shape.rows};
+    const product p = {
+        .w = w, .x = x, .x_stride = w->shape.cols, .token_count = s->row_count, .y = y, .y_stride = w->shape.rows};
     run_products(s, &p, 1);
 }
 
@@ -105,7 +112,8 @@ static void activation_task(void *context, uint32_t task_idx, uint32_t thread_id
     const kernel_table *k = &l->s->engine->kernels;
 
     (void)thread_idx;
-    (l->act == ACTIVATION_SILU ? k->silu_mul_f32 : k->gelu_mul_f32)(l->gate + begin, l->up + begin, l->gate + begin, count);
+    (l->act == ACTIVATION_SILU ? k->silu_mul_f32 : k->gelu_mul_f32)(l->gate + begin, l->up + begin, l->gate + begin,
+                                                                    count);
 }
 
 void run_activation(const step *s, activation act, float *gate, const float *up, uint64_t count)

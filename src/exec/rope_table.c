@@ -6,7 +6,8 @@
 
 static const double TWO_PI = 6.283185307179586476925;
 
-/* Low frequencies are slowed down by `factor`, high ones kept, those between blended by how often they turn within the original context. */
+/* Low frequencies are slowed down by `factor`, high ones kept, those between blended by how often they turn within the
+ * original context. */
 static double llama3_scaled(const rope_desc *d, double frequency)
 {
     const double wavelength = TWO_PI / frequency;
@@ -65,10 +66,7 @@ static double scaled_frequency(const rope_desc *d, uint32_t pair)
     return frequency;
 }
 
-uint64_t rope_table_bytes(const rope_desc *desc)
-{
-    return mem_block_bytes(desc->rotated_dims / 2 * sizeof(double), 0);
-}
+uint64_t rope_table_bytes(const rope_desc *desc) { return mem_block_bytes(desc->rotated_dims / 2 * sizeof(double), 0); }
 
 leat_status rope_table_open(mem *ledger, const rope_desc *desc, rope_table *out_table, leat_error *error)
 {

@@ -1,6 +1,7 @@
 /*
- * rope_table.h - the angles of rotary position embedding. Frequencies are computed once in double precision with the exact functions, so that they
- * are the same bits on every machine. Sources: Su et al. 2021; for the scalings transformers' modeling_rope_utils (docs/models.md).
+ * rope_table.h - the angles of rotary position embedding. Frequencies are computed once in double precision with the
+ * exact functions, so that they are the same bits on every machine. Sources: Su et al. 2021; for the scalings
+ * transformers' modeling_rope_utils (docs/models.md).
  */
 #ifndef EXEC_ROPE_TABLE_H
 #define EXEC_ROPE_TABLE_H
@@ -10,10 +11,10 @@
 
 typedef struct rope_table {
     mem *ledger;
-    uint32_t pair_count;      /* pairs that turn; 0: no rope */
-    uint32_t half;            /* the partner of dimension i is i + half */
-    float factor;             /* on cosine and sine */
-    double *frequencies;      /* (pair_count), radians per position */
+    uint32_t pair_count; /* pairs that turn; 0: no rope */
+    uint32_t half;       /* the partner of dimension i is i + half */
+    float factor;        /* on cosine and sine */
+    double *frequencies; /* (pair_count), radians per position */
 } rope_table;
 
 /* What open takes from MEM_META. */

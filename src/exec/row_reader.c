@@ -36,7 +36,8 @@ static uint64_t place_windows(const weight *table, const file_set *files, uint64
 static size_t buffer_align(const weight *table, const file_set *files)
 {
     uint64_t most = 4096;
-    for (int part = 0; part < PART_COUNT; part++) most = max_u64(most, files->files[table->parts[0][part].file_idx].memory_align);
+    for (int part = 0; part < PART_COUNT; part++)
+        most = max_u64(most, files->files[table->parts[0][part].file_idx].memory_align);
     return (size_t)most;
 }
 
@@ -46,8 +47,8 @@ uint64_t row_reader_bytes(const weight *table, const file_set *files)
     return mem_block_bytes(ROW_READS_MAX * place_windows(table, files, begin), buffer_align(table, files));
 }
 
-leat_status row_reader_open(mem *ledger, const weight *table, const file_set *files, storage *reads, row_reader *out_reader,
-                            leat_error *error)
+leat_status row_reader_open(mem *ledger, const weight *table, const file_set *files, storage *reads,
+                            row_reader *out_reader, leat_error *error)
 {
     row_reader r = {.ledger = ledger, .table = table, .files = files, .reads = reads};
 
@@ -55,7 +56,8 @@ leat_status row_reader_open(mem *ledger, const weight *table, const file_set *fi
         return FAIL(error, MODEL, "%s has a global scale, which is not supported for a table that is read by rows",
                     table->name);
     r.row_bytes = place_windows(table, files, r.part_begin);
-    TRY(mem_alloc(ledger, MEM_IO, ROW_READS_MAX, r.row_bytes, buffer_align(table, files), "rows of an embedding table", (void **)&r.buffer, error));
+    TRY(mem_alloc(ledger, MEM_IO, ROW_READS_MAX, r.row_bytes, buffer_align(table, files), "rows of an embedding table",
+                  (void **)&r.buffer, error));
     *out_reader = r;
     return LEAT_OK;
 }
@@ -76,7 +78,8 @@ static uint32_t submit_row(row_reader *r, uint32_t idx, uint64_t row)
     uint32_t submitted = 0;
 
     for (int part = 0; part < PART_COUNT; part++) {
-        const read_request request = {.what = row_extent(r->table, part, row), .buffer = window_of(r, idx, part),
+        const read_request request = {.what = row_extent(r->table, part, row),
+                                      .buffer = window_of(r, idx, part),
                                       .tag = ROW_TAG_BEGIN + idx * PART_COUNT + part};
         if (!request.what.bytes) continue;
         r->reads->ops->submit(r->reads, &request);
@@ -93,8 +96,10 @@ static const uint8_t *payload_of(const row_reader *r, uint32_t idx, int part, ui
 
 static void decode_row(const row_reader *r, uint32_t idx, uint64_t row, float *out)
 {
-    matrix m = {.shape = r->table->shape, .data = payload_of(r, idx, PART_DATA, row),
-                .scales = payload_of(r, idx, PART_SCALES, row), .offsets = payload_of(r, idx, PART_OFFSETS, row)};
+    matrix m = {.shape = r->table->shape,
+                .data = payload_of(r, idx, PART_DATA, row),
+                .scales = payload_of(r, idx, PART_SCALES, row),
+                .offsets = payload_of(r, idx, PART_OFFSETS, row)};
 
     m.shape.rows = 1;
     quant_decode(&m, 0, 0, m.shape.cols, out);

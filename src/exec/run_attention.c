@@ -1,9 +1,10 @@
 /*
  * run_attention.c - grouped-query attention over the stored keys and values.
  *
- * A query walks the blocks of KV_BLOCK positions, anchored at absolute multiples of it. Each block gives its largest score m, the sum l of
- * exp(score - m) and the weighted values o; they are merged in the order of the blocks (the running form of softmax: Milakov, Gimelshein 2018). Neither
- * chunks nor threads nor the ring's length show in the result.
+ * A query walks the blocks of KV_BLOCK positions, anchored at absolute multiples of it. Each block gives its largest
+ * score m, the sum l of exp(score - m) and the weighted values o; they are merged in the order of the blocks (the
+ * running form of softmax: Milakov, Gimelshein 2018). Neither chunks nor threads nor the ring's length show in the
+ * result.
  */
 #include "exec/step.h"
 
@@ -60,16 +61,28 @@ static void project(const step *s, uint32_t layer_idx, const attention_block *a,
     const scratch *m = &s->engine->scratch;
     const uint32_t hidden = s->engine->model->hidden_size, q_width = a->head_count * a->head_dim,
                    kv_width = a->kv_head_count * a->head_dim;
-    product products[3] = {
-        {.w = step_matrix(s, a->q), .x = x, .x_stride = hidden, .token_count = s->row_count, .y = m->queries, .y_stride = q_width}};
+    product products[3] = {{.w = step_matrix(s, a->q),
+                            .x = x,
+                            .x_stride = hidden,
+                            .token_count = s->row_count,
+                            .y = m->queries,
+                            .y_stride = q_width}};
     uint32_t count = 1;
 
     if (a->owns_kv)
-        products[count++] = (product){.w = step_matrix(s, a->k), .x = x, .x_stride = hidden, .token_count = s->row_count,
-                                      .y = m->keys, .y_stride = kv_width};
+        products[count++] = (product){.w = step_matrix(s, a->k),
+                                      .x = x,
+                                      .x_stride = hidden,
+                                      .token_count = s->row_count,
+                                      .y = m->keys,
+                                      .y_stride = kv_width};
     if (a->owns_kv && !a->v_is_raw_k)
-        products[count++] = (product){.w = step_matrix(s, a->v), .x = x, .x_stride = hidden, .token_count = s->row_count,
-                                      .y = m->values, .y_stride = kv_width};
+        products[count++] = (product){.w = step_matrix(s, a->v),
+                                      .x = x,
+                                      .x_stride = hidden,
+                                      .token_count = s->row_count,
+                                      .y = m->values,
+                                      .y_stride = kv_width};
     run_products(s, products, count);
     run_bias(s, a->q_bias, m->queries, s->row_count, q_width);
     if (a->owns_kv) {
@@ -85,7 +98,7 @@ static void project(const step *s, uint32_t layer_idx, const attention_block *a,
 typedef struct attend_loop {
     const step *s;
     const attention_block *a;
-    uint32_t heads_per_task;   /* of one kv head's group */
+    uint32_t heads_per_task; /* of one kv head's group */
     uint32_t tasks_per_row;
 } attend_loop;
 
@@ -94,8 +107,8 @@ typedef struct running_softmax {
 } running_softmax;
 
 /* Merges one block into the running result of one head: scores (count) become weights. */
-static void merge_block(const kernel_table *k, const attention_block *a, float *scores, uint32_t count, const float *values,
-                        float *partial, running_softmax *run, float *out)
+static void merge_block(const kernel_table *k, const attention_block *a, float *scores, uint32_t count,
+                        const float *values, float *partial, running_softmax *run, float *out)
 {
     const uint32_t dim = a->head_dim;
 
@@ -153,7 +166,8 @@ static void attend_task(void *context, uint32_t task_idx, uint32_t thread_idx)
     attend_heads(l, row, part * l->heads_per_task, l->heads_per_task, thread_idx);
 }
 
-/* Heads of one group are taken together, so that keys are read once for all of them, unless that leaves threads without work. */
+/* Heads of one group are taken together, so that keys are read once for all of them, unless that leaves threads without
+ * work. */
 static uint32_t choose_heads_per_task(const step *s, const attention_block *a)
 {
     uint32_t heads = a->head_count / a->kv_head_count;

@@ -5,7 +5,12 @@ void run_ffn(const step *s, const ffn_block *f, const float *x, float *y)
     const scratch *m = &s->engine->scratch;
     const matrix *gate = step_matrix(s, f->gate), *up = step_matrix(s, f->up);
     const product both[2] = {
-        {.w = gate, .x = x, .x_stride = gate->shape.cols, .token_count = s->row_count, .y = m->gate, .y_stride = f->width},
+        {.w = gate,
+         .x = x,
+         .x_stride = gate->shape.cols,
+         .token_count = s->row_count,
+         .y = m->gate,
+         .y_stride = f->width},
         {.w = up, .x = x, .x_stride = up->shape.cols, .token_count = s->row_count, .y = m->up, .y_stride = f->width},
     };
 

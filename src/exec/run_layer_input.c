@@ -1,9 +1,8 @@
 /*
- * run_layer_input.c - Gemma's per-layer inputs (docs/models.md): a second embedding gives every layer a vector of its own, mixed with a
- * projection of the first embedding.
+ * run_layer_input.c - Gemma's per-layer inputs (docs/models.md): a second embedding gives every layer a vector of its
+ * own, mixed with a projection of the first embedding.
  */
 #include "exec/step.h"
-
 
 /* The table's row of every token, read from disk. */
 static leat_status read_table_rows(const step *s, float *out, leat_error *error)
@@ -40,7 +39,8 @@ leat_status prepare_layer_inputs(const step *s, const float *embedded, leat_erro
 
     TRY(read_table_rows(s, m->layer_table, error));
     run_product(s, step_matrix(s, model->inputs.projection), embedded, m->layer_input);
-    for (uint64_t i = 0; i < s->row_count * width; i += model->inputs.width) mix_one(s, m->layer_input + i, m->layer_table + i);
+    for (uint64_t i = 0; i < s->row_count * width; i += model->inputs.width)
+        mix_one(s, m->layer_input + i, m->layer_table + i);
     return LEAT_OK;
 }
 

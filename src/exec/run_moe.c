@@ -1,9 +1,10 @@
 /*
  * run_moe.c - routed experts (docs/models.md).
  *
- * A single row asks for its experts at once: those in memory are computed side by side while the missing ones are read, each of which is computed when it
- * arrives. Many rows go expert by expert: rows are grouped by the expert they chose, so that every expert is read once per step. Either way an expert's
- * output for a row is kept apart and the outputs are summed in router order, so arrival order does not show.
+ * A single row asks for its experts at once: those in memory are computed side by side while the missing ones are read,
+ * each of which is computed when it arrives. Many rows go expert by expert: rows are grouped by the expert they chose,
+ * so that every expert is read once per step. Either way an expert's output for a row is kept apart and the outputs are
+ * summed in router order, so arrival order does not show.
  */
 #include "exec/step.h"
 
@@ -52,7 +53,8 @@ static void route_row(const step *s, const moe_block *moe, float *logits, uint32
     const float *expert_scale = step_vector(s, moe->expert_scale);
 
     choose_largest(logits, moe->expert_count, moe->used_count, chosen);
-    float sum = k->exp_sum_f32(logits, k->max_f32(logits, moe->expert_count), moe->expert_count); /* now softmax times sum */
+    float sum =
+        k->exp_sum_f32(logits, k->max_f32(logits, moe->expert_count), moe->expert_count); /* now softmax times sum */
     if (moe->renormalise) {
         sum = 0;
         for (uint32_t i = 0; i < moe->used_count; i++) sum += logits[chosen[i]];
@@ -89,7 +91,8 @@ static matrix matrix_of(const step *s, const moe_block *moe, uint32_t which, con
     return expert_matrix(moe, which, ref, global_scales(s, moe, which));
 }
 
-/* Several experts for the same single row: their products run side by side. out: (used, hidden), indexed by place in the set. */
+/* Several experts for the same single row: their products run side by side. out: (used, hidden), indexed by place in
+ * the set. */
 static void compute_side_by_side(const step *s, const moe_block *moe, const expert_set *set, const uint32_t *places,
                                  uint32_t count, const float *x, float *out)
 {
@@ -102,22 +105,30 @@ static void compute_side_by_side(const step *s, const moe_block *moe, const expe
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t which = 0; which < 2; which++) {
             matrices[2 * i + which] = matrix_of(s, moe, which, &set->refs[places[i]]);
-            products[2 * i + which] =
-                (product){.w = &matrices[2 * i + which], .x = x, .x_stride = hidden, .token_count = 1,
-                          .y = (which ? m->expert_up : m->expert_gate) + (size_t)i * width, .y_stride = width};
+            products[2 * i + which] = (product){.w = &matrices[2 * i + which],
+                                                .x = x,
+                                                .x_stride = hidden,
+                                                .token_count = 1,
+                                                .y = (which ? m->expert_up : m->expert_gate) + (size_t)i * width,
+                                                .y_stride = width};
         }
     run_products(s, products, 2 * count);
     run_activation(s, moe->act, m->expert_gate, m->expert_up, (uint64_t)count * width);
     for (uint32_t i = 0; i < count; i++) {
         matrices[i] = matrix_of(s, moe, 2, &set->refs[places[i]]);
-        products[i] = (product){.w = &matrices[i], .x = m->expert_gate + (size_t)i * width, .x_stride = width, .token_count = 1,
-                                .y = out + (size_t)places[i] * hidden, .y_stride = hidden};
+        products[i] = (product){.w = &matrices[i],
+                                .x = m->expert_gate + (size_t)i * width,
+                                .x_stride = width,
+                                .token_count = 1,
+                                .y = out + (size_t)places[i] * hidden,
+                                .y_stride = hidden};
     }
     run_products(s, products, count);
 }
 
 /* Hits first, all at once; then each miss as it arrives. */
-static leat_status compute_held_set(const step *s, const moe_block *moe, expert_set *set, const float *x, leat_error *error)
+static leat_status compute_held_set(const step *s, const moe_block *moe, expert_set *set, const float *x,
+                                    leat_error *error)
 {
     uint32_t places[EXPERTS_AT_ONCE], hit_count = 0;
 
@@ -145,7 +156,8 @@ static leat_status run_single_row(const step *s, const moe_block *moe, const flo
 
 /* ---- many rows ---- */
 
-/* Sorts (row, place) pairs by expert: expert_rows[e] .. expert_rows[e + 1] index the pairs row * used + place of expert e. */
+/* Sorts (row, place) pairs by expert: expert_rows[e] .. expert_rows[e + 1] index the pairs row * used + place of expert
+ * e. */
 static uint32_t *group_by_expert(const step *s, const moe_block *moe)
 {
     const scratch *m = &s->engine->scratch;
@@ -162,22 +174,33 @@ static uint32_t *group_by_expert(const step *s, const moe_block *moe)
 }
 
 /* One expert for all rows that chose it. */
-static void compute_expert(const step *s, const moe_block *moe, const expert_ref *ref, const uint32_t *pairs, uint32_t count,
-                           const float *x)
+static void compute_expert(const step *s, const moe_block *moe, const expert_ref *ref, const uint32_t *pairs,
+                           uint32_t count, const float *x)
 {
     const scratch *m = &s->engine->scratch;
     const uint32_t hidden = s->engine->model->hidden_size, width = moe->width;
     const matrix gate = matrix_of(s, moe, 0, ref), up = matrix_of(s, moe, 1, ref), down = matrix_of(s, moe, 2, ref);
 
     for (uint32_t i = 0; i < count; i++)
-        memcpy(m->expert_in + (size_t)i * hidden, x + (size_t)(pairs[i] / moe->used_count) * hidden, hidden * sizeof *x);
+        memcpy(m->expert_in + (size_t)i * hidden, x + (size_t)(pairs[i] / moe->used_count) * hidden,
+               hidden * sizeof *x);
     const product both[2] = {
-        {.w = &gate, .x = m->expert_in, .x_stride = hidden, .token_count = count, .y = m->expert_gate, .y_stride = width},
+        {.w = &gate,
+         .x = m->expert_in,
+         .x_stride = hidden,
+         .token_count = count,
+         .y = m->expert_gate,
+         .y_stride = width},
         {.w = &up, .x = m->expert_in, .x_stride = hidden, .token_count = count, .y = m->expert_up, .y_stride = width},
     };
     run_products(s, both, 2);
     run_activation(s, moe->act, m->expert_gate, m->expert_up, (uint64_t)count * width);
-    const product last = {.w = &down, .x = m->expert_gate, .x_stride = width, .token_count = count, .y = m->expert_down, .y_stride = hidden};
+    const product last = {.w = &down,
+                          .x = m->expert_gate,
+                          .x_stride = width,
+                          .token_count = count,
+                          .y = m->expert_down,
+                          .y_stride = hidden};
     run_products(s, &last, 1);
     for (uint32_t i = 0; i < count; i++)
         memcpy(m->expert_out + (size_t)pairs[i] * hidden, m->expert_down + (size_t)i * hidden, hidden * sizeof *x);
@@ -226,15 +249,19 @@ static void sum_outputs(const step *s, const moe_block *moe, float *y)
     const uint32_t hidden = s->engine->model->hidden_size, used = moe->used_count;
 
     for (uint32_t i = 0; i < s->row_count; i++)
-        s->engine->kernels.weighted_rows_f32(m->expert_out + (size_t)i * used * hidden, hidden, m->chosen_weights + (size_t)i * used,
-                                             used, y + (size_t)i * hidden, hidden);
+        s->engine->kernels.weighted_rows_f32(m->expert_out + (size_t)i * used * hidden, hidden,
+                                             m->chosen_weights + (size_t)i * used, used, y + (size_t)i * hidden,
+                                             hidden);
 }
 
-leat_status run_moe(const step *s, const moe_block *moe, const float *stream, const float *x, float *y, leat_error *error)
+leat_status run_moe(const step *s, const moe_block *moe, const float *stream, const float *x, float *y,
+                    leat_error *error)
 {
     route(s, moe, stream, x);
-    if (s->row_count == 1) TRY(run_single_row(s, moe, x, error));
-    else TRY(run_many_rows(s, moe, x, error));
+    if (s->row_count == 1)
+        TRY(run_single_row(s, moe, x, error));
+    else
+        TRY(run_many_rows(s, moe, x, error));
     sum_outputs(s, moe, y);
     return LEAT_OK;
 }

@@ -35,12 +35,12 @@ struct sampler {
     mem *ledger;
     sampler_options options;
     uint32_t vocab_count;
-    uint32_t limit;           /* how many candidates survive selection: 1 for greedy, top_k, or all */
-    bool is_sorted_whole;     /* gather and sort instead of the heap */
-    uint64_t *ranks;          /* (limit), or (vocab_count) when sorted whole */
-    uint64_t *scratch;        /* (vocab_count) when sorted whole, else NULL */
-    float *weights;           /* (limit) exp((logit - largest) / temperature); NULL for greedy */
-    uint32_t *recent_counts;  /* (vocab_count), or NULL without penalties */
+    uint32_t limit;          /* how many candidates survive selection: 1 for greedy, top_k, or all */
+    bool is_sorted_whole;    /* gather and sort instead of the heap */
+    uint64_t *ranks;         /* (limit), or (vocab_count) when sorted whole */
+    uint64_t *scratch;       /* (vocab_count) when sorted whole, else NULL */
+    float *weights;          /* (limit) exp((logit - largest) / temperature); NULL for greedy */
+    uint32_t *recent_counts; /* (vocab_count), or NULL without penalties */
     prng generator;
 };
 

@@ -6,7 +6,8 @@
 
 uint64_t session_bytes(uint32_t ctx, uint32_t chunk)
 {
-    return mem_block_bytes(sizeof(session), 0) + mem_block_bytes(ctx * sizeof(uint32_t), 0) + mem_block_bytes(chunk * sizeof(step_row), 0);
+    return mem_block_bytes(sizeof(session), 0) + mem_block_bytes(ctx * sizeof(uint32_t), 0) +
+           mem_block_bytes(chunk * sizeof(step_row), 0);
 }
 
 leat_status session_open(engine *e, session **out_session, leat_error *error)
@@ -16,8 +17,10 @@ leat_status session_open(engine *e, session **out_session, leat_error *error)
 
     TRY(mem_alloc(e->ledger, MEM_KV, 1, sizeof *s, 0, "session", (void **)&s, error));
     s->engine = e;
-    TRY_OR(fail, mem_alloc(e->ledger, MEM_KV, e->plan.ctx, sizeof *s->tokens, 0, "tokens of a session", (void **)&s->tokens, error));
-    TRY_OR(fail, mem_alloc(e->ledger, MEM_KV, e->plan.prefill_chunk, sizeof *s->rows, 0, "rows of a step", (void **)&s->rows, error));
+    TRY_OR(fail, mem_alloc(e->ledger, MEM_KV, e->plan.ctx, sizeof *s->tokens, 0, "tokens of a session",
+                           (void **)&s->tokens, error));
+    TRY_OR(fail, mem_alloc(e->ledger, MEM_KV, e->plan.prefill_chunk, sizeof *s->rows, 0, "rows of a step",
+                           (void **)&s->rows, error));
     kv_cache_rewind(e->kv, 0);
     *out_session = s;
     return LEAT_OK;
@@ -37,23 +40,26 @@ void session_close(session **session_ptr)
     *session_ptr = NULL;
 }
 
-static leat_status check_request(const session *s, const uint32_t *ids, uint64_t count, uint64_t total, leat_error *error)
+static leat_status check_request(const session *s, const uint32_t *ids, uint64_t count, uint64_t total,
+                                 leat_error *error)
 {
     const model_desc *m = s->engine->model;
 
     if (!count) return FAIL(error, USAGE, "no tokens were given");
     if (total > s->engine->plan.ctx)
-        return FAIL(error, CONTEXT, "%llu tokens do not fit the context of %u (--ctx)", (unsigned long long)total, s->engine->plan.ctx);
+        return FAIL(error, CONTEXT, "%llu tokens do not fit the context of %u (--ctx)", (unsigned long long)total,
+                    s->engine->plan.ctx);
     for (uint64_t i = 0; i < count; i++)
         if (ids[i] >= m->vocab_size)
-            return FAIL(error, USAGE, "token %llu has the id %u, the vocabulary ends at %u", (unsigned long long)i, ids[i],
-                        m->vocab_size - 1);
+            return FAIL(error, USAGE, "token %llu has the id %u, the vocabulary ends at %u", (unsigned long long)i,
+                        ids[i], m->vocab_size - 1);
     return LEAT_OK;
 }
 
 static void report_progress(const session *s, uint64_t done, uint64_t total)
 {
-    if (s->engine->options.progress) s->engine->options.progress(s->engine->options.progress_user, "prefill", done, total);
+    if (s->engine->options.progress)
+        s->engine->options.progress(s->engine->options.progress_user, "prefill", done, total);
 }
 
 /* A chunk's place in the whole. One may take a minute from a slow disk: its layers count as parts of it. */
@@ -77,8 +83,13 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
                              leat_error *error)
 {
     for (uint32_t i = 0; i < count; i++) s->rows[i] = (step_row){s->length + i, ids[i]};
-    *out_step = (step){.engine = s->engine, .rows = s->rows, .row_count = count, .route_sink = s->route_sink, .route_user = s->route_user,
-                        .layer_sink = progress ? report_layers : NULL, .layer_user = progress};
+    *out_step = (step){.engine = s->engine,
+                       .rows = s->rows,
+                       .row_count = count,
+                       .route_sink = s->route_sink,
+                       .route_user = s->route_user,
+                       .layer_sink = progress ? report_layers : NULL,
+                       .layer_user = progress};
     s->logits = NULL;
     kv_cache_extend(s->engine->kv, count);
     const leat_status status = step_forward(out_step, error);
@@ -154,7 +165,8 @@ static leat_status score_chunk(session *s, const step *done, session_score_fn *f
     return LEAT_OK;
 }
 
-leat_status session_score(session *s, const uint32_t *ids, uint64_t count, session_score_fn *fn, void *user, leat_error *error)
+leat_status session_score(session *s, const uint32_t *ids, uint64_t count, session_score_fn *fn, void *user,
+                          leat_error *error)
 {
     TRY(check_request(s, ids, count, count, error));
     cut_to(s, 0);

@@ -5,8 +5,8 @@
  *     append(id)  one more token
  *     score(ids)  sync from an empty timeline that hands out every position's logits
  *
- * Invariant: tokens[0..length) are exactly those whose keys the cache holds; a failed or cancelled step leaves the timeline as it was before that step.
- * Threads: one at a time.
+ * Invariant: tokens[0..length) are exactly those whose keys the cache holds; a failed or cancelled step leaves the
+ * timeline as it was before that step. Threads: one at a time.
  */
 #ifndef EXEC_SESSION_H
 #define EXEC_SESSION_H
@@ -17,10 +17,10 @@ typedef leat_status session_score_fn(void *user, size_t position, const float *l
 
 typedef struct session {
     engine *engine;
-    uint32_t *tokens;            /* (ctx) */
+    uint32_t *tokens; /* (ctx) */
     uint32_t length;
-    const float *logits;         /* after the last token; NULL when there are none */
-    step_row *rows;              /* (chunk) */
+    const float *logits; /* after the last token; NULL when there are none */
+    step_row *rows;      /* (chunk) */
     step_route_sink *route_sink;
     void *route_user;
 } session;
@@ -31,7 +31,8 @@ uint64_t session_bytes(uint32_t ctx, uint32_t chunk);
 MUST_CHECK leat_status session_open(engine *e, session **out_session, leat_error *error);
 void session_close(session **s);
 
-MUST_CHECK leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64_t *out_reused, leat_error *error);
+MUST_CHECK leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64_t *out_reused,
+                                    leat_error *error);
 MUST_CHECK leat_status session_append(session *s, uint32_t id, leat_error *error);
 MUST_CHECK leat_status session_score(session *s, const uint32_t *ids, uint64_t count, session_score_fn *fn, void *user,
                                      leat_error *error);

@@ -1,8 +1,9 @@
 /*
  * step.h - one pass through the model for a batch of rows, and the blocks that it is made of.
  *
- * A step is a list of rows (position, token). One decoded token and a chunk of a prompt are the same call with different rows; what a row
- * computes does not depend on the rows beside it, on the threads, or on where weights came from.
+ * A step is a list of rows (position, token). One decoded token and a chunk of a prompt are the same call with
+ * different rows; what a row computes does not depend on the rows beside it, on the threads, or on where weights came
+ * from.
  *
  * Threads: one step at a time per engine.
  */
@@ -24,18 +25,20 @@ typedef void step_layer_sink(void *user, uint32_t layers_done);
 
 typedef struct step {
     engine *engine;
-    const step_row *rows;      /* (row_count), consecutive positions that kv_cache_extend has made room for */
-    uint32_t row_count;        /* <= scratch.row_max */
+    const step_row *rows; /* (row_count), consecutive positions that kv_cache_extend has made room for */
+    uint32_t row_count;   /* <= scratch.row_max */
     step_route_sink *route_sink;
     void *route_user;
     step_layer_sink *layer_sink; /* may be NULL */
     void *layer_user;
 } step;
 
-/* Leaves the rows' final residual stream in scratch.stream. LEAT_CANCELLED or LEAT_IO: the positions hold no valid keys; rewind. */
+/* Leaves the rows' final residual stream in scratch.stream. LEAT_CANCELLED or LEAT_IO: the positions hold no valid
+ * keys; rewind. */
 MUST_CHECK leat_status step_forward(const step *s, leat_error *error);
 
-/* Final norm, head and soft-cap of rows [row_begin, row_begin + count), count <= LOGIT_ROWS, into scratch.logits (count, vocab). */
+/* Final norm, head and soft-cap of rows [row_begin, row_begin + count), count <= LOGIT_ROWS, into scratch.logits
+ * (count, vocab). */
 void step_logits(const step *s, uint32_t row_begin, uint32_t count);
 
 /* ---- the blocks: y (row_count, hidden) = block(x); x is normed already. Each in a file of its own. ---- */
@@ -53,10 +56,10 @@ MUST_CHECK leat_status prepare_layer_inputs(const step *s, const float *embedded
 
 typedef struct product {
     const matrix *w;
-    const float *x;            /* (token_count, cols), x_stride floats apart */
+    const float *x; /* (token_count, cols), x_stride floats apart */
     size_t x_stride;
     uint32_t token_count;
-    float *y;                  /* (token_count, rows), y_stride floats apart */
+    float *y; /* (token_count, rows), y_stride floats apart */
     size_t y_stride;
 } product;
 
@@ -74,6 +77,9 @@ void run_bias(const step *s, vector_id bias, float *y, uint32_t count, uint32_t 
 void run_activation(const step *s, activation act, float *gate, const float *up, uint64_t count);
 
 static inline const matrix *step_matrix(const step *s, weight_id id) { return &s->engine->trunk->matrices[id]; }
-static inline const float *step_vector(const step *s, vector_id id) { return id == NO_ID ? NULL : s->engine->trunk->vectors[id]; }
+static inline const float *step_vector(const step *s, vector_id id)
+{
+    return id == NO_ID ? NULL : s->engine->trunk->vectors[id];
+}
 
 #endif

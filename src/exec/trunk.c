@@ -59,16 +59,16 @@ static uint64_t place_floats(uint64_t count, uint64_t *cursor)
 
 typedef struct in_flight {
     bool is_busy;
-    uint8_t *staging;         /* NULL: read into place */
+    uint8_t *staging; /* NULL: read into place */
     uint64_t payload_offset, bytes;
     void *dest;
-    bool widen;               /* to float32 */
+    bool widen; /* to float32 */
     float_type type;
 } in_flight;
 
 typedef struct loader {
     const trunk_load *load;
-    uint8_t *staging;         /* (TRUNK_READS_MAX, staging_each) */
+    uint8_t *staging; /* (TRUNK_READS_MAX, staging_each) */
     uint64_t staging_each;
     in_flight reads[TRUNK_READS_MAX];
     uint32_t busy_count;
@@ -114,8 +114,10 @@ static leat_status finish_one(loader *l, leat_error *error)
         if (error) *error = result.error;
         return result.status;
     }
-    if (r->widen) widen(r->staging + r->payload_offset, r->type, r->bytes, r->dest);
-    else if (r->staging) memcpy(r->dest, r->staging + r->payload_offset, r->bytes);
+    if (r->widen)
+        widen(r->staging + r->payload_offset, r->type, r->bytes, r->dest);
+    else if (r->staging)
+        memcpy(r->dest, r->staging + r->payload_offset, r->bytes);
     l->done_bytes += r->bytes;
     report(l);
     return LEAT_OK;
@@ -144,7 +146,8 @@ static void submit(loader *l, uint32_t idx, const extent *what, uint8_t *buffer)
 }
 
 /* In pieces that fit a staging buffer; TRUNK_DIRECT_BYTES is a multiple of every element's size. */
-static leat_status load_staged(loader *l, const weight_part *part, void *dest, bool to_float, float_type type, leat_error *error)
+static leat_status load_staged(loader *l, const weight_part *part, void *dest, bool to_float, float_type type,
+                               leat_error *error)
 {
     for (uint64_t at = 0; at < part->bytes; at += TRUNK_DIRECT_BYTES) {
         const extent piece = {part->file_idx, part->offset + at, min_u64(TRUNK_DIRECT_BYTES, part->bytes - at)};
@@ -153,8 +156,12 @@ static leat_status load_staged(loader *l, const weight_part *part, void *dest, b
 
         TRY(free_read(l, &idx, error));
         uint8_t *staging = l->staging + idx * l->staging_each;
-        l->reads[idx] = (in_flight){.staging = staging, .payload_offset = storage_payload_offset(l->load->files, &piece),
-                                    .bytes = piece.bytes, .dest = piece_dest, .widen = to_float, .type = type};
+        l->reads[idx] = (in_flight){.staging = staging,
+                                    .payload_offset = storage_payload_offset(l->load->files, &piece),
+                                    .bytes = piece.bytes,
+                                    .dest = piece_dest,
+                                    .widen = to_float,
+                                    .type = type};
         submit(l, idx, &piece, staging);
     }
     return LEAT_OK;
@@ -172,7 +179,8 @@ static leat_status load_in_place(loader *l, const weight_part *part, uint8_t *pl
         uint32_t idx;
         TRY(free_read(l, &idx, error));
         l->reads[idx] = (in_flight){.bytes = next - at};
-        submit(l, idx, &piece, place + (round_down(at, l->load->files->files[part->file_idx].offset_align) - window_begin));
+        submit(l, idx, &piece,
+               place + (round_down(at, l->load->files->files[part->file_idx].offset_align) - window_begin));
         at = next;
     }
     return LEAT_OK;
@@ -218,7 +226,8 @@ static leat_status load_all(loader *l, trunk *t, leat_error *error)
             TRY(load_staged(l, w->global_scale_part, &t->matrices[i].global_scale, true, FLOAT_F32, error));
     }
     for (uint32_t i = 0; i < m->vector_count; i++)
-        TRY(load_floats(l, t, &m->vectors[i].part, m->vectors[i].type, m->vectors[i].count, &cursor, &t->vectors[i], error));
+        TRY(load_floats(l, t, &m->vectors[i].part, m->vectors[i].type, m->vectors[i].count, &cursor, &t->vectors[i],
+                        error));
     for (uint32_t i = 0, moe = 0; i < m->layer_count; i++) {
         const moe_stacks s = stacks_of(&m->layers[i]);
         if (!s.stacks[0]) continue;
@@ -282,13 +291,16 @@ static leat_status allocate(trunk *t, const trunk_load *load, loader *l, leat_er
     const uint64_t bytes = block_bytes(m, load->files, &l->total_bytes);
     const size_t align = block_align(load->files);
 
-    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->weight_count, sizeof *t->matrices, 0, "table of weights", (void **)&t->matrices, error));
-    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->vector_count, sizeof *t->vectors, 0, "table of vectors", (void **)&t->vectors, error));
-    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->moe_layer_count * (uint64_t)MOE_STACKS, sizeof *t->global_scales, 0, "table of global scales",
-                  (void **)&t->global_scales, error));
+    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->weight_count, sizeof *t->matrices, 0, "table of weights",
+                  (void **)&t->matrices, error));
+    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->vector_count, sizeof *t->vectors, 0, "table of vectors",
+                  (void **)&t->vectors, error));
+    TRY(mem_alloc(t->ledger, MEM_TRUNK, m->moe_layer_count * (uint64_t)MOE_STACKS, sizeof *t->global_scales, 0,
+                  "table of global scales", (void **)&t->global_scales, error));
     TRY(mem_alloc(t->ledger, MEM_TRUNK, bytes, 1, align, "trunk", (void **)&t->block, error));
     l->staging_each = staging_each_bytes(load->files);
-    return mem_alloc(t->ledger, MEM_IO, TRUNK_READS_MAX, l->staging_each, align, "staging for reads", (void **)&l->staging, error);
+    return mem_alloc(t->ledger, MEM_IO, TRUNK_READS_MAX, l->staging_each, align, "staging for reads",
+                     (void **)&l->staging, error);
 }
 
 leat_status trunk_open(mem *ledger, const trunk_load *load, trunk **out_trunk, leat_error *error)
@@ -302,10 +314,13 @@ leat_status trunk_open(mem *ledger, const trunk_load *load, trunk **out_trunk, l
     TRY_OR(done, allocate(t, load, &l, error));
     TRY_OR(done, load_all(&l, t, error));
 done:
-    while (l.busy_count) (void)!finish_one(&l, NULL); /* after a failure: the others' buffers must not be freed under them */
+    while (l.busy_count)
+        (void)!finish_one(&l, NULL); /* after a failure: the others' buffers must not be freed under them */
     mem_free(ledger, l.staging);
-    if (status == LEAT_OK) *out_trunk = t;
-    else trunk_close(&t);
+    if (status == LEAT_OK)
+        *out_trunk = t;
+    else
+        trunk_close(&t);
     return status;
 }
 

@@ -42,8 +42,8 @@ typedef struct verifier {
     checkpoint_progress *progress;
     void *user;
     const volatile int *cancel;
-    uint8_t *buffer;           /* (CARRY_BYTES + BLOCK_BYTES) */
-    const tensor **by_offset;  /* (tensor count) by file, then by offset */
+    uint8_t *buffer;          /* (CARRY_BYTES + BLOCK_BYTES) */
+    const tensor **by_offset; /* (tensor count) by file, then by offset */
     uint64_t done_bytes, total_bytes;
 } verifier;
 
@@ -94,25 +94,25 @@ static scan_kind scan_kind_of(const tensor_index *index, const tensor *t)
 
 /* The first of `count` elements that is a NaN or an infinity, or `count`. In the binary formats those have all exponent
  * bits set; E8M0 and E4M3 have no infinity and one pattern (E4M3: of either sign) for NaN. `bytes` is not aligned. */
-#define DEFINE_FINDER(name, type, is_bad)                                     \
-    static uint64_t name(const uint8_t *bytes, uint64_t count)                \
-    {                                                                         \
-        for (uint64_t begin = 0; begin < count;) {                            \
-            uint64_t end = min_u64(begin + 4096, count);                      \
-            unsigned bad = 0;                                                 \
-            for (uint64_t i = begin; i < end; i++) { /* without a branch */   \
-                type v;                                                       \
-                memcpy(&v, bytes + i * sizeof v, sizeof v);                   \
-                bad |= (is_bad);                                              \
-            }                                                                 \
-            for (uint64_t i = begin; bad && i < end; i++) {                   \
-                type v;                                                       \
-                memcpy(&v, bytes + i * sizeof v, sizeof v);                   \
-                if (is_bad) return i;                                         \
-            }                                                                 \
-            begin = end;                                                      \
-        }                                                                     \
-        return count;                                                         \
+#define DEFINE_FINDER(name, type, is_bad)                                                                              \
+    static uint64_t name(const uint8_t *bytes, uint64_t count)                                                         \
+    {                                                                                                                  \
+        for (uint64_t begin = 0; begin < count;) {                                                                     \
+            uint64_t end = min_u64(begin + 4096, count);                                                               \
+            unsigned bad = 0;                                                                                          \
+            for (uint64_t i = begin; i < end; i++) { /* without a branch */                                            \
+                type v;                                                                                                \
+                memcpy(&v, bytes + i * sizeof v, sizeof v);                                                            \
+                bad |= (is_bad);                                                                                       \
+            }                                                                                                          \
+            for (uint64_t i = begin; bad && i < end; i++) {                                                            \
+                type v;                                                                                                \
+                memcpy(&v, bytes + i * sizeof v, sizeof v);                                                            \
+                if (is_bad) return i;                                                                                  \
+            }                                                                                                          \
+            begin = end;                                                                                               \
+        }                                                                                                              \
+        return count;                                                                                                  \
     }
 
 DEFINE_FINDER(find_bad_f64, uint64_t, (v & 0x7ff0000000000000u) == 0x7ff0000000000000u)
@@ -204,7 +204,7 @@ static void sort_by_place(const tensor **tensors, uint64_t count)
 /* ---- checksums ---- */
 
 typedef struct checksum {
-    EVP_MD_CTX *context;           /* NULL: nothing to compare with */
+    EVP_MD_CTX *context; /* NULL: nothing to compare with */
     char expected[SHA256_DIGITS + 1];
 } checksum;
 
@@ -300,7 +300,7 @@ static leat_status verify_file(verifier *v, const file *f, const char *name, uin
         TRY_OR(done, file_read(f, name, begin, block, count, NULL, error));
         TRY_OR(done, add_to_checksum(&sum, block, count, name, error));
         if (scan_status == LEAT_OK) scan_status = scan_block(v, block, begin, begin + count, &next, last, error);
-        if (scan_status != LEAT_OK && !sum.context) break; /* nothing more to learn from this file */
+        if (scan_status != LEAT_OK && !sum.context) break;                 /* nothing more to learn from this file */
         memcpy(v->buffer, block + BLOCK_BYTES - CARRY_BYTES, CARRY_BYTES); /* only the last block is shorter */
         begin += count;
         v->done_bytes += count;

@@ -4,10 +4,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static bool continues_character(char byte)
-{
-    return ((unsigned char)byte & 0xc0) == 0x80;
-}
+static bool continues_character(char byte) { return ((unsigned char)byte & 0xc0) == 0x80; }
 
 void excerpt_text(const char *text, size_t length, char *out, size_t out_bytes)
 {

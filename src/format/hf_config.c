@@ -224,10 +224,7 @@ void hf_config_close(hf_config **config)
     *config = NULL;
 }
 
-const char *hf_config_name(const hf_config *config)
-{
-    return config->name;
-}
+const char *hf_config_name(const hf_config *config) { return config->name; }
 
 /* ---- single values ---- */
 
@@ -547,10 +544,7 @@ static leat_status find_quant(const hf_config *config, uint32_t *out_object, con
     return LEAT_OK;
 }
 
-static bool is_override(json_kind kind)
-{
-    return kind == JSON_OBJECT_BEGIN || kind == JSON_TRUE || kind == JSON_FALSE;
-}
+static bool is_override(json_kind kind) { return kind == JSON_OBJECT_BEGIN || kind == JSON_TRUE || kind == JSON_FALSE; }
 
 static leat_status read_override(const hf_config *config, uint32_t dictionary, const char *where, uint32_t key,
                                  quant_hint *out_hint, leat_error *error)

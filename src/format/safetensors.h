@@ -1,6 +1,6 @@
 /*
- * safetensors.h - the header of one shard: bytes -> tensors. Source: the safetensors format specification; the rules are those
- * of docs/formats/safetensors.md, each with a damaged file under tests/.
+ * safetensors.h - the header of one shard: bytes -> tensors. Source: the safetensors format specification; the rules
+ * are those of docs/formats/safetensors.md, each with a damaged file under tests/.
  */
 #ifndef FORMAT_SAFETENSORS_H
 #define FORMAT_SAFETENSORS_H
@@ -9,7 +9,8 @@
 
 enum { SAFETENSORS_HEADER_BYTES_MAX = 100000000 };
 
-/* Rules 2 and 3: the length of the header from the file's first 8 bytes, checked against the file's size before anything is allocated. */
+/* Rules 2 and 3: the length of the header from the file's first 8 bytes, checked against the file's size before
+ * anything is allocated. */
 MUST_CHECK leat_status safetensors_header_bytes(const char *file_name, uint64_t file_bytes, const uint8_t first[8],
                                                 uint64_t *out_header_bytes, leat_error *error);
 

@@ -11,16 +11,17 @@
 enum { TENSOR_RANK_MAX = 8, TENSOR_NAME_BYTES_MAX = 512, TENSOR_COUNT_MAX = 1000000 };
 
 /* As the safetensors format names them. bits of one element; F4, F6_.. are bit-packed. */
-#define DTYPE_MAP(X)                                                                                        \
-    X(F64, 64) X(F32, 32) X(F16, 16) X(BF16, 16) X(I64, 64) X(I32, 32) X(I16, 16) X(I8, 8) X(U64, 64)       \
-    X(U32, 32) X(U16, 16) X(U8, 8) X(BOOL, 8) X(C64, 64) X(F8_E4M3, 8) X(F8_E5M2, 8) X(F8_E8M0, 8)          \
-    X(F6_E2M3, 6) X(F6_E3M2, 6) X(F4, 4)
+#define DTYPE_MAP(X)                                                                                                   \
+    X(F64, 64)                                                                                                         \
+    X(F32, 32)                                                                                                         \
+    X(F16, 16) X(BF16, 16) X(I64, 64) X(I32, 32) X(I16, 16) X(I8, 8) X(U64, 64) X(U32, 32) X(U16, 16) X(U8, 8)         \
+        X(BOOL, 8) X(C64, 64) X(F8_E4M3, 8) X(F8_E5M2, 8) X(F8_E8M0, 8) X(F6_E2M3, 6) X(F6_E3M2, 6) X(F4, 4)
 
 typedef enum dtype {
 #define X(name, bits) DTYPE_##name,
     DTYPE_MAP(X)
 #undef X
-    DTYPE_COUNT
+        DTYPE_COUNT
 } dtype;
 
 typedef struct tensor {
@@ -29,12 +30,12 @@ typedef struct tensor {
     uint32_t rank;
     uint64_t dims[TENSOR_RANK_MAX];
     uint32_t file_idx;
-    uint64_t offset, bytes;      /* offset from the start of the file */
+    uint64_t offset, bytes; /* offset from the start of the file */
 } tensor;
 
 typedef struct tensor_index {
-    arena memory;                /* owns the names; the table is a block of the same ledger */
-    tensor *tensors;             /* (count), sorted by name after tensor_index_finish */
+    arena memory;    /* owns the names; the table is a block of the same ledger */
+    tensor *tensors; /* (count), sorted by name after tensor_index_finish */
     uint64_t count, capacity;
 } tensor_index;
 

@@ -1,8 +1,9 @@
 /*
  * storage.h - the seam to the disk: reads of extents are submitted and come back through reap, always, with a status.
  *
- * A submitted read is never lost: what fails, even at once, is reaped with its error. Unaligned extents are read as the enclosing
- * aligned window straight into the caller's buffer, and the payload lies inside it at storage_payload_offset: there is no bounce copy.
+ * A submitted read is never lost: what fails, even at once, is reaped with its error. Unaligned extents are read as the
+ * enclosing aligned window straight into the caller's buffer, and the payload lies inside it at storage_payload_offset:
+ * there is no bounce copy.
  *
  * Implementers: `threads` (a pool of pread threads); in tests a simulator (tests/support/storage_sim.h).
  * Threads: submit and reap from any thread.
@@ -28,27 +29,29 @@ typedef struct file_set {
 
 typedef struct read_request {
     extent what;
-    uint8_t *buffer;      /* storage_window_bytes(..) long, aligned to the file's memory_align */
-    uint64_t tag;         /* comes back with the result */
+    uint8_t *buffer; /* storage_window_bytes(..) long, aligned to the file's memory_align */
+    uint64_t tag;    /* comes back with the result */
 } read_request;
 
 typedef struct read_result {
     uint64_t tag;
     leat_status status;
-    leat_error error;     /* filled when status is not LEAT_OK */
+    leat_error error; /* filled when status is not LEAT_OK */
 } read_result;
 
 typedef struct storage_stats {
-    uint64_t read_count, window_bytes, payload_bytes; /* completed reads; bytes asked of the system; bytes wanted and got */
-    uint64_t busy_ns;                                 /* time during which at least one read was queued or under way */
-    uint64_t read_ns;                                 /* sum over reads */
+    uint64_t read_count, window_bytes,
+        payload_bytes; /* completed reads; bytes asked of the system; bytes wanted and got */
+    uint64_t busy_ns;  /* time during which at least one read was queued or under way */
+    uint64_t read_ns;  /* sum over reads */
 } storage_stats;
 
 typedef struct storage storage;
 typedef struct storage_ops {
     const char *name;
-    /* Blocks while the queue is full, that is while queue_depth reads have been submitted and not yet been reaped. A thread
-     * that also reaps must not rely on it: it submits with try_submit and reaps one of its own when that says no. */
+    /* Blocks while the queue is full, that is while queue_depth reads have been submitted and not yet been reaped. A
+     * thread that also reaps must not rely on it: it submits with try_submit and reaps one of its own when that says
+     * no. */
     void (*submit)(storage *s, const read_request *request);
     /* false, and nothing is submitted, when the queue is full. */
     bool (*try_submit)(storage *s, const read_request *request);
@@ -62,8 +65,9 @@ struct storage {
     const storage_ops *ops;
 };
 
-/* How many bytes the window of `what` takes in a buffer (a multiple of both alignments of its file, so that windows can be packed
- * one after the other; UINT64_MAX when the extent's end does not fit 64 bits), and where in it the payload starts. */
+/* How many bytes the window of `what` takes in a buffer (a multiple of both alignments of its file, so that windows can
+ * be packed one after the other; UINT64_MAX when the extent's end does not fit 64 bits), and where in it the payload
+ * starts. */
 uint64_t storage_window_bytes(const file_set *files, const extent *what);
 uint64_t storage_payload_offset(const file_set *files, const extent *what);
 

@@ -78,8 +78,8 @@ typedef struct storage_threads {
     /* Guarded by mutex. */
     entry *entries; /* (queue_depth) */
     entry_list free, queued, done;
-    uint32_t active_count;      /* QUEUED and READING */
-    uint64_t busy_since_ns;     /* valid while active_count > 0 */
+    uint32_t active_count;  /* QUEUED and READING */
+    uint64_t busy_since_ns; /* valid while active_count > 0 */
     storage_stats stats;
     bool is_closing;
 } storage_threads;
@@ -89,8 +89,10 @@ typedef struct storage_threads {
 static void append_entry(storage_threads *t, entry_list *list, int32_t entry_idx)
 {
     t->entries[entry_idx].next_idx = ENTRY_NONE;
-    if (list->first_idx == ENTRY_NONE) list->first_idx = entry_idx;
-    else t->entries[list->last_idx].next_idx = entry_idx;
+    if (list->first_idx == ENTRY_NONE)
+        list->first_idx = entry_idx;
+    else
+        t->entries[list->last_idx].next_idx = entry_idx;
     list->last_idx = entry_idx;
 }
 

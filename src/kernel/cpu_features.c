@@ -1,5 +1,6 @@
 /*
- * cpu_features.c - which vector instructions may be used: the CPU must have them and the system must save their registers.
+ * cpu_features.c - which vector instructions may be used: the CPU must have them and the system must save their
+ * registers.
  *
  * Source: Intel SDM vol. 1, 13.3 and 14.3 (detection of AVX), 15.2 (of AVX-512).
  */
@@ -44,7 +45,8 @@ bool cpu_has_avx512(void)
 {
     unsigned eax, ebx, ecx, edx;
     return cpu_has_avx2() && has_saved_avx(XCR0_AVX512) && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) &&
-           has_bit(ebx, AVX512F_BIT) && has_bit(ebx, AVX512DQ_BIT) && has_bit(ebx, AVX512BW_BIT) && has_bit(ebx, AVX512VL_BIT);
+           has_bit(ebx, AVX512F_BIT) && has_bit(ebx, AVX512DQ_BIT) && has_bit(ebx, AVX512BW_BIT) &&
+           has_bit(ebx, AVX512VL_BIT);
 }
 
 #else

@@ -1,9 +1,9 @@
 /*
- * kernel.c - fills the table: scalar first, then each instruction set up to the wanted one, so a slot that a set does not
- * improve keeps the version below it.
+ * kernel.c - fills the table: scalar first, then each instruction set up to the wanted one, so a slot that a set does
+ * not improve keeps the version below it.
  *
- * meson.build defines KERNEL_HAS_AVX2 and KERNEL_HAS_AVX512 for what is built in, and KERNEL_AVX512_EMULATED where the AVX-512 files
- * are compiled against SIMDe and so run wherever AVX2 does.
+ * meson.build defines KERNEL_HAS_AVX2 and KERNEL_HAS_AVX512 for what is built in, and KERNEL_AVX512_EMULATED where the
+ * AVX-512 files are compiled against SIMDe and so run wherever AVX2 does.
  */
 #include "kernel/kernel.h"
 
@@ -48,7 +48,7 @@ void kernel_init(kernel_table *table, isa level)
 #ifdef KERNEL_HAS_AVX512
     if (level >= ISA_AVX512) kernel_fill__avx512(table);
 #endif
-#define MATMUL(type, label) assert(table->matmul[QUANT_##type]);
+#define MATMUL(type, label)             assert(table->matmul[QUANT_##type]);
 #define KERNEL(name, result, arguments) assert(table->name);
 #include "kernel/kernels.inc"
 #undef KERNEL

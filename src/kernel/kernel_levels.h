@@ -11,8 +11,8 @@ void kernel_fill__scalar(kernel_table *table);
 void kernel_fill__avx2(kernel_table *table);
 void kernel_fill__avx512(kernel_table *table);
 
-/* CPUID and XGETBV: the CPU has the instructions and the system saves the registers. AVX2 means AVX2 + FMA + F16C, AVX-512 means
- * F + BW + DQ + VL and all of AVX2. */
+/* CPUID and XGETBV: the CPU has the instructions and the system saves the registers. AVX2 means AVX2 + FMA + F16C,
+ * AVX-512 means F + BW + DQ + VL and all of AVX2. */
 bool cpu_has_avx2(void);
 bool cpu_has_avx512(void);
 

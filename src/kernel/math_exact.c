@@ -1,14 +1,17 @@
 /*
  * math_exact.c - elementary functions whose every bit is ours.
  *
- * IEEE 754 fixes the results of + - * / and fma, so a function written with nothing else gives the same bits on every machine. Contraction
- * is off for the whole build, and fma is written where it is meant. Rounding to an integer is done by adding 1.5 * 2^(mantissa bits):
- * the sum's low bits are then the integer, and nothing is converted to an integer type (undefined for NaN and huge values).
+ * IEEE 754 fixes the results of + - * / and fma, so a function written with nothing else gives the same bits on every
+ * machine. Contraction is off for the whole build, and fma is written where it is meant. Rounding to an integer is done
+ * by adding 1.5 * 2^(mantissa bits): the sum's low bits are then the integer, and nothing is converted to an integer
+ * type (undefined for NaN and huge values).
  *
- * The float functions are the definition of what the kernels compute: simd16_math.inc repeats them operation by operation on 16 lanes.
+ * The float functions are the definition of what the kernels compute: simd16_math.inc repeats them operation by
+ * operation on 16 lanes.
  *
- * Coefficients: Taylor series where the interval is small enough for that to cost nothing; tanh near 0 is the polynomial that meets
- * (tanh(x) / x - 1) / x^2 in the Chebyshev nodes of x^2 in [0, 0.625^2] (relative error of tanh below 2^-25).
+ * Coefficients: Taylor series where the interval is small enough for that to cost nothing; tanh near 0 is the
+ * polynomial that meets (tanh(x) / x - 1) / x^2 in the Chebyshev nodes of x^2 in [0, 0.625^2] (relative error of tanh
+ * below 2^-25).
  *
  * Threads: pure functions.
  */
@@ -71,8 +74,8 @@ double exact_log(double x)
     int64_t exponent = (int64_t)offset >> 52;
     double m = double_of_bits(bits_of_double(x) - ((uint64_t)exponent << 52));
     double n = (double)exponent;
-    /* log(1 + f) = 2 atanh(s), s = f / (2 + f); written as f - (f^2/2 - s (f^2/2 + R)), where R is the series from s^2 on, so
-     * that the rounding errors sit in the small terms. */
+    /* log(1 + f) = 2 atanh(s), s = f / (2 + f); written as f - (f^2/2 - s (f^2/2 + R)), where R is the series from s^2
+     * on, so that the rounding errors sit in the small terms. */
     double f = m - 1.0;
     double s = f / (2.0 + f);
     double z = s * s;
@@ -97,7 +100,8 @@ double exact_pow(double base, double exponent) { return exact_exp(exponent * exa
 void exact_sincos(double x, double *out_sin, double *out_cos)
 {
     const double two_over_pi = 0x1.45f306dc9c883p-1;
-    const double half_pi_high = 0x1.921fb54442d18p+0, half_pi_mid = 0x1.1a62633145c07p-54, half_pi_low = -0x1.f1976b7ed8fbcp-110;
+    const double half_pi_high = 0x1.921fb54442d18p+0, half_pi_mid = 0x1.1a62633145c07p-54,
+                 half_pi_low = -0x1.f1976b7ed8fbcp-110;
     double shifted = fma(x, two_over_pi, ROUNDER);
     double n = shifted - ROUNDER;
     uint64_t quadrant = bits_of_double(shifted) & 3;
@@ -153,8 +157,8 @@ float exact_expf(float x)
     tail = fmaf(tail, r, 1.0f / 6.0f);
     tail = fmaf(tail, r, 0.5f);
     float value = 1.0f + fmaf(r * r, tail, r);
-    /* 2^n in two factors, -152 <= n <= 130, so that subnormal results are rounded once and overflow gives infinity. The exponents are
-     * taken from the bits of `shifted`; for NaN they are arbitrary, and the product is still NaN. */
+    /* 2^n in two factors, -152 <= n <= 130, so that subnormal results are rounded once and overflow gives infinity. The
+     * exponents are taken from the bits of `shifted`; for NaN they are arbitrary, and the product is still NaN. */
     int32_t exponent = (int32_t)(bits_of_float(shifted) - bits_of_float(ROUNDER_F32));
     int32_t half = exponent >> 1;
     float factor_a = float_of_bits(((uint32_t)half + 127) << 23);

@@ -7,14 +7,15 @@
 #define KERNEL_MATH_EXACT_H
 
 /* Doubles: for tables computed once (rope frequencies, angles). */
-double exact_exp(double x);                                   /* |x| <= 700 */
-double exact_log(double x);                                   /* normal x > 0 */
-double exact_pow(double base, double exponent);               /* base > 0: exp(exponent * log(base)) */
+double exact_exp(double x);                                    /* |x| <= 700 */
+double exact_log(double x);                                    /* normal x > 0 */
+double exact_pow(double base, double exponent);                /* base > 0: exp(exponent * log(base)) */
 void exact_sincos(double x, double *out_sin, double *out_cos); /* |x| <= 2^30 */
 
-/* Floats: the definition of what the kernels compute. Errors in units of the last place, measured: exp and tanh below 1.5, sigmoid and silu
- * below 4; gelu below 3 above -1, but below 24 only at -4, where the rounded exponent counts many times. */
-float exact_expf(float x);   /* overflows to +inf above 88.72, is 0 below -103.97; NaN stays NaN */
+/* Floats: the definition of what the kernels compute. Errors in units of the last place, measured: exp and tanh
+ * below 1.5, sigmoid and silu below 4; gelu below 3 above -1, but below 24 only at -4, where the rounded exponent
+ * counts many times. */
+float exact_expf(float x); /* overflows to +inf above 88.72, is 0 below -103.97; NaN stays NaN */
 float exact_tanhf(float x);
 float exact_gelu_tanhf(float x);
 float exact_siluf(float x);

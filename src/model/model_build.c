@@ -1,5 +1,6 @@
 /*
- * model_build.c - from a configuration and a table of tensors to a model_desc. The per-family knowledge is in arch/; here is what families share.
+ * model_build.c - from a configuration and a table of tensors to a model_desc. The per-family knowledge is in arch/;
+ * here is what families share.
  */
 #include "model/model_build.h"
 
@@ -16,7 +17,8 @@ static const architecture *const architectures[] = {&arch_gemma4, &arch_llama, &
 
 /* ---- finding and adding weights ---- */
 
-static leat_status grow(arena *memory, void **items, uint32_t count, uint32_t *capacity, size_t item_bytes, leat_error *error)
+static leat_status grow(arena *memory, void **items, uint32_t count, uint32_t *capacity, size_t item_bytes,
+                        leat_error *error)
 {
     if (count < *capacity) return LEAT_OK;
     const uint32_t larger = *capacity ? *capacity * 2 : 64;
@@ -62,7 +64,8 @@ static leat_status add_vector(model_builder *b, const char *path, uint64_t count
     return LEAT_OK;
 }
 
-leat_status build_vector(model_builder *b, uint64_t count, vector_id *out_id, leat_error *error, const char *path_format, ...)
+leat_status build_vector(model_builder *b, uint64_t count, vector_id *out_id, leat_error *error,
+                         const char *path_format, ...)
 {
     char path[PATH_BYTES];
     va_list args;
@@ -161,8 +164,8 @@ leat_status build_expert_counts(const model_builder *b, const char *used_key, ui
                                 leat_error *error)
 {
     static const char *const count_names[] = {"num_local_experts", "n_routed_experts", "moe_num_experts", NULL};
-    static const char *const used_names[] = {"num_experts_per_tok", "top_k_experts", "moe_k",
-                                             "moe_topk", "experts_per_token", NULL};
+    static const char *const used_names[] = {
+        "num_experts_per_tok", "top_k_experts", "moe_k", "moe_topk", "experts_per_token", NULL};
     const hf_config *config = b->source.config;
     const char *count_key = present_key(config, "num_experts", count_names);
 
@@ -180,12 +183,15 @@ leat_status build_activation(const model_builder *b, const char *key, activation
     char text[64];
 
     TRY(hf_config_text_or(b->source.config, key, NULL, text, sizeof text, error));
-    if (!text[0]) *out_act = fallback;
-    else if (!strcmp(text, "silu") || !strcmp(text, "swish")) *out_act = ACTIVATION_SILU;
-    else if (!strcmp(text, "gelu_pytorch_tanh") || !strcmp(text, "gelu_new")) *out_act = ACTIVATION_GELU_TANH;
+    if (!text[0])
+        *out_act = fallback;
+    else if (!strcmp(text, "silu") || !strcmp(text, "swish"))
+        *out_act = ACTIVATION_SILU;
+    else if (!strcmp(text, "gelu_pytorch_tanh") || !strcmp(text, "gelu_new"))
+        *out_act = ACTIVATION_GELU_TANH;
     else
-        return FAIL(error, MODEL, "%s: %s is \"%s\", expected silu or gelu_pytorch_tanh", hf_config_name(b->source.config),
-                    key, text);
+        return FAIL(error, MODEL, "%s: %s is \"%s\", expected silu or gelu_pytorch_tanh",
+                    hf_config_name(b->source.config), key, text);
     return LEAT_OK;
 }
 
@@ -212,12 +218,13 @@ static leat_status rope_kind_of(const model_builder *b, const char *parameters_k
         const char *name;
         rope_kind kind;
     } known[] = {
-        {"default", ROPE_DEFAULT}, {"linear", ROPE_LINEAR},       {"llama3", ROPE_LLAMA3},
-        {"yarn", ROPE_YARN},       {"proportional", ROPE_PROPORTIONAL},
+        {"default", ROPE_DEFAULT},           {"linear", ROPE_LINEAR}, {"llama3", ROPE_LLAMA3}, {"yarn", ROPE_YARN},
+        {"proportional", ROPE_PROPORTIONAL},
     };
     char key[PATH_BYTES], text[64];
 
-    TRY(hf_config_text_or(b->source.config, rope_key(b, parameters_key, "rope_type", key), NULL, text, sizeof text, error));
+    TRY(hf_config_text_or(b->source.config, rope_key(b, parameters_key, "rope_type", key), NULL, text, sizeof text,
+                          error));
     if (!text[0])
         TRY(hf_config_text_or(b->source.config, rope_key(b, parameters_key, "type", key), "default", text, sizeof text,
                               error));
@@ -230,12 +237,14 @@ static leat_status rope_kind_of(const model_builder *b, const char *parameters_k
                 hf_config_name(b->source.config), key, text);
 }
 
-/* The context that the frequencies were trained for: in the dictionary, else at the top level, else the model's maximum. */
-static leat_status rope_original_context(const model_builder *b, const char *parameters_key, double fallback, double *out,
-                                         leat_error *error)
+/* The context that the frequencies were trained for: in the dictionary, else at the top level, else the model's
+ * maximum. */
+static leat_status rope_original_context(const model_builder *b, const char *parameters_key, double fallback,
+                                         double *out, leat_error *error)
 {
     double outer;
-    TRY(hf_config_f64_or(b->source.config, "original_max_position_embeddings", 1, CONTEXT_LIMIT, fallback, &outer, error));
+    TRY(hf_config_f64_or(b->source.config, "original_max_position_embeddings", 1, CONTEXT_LIMIT, fallback, &outer,
+                         error));
     return rope_number(b, parameters_key, "original_max_position_embeddings", 1, CONTEXT_LIMIT, outer, out, error);
 }
 
@@ -273,9 +282,11 @@ leat_status build_rope(model_builder *b, const char *key, double theta_default, 
     TRY(rope_number(b, key, "rope_theta", 1, 1e12, outer_theta, &rope.theta, error));
     TRY(rope_number(b, key, "factor", 0, 1e9, rope.kind == ROPE_YARN ? 0 : 1, &rope.factor, error));
     if (rope.kind != ROPE_YARN && rope.factor <= 0)
-        return FAIL(error, MODEL, "%s: the rope factor is %g, expected more than 0", hf_config_name(config), rope.factor);
+        return FAIL(error, MODEL, "%s: the rope factor is %g, expected more than 0", hf_config_name(config),
+                    rope.factor);
 
-    TRY(hf_config_f64_or(config, "partial_rotary_factor", 0, 1e9, rope.kind == ROPE_PROPORTIONAL ? 0.25 : 1, &partial, error));
+    TRY(hf_config_f64_or(config, "partial_rotary_factor", 0, 1e9, rope.kind == ROPE_PROPORTIONAL ? 0.25 : 1, &partial,
+                         error));
     TRY(rope_number(b, key, "partial_rotary_factor", 0, 1e9, partial, &partial, error));
     if (partial > 1)
         return FAIL(error, MODEL, "%s: partial_rotary_factor is %g: more than the head's %u dimensions would rotate",
@@ -300,7 +311,8 @@ leat_status build_rope(model_builder *b, const char *key, double theta_default, 
 /* The text root is whatever stands before "embed_tokens"; the names are tried in this order. */
 static const char *find_prefix(const tensor_index *index)
 {
-    static const char *const prefixes[] = {"model.language_model.", "language_model.model.", "language_model.", "model.", ""};
+    static const char *const prefixes[] = {"model.language_model.", "language_model.model.", "language_model.",
+                                           "model.", ""};
     char name[PATH_BYTES];
 
     for (size_t i = 0; i < ARRAY_COUNT(prefixes); i++) {
@@ -318,11 +330,13 @@ static const architecture *find_architecture(const char *model_type)
     return NULL;
 }
 
-static leat_status read_token_ids(const hf_config *config, const hf_config *generation, model_desc *m, leat_error *error)
+static leat_status read_token_ids(const hf_config *config, const hf_config *generation, model_desc *m,
+                                  leat_error *error)
 {
     uint32_t bos[STOP_IDS_MAX], bos_count = 0;
 
-    TRY(hf_config_token_ids(config, "eos_token_id", m->vocab_size, m->stop_ids, STOP_IDS_MAX, &m->stop_id_count, error));
+    TRY(hf_config_token_ids(config, "eos_token_id", m->vocab_size, m->stop_ids, STOP_IDS_MAX, &m->stop_id_count,
+                            error));
     if (generation)
         TRY(hf_config_token_ids(generation, "eos_token_id", m->vocab_size, m->stop_ids, STOP_IDS_MAX, &m->stop_id_count,
                                 error));
@@ -340,7 +354,8 @@ leat_status model_build(const tensor_index *index, const hf_config *config, cons
     TRY(hf_config_text_or(config, "model_type", NULL, model_type, sizeof model_type, error));
     const architecture *arch = find_architecture(model_type);
     if (!arch)
-        return FAIL(error, MODEL, "%s: model_type is \"%s\", expected gemma4, gemma4_text, gemma4_unified, llama, qwen3 or qwen3_moe",
+        return FAIL(error, MODEL,
+                    "%s: model_type is \"%s\", expected gemma4, gemma4_text, gemma4_unified, llama, qwen3 or qwen3_moe",
                     hf_config_name(config), model_type);
 
     model_builder b = {.source = {.index = index, .config = config, .memory = memory}, .model = &model};

@@ -497,8 +497,8 @@ leat_status weights_find_stack(const weight_source *source, const char *path, co
     if (has_name && expert_name(first, source->prefix, per_expert_format, "0") &&
         !find_tensor(source, first, ".weight") && !find_tensor(source, first, ""))
         return FAIL(error, MODEL,
-                    "tensor %.200s.weight (%u matrices) is missing, and so is %.200s.weight, the first of them",
-                    module, count, first);
+                    "tensor %.200s.weight (%u matrices) is missing, and so is %.200s.weight, the first of them", module,
+                    count, first);
     return find_per_expert(source, per_expert_format, count, &single, &slice, out_weight, error);
 }
 

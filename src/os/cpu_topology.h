@@ -1,4 +1,5 @@
-/* cpu_topology.h - how many CPUs this process may use: the affinity mask and the cgroup's CPU quota (v1 and v2), rounded up. */
+/* cpu_topology.h - how many CPUs this process may use: the affinity mask and the cgroup's CPU quota (v1 and v2),
+ * rounded up. */
 #ifndef OS_CPU_TOPOLOGY_H
 #define OS_CPU_TOPOLOGY_H
 

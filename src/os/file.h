@@ -12,24 +12,25 @@
 #include <stdbool.h>
 
 typedef struct file {
-    int fd;               /* -1 when closed */
-    bool is_direct;       /* opened with O_DIRECT */
+    int fd;                /* -1 when closed */
+    bool is_direct;        /* opened with O_DIRECT */
     uint32_t offset_align; /* direct: file offsets and lengths are multiples of this (512..65536); buffered: 1 */
     uint32_t memory_align; /* direct: addresses are multiples of this; buffered: 1 */
-    uint64_t bytes;       /* size at open */
+    uint64_t bytes;        /* size at open */
 } file;
 
 typedef enum file_mode { FILE_BUFFERED, FILE_DIRECT_IF_POSSIBLE, FILE_DIRECT } file_mode;
 
-/* Opens `root`/`name` for reading. `root_fd` is a directory descriptor (or AT_FDCWD); when `beneath` is set the path, symbolic
- * links included, must stay below root_fd (openat2, RESOLVE_BENEATH). LEAT_MODEL: absent or not a regular file. */
+/* Opens `root`/`name` for reading. `root_fd` is a directory descriptor (or AT_FDCWD); when `beneath` is set the path,
+ * symbolic links included, must stay below root_fd (openat2, RESOLVE_BENEATH). LEAT_MODEL: absent or not a regular
+ * file. */
 MUST_CHECK leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mode, file *out_file,
                                  leat_error *error);
 void file_close(file *f);
 
-/* Reads exactly `bytes` at `offset`: EINTR, EAGAIN and short reads are handled here and nowhere else. LEAT_IO with offset
- * and errno; a file that ends early is LEAT_IO too. For direct files all three are aligned, except that the read may
- * reach past the end of the file: *out_bytes (may be NULL) then says how much there was. */
+/* Reads exactly `bytes` at `offset`: EINTR, EAGAIN and short reads are handled here and nowhere else. LEAT_IO with
+ * offset and errno; a file that ends early is LEAT_IO too. For direct files all three are aligned, except that the read
+ * may reach past the end of the file: *out_bytes (may be NULL) then says how much there was. */
 MUST_CHECK leat_status file_read(const file *f, const char *name, uint64_t offset, void *buffer, uint64_t bytes,
                                  uint64_t *out_bytes, leat_error *error);
 

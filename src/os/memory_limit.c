@@ -107,7 +107,4 @@ uint64_t process_rss_peak_bytes(void)
     return bytes > 0 || getrusage(RUSAGE_SELF, &usage) != 0 ? bytes : (uint64_t)usage.ru_maxrss * 1024;
 }
 
-uint64_t process_rss_bytes(void)
-{
-    return read_own_status("VmRSS");
-}
+uint64_t process_rss_bytes(void) { return read_own_status("VmRSS"); }

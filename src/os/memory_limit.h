@@ -1,6 +1,6 @@
 /*
- * memory_limit.h - how much memory this process may use: /proc/meminfo (or sysinfo(2), where /proc is not mounted or hides
- * it) and every enclosing cgroup, v1 and v2.
+ * memory_limit.h - how much memory this process may use: /proc/meminfo (or sysinfo(2), where /proc is not mounted or
+ * hides it) and every enclosing cgroup, v1 and v2.
  */
 #ifndef OS_MEMORY_LIMIT_H
 #define OS_MEMORY_LIMIT_H

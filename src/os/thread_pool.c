@@ -225,10 +225,7 @@ static leat_status start_worker(thread_pool *pool, uint32_t worker_idx, leat_err
     return LEAT_OK;
 }
 
-static uint64_t own_bytes(uint32_t thread_count)
-{
-    return sizeof(thread_pool) + (thread_count - 1) * sizeof(worker);
-}
+static uint64_t own_bytes(uint32_t thread_count) { return sizeof(thread_pool) + (thread_count - 1) * sizeof(worker); }
 
 uint64_t thread_pool_bytes(uint32_t thread_count)
 {
@@ -241,7 +238,8 @@ leat_status thread_pool_open(mem *ledger, uint32_t thread_count, thread_pool **o
     if (thread_count < 1 || thread_count > THREAD_POOL_THREADS_MAX)
         return FAIL(error, USAGE, "expected 1 to %d threads, found %u", THREAD_POOL_THREADS_MAX, thread_count);
     thread_pool *pool;
-    TRY(mem_alloc(ledger, MEM_META, 1, own_bytes(thread_count), CACHE_LINE_BYTES, "a thread pool", (void **)&pool, error));
+    TRY(mem_alloc(ledger, MEM_META, 1, own_bytes(thread_count), CACHE_LINE_BYTES, "a thread pool", (void **)&pool,
+                  error));
     pool->ledger = ledger;
     pool->thread_count = thread_count;
     /* With fewer CPUs than threads a spinning thread keeps the one it waits for from running. */
@@ -269,7 +267,4 @@ void thread_pool_close(thread_pool **pool)
     *pool = NULL;
 }
 
-uint32_t thread_pool_thread_count(const thread_pool *pool)
-{
-    return pool->thread_count;
-}
+uint32_t thread_pool_thread_count(const thread_pool *pool) { return pool->thread_count; }

@@ -1,8 +1,8 @@
 /*
  * thread_pool.h - one parallel loop at a time: fn(context, task_idx, thread_idx) for every task_idx below task_count.
  *
- * Which thread runs a task is not defined, so a task must not depend on it (thread_idx only picks scratch memory). Workers spin
- * briefly between loops and then sleep; the caller works too (it is thread 0).
+ * Which thread runs a task is not defined, so a task must not depend on it (thread_idx only picks scratch memory).
+ * Workers spin briefly between loops and then sleep; the caller works too (it is thread 0).
  *
  * Threads: thread_pool_run from one thread at a time.
  */

@@ -1,10 +1,12 @@
 /*
  * quant.c - what stored weights mean, one element at a time.
  *
- * This file is the definition that every kernel is compared with, so it is written for the reader: a row of codes is one
- * little-endian stream of bits, and element j is the `bits` bits from bit j * bits upwards. No byte outside the row is read.
+ * This file is the definition that every kernel is compared with, so it is written for the reader: a row of codes is
+ * one little-endian stream of bits, and element j is the `bits` bits from bit j * bits upwards. No byte outside the row
+ * is read.
  *
- * Sources: mlx's quantiser and dequantiser (measured; docs/formats/mlx.md); OCP Microscaling Formats v1.0 for E2M1, E4M3 and E8M0.
+ * Sources: mlx's quantiser and dequantiser (measured; docs/formats/mlx.md); OCP Microscaling Formats v1.0 for E2M1,
+ * E4M3 and E8M0.
  *
  * Threads: pure functions.
  */
@@ -27,7 +29,8 @@ static const float NVFP4_GLOBAL_RANGE = 2688.0f;
 
 uint64_t quant_data_row_bytes(const matrix_shape *shape)
 {
-    return shape->cols / 8 * quant_traits_table[shape->type].bits + shape->cols % 8 * quant_traits_table[shape->type].bits / 8;
+    return shape->cols / 8 * quant_traits_table[shape->type].bits +
+           shape->cols % 8 * quant_traits_table[shape->type].bits / 8;
 }
 
 uint64_t quant_scale_row_bytes(const matrix_shape *shape)
@@ -163,9 +166,18 @@ void quant_decode(const matrix *m, uint64_t row, uint64_t col_begin, uint64_t co
     const matrix_shape *shape = &m->shape;
     assert(row < shape->rows && col_begin <= col_end && col_end <= shape->cols);
     const uint8_t *codes = m->data + row * quant_data_row_bytes(shape);
-    if (shape->type == QUANT_F32) { decode_floats(FLOAT_F32, codes, col_begin, col_end, out); return; }
-    if (shape->type == QUANT_F16) { decode_floats(FLOAT_F16, codes, col_begin, col_end, out); return; }
-    if (shape->type == QUANT_BF16) { decode_floats(FLOAT_BF16, codes, col_begin, col_end, out); return; }
+    if (shape->type == QUANT_F32) {
+        decode_floats(FLOAT_F32, codes, col_begin, col_end, out);
+        return;
+    }
+    if (shape->type == QUANT_F16) {
+        decode_floats(FLOAT_F16, codes, col_begin, col_end, out);
+        return;
+    }
+    if (shape->type == QUANT_BF16) {
+        decode_floats(FLOAT_BF16, codes, col_begin, col_end, out);
+        return;
+    }
 
     const quant_traits *traits = &quant_traits_table[shape->type];
     assert(shape->group > 0 && shape->cols % shape->group == 0);
@@ -178,11 +190,13 @@ void quant_decode(const matrix *m, uint64_t row, uint64_t col_begin, uint64_t co
             switch (traits->scales) {
             case SCALES_NONE: break;
             case SCALES_FLOAT:
-                *out++ = shape->scale_type == FLOAT_F32 ? scale * (float)code + offset : fmaf(scale, (float)code, offset);
+                *out++ =
+                    shape->scale_type == FLOAT_F32 ? scale * (float)code + offset : fmaf(scale, (float)code, offset);
                 break;
             case SCALES_E8M0:
             case SCALES_E4M3:
-                *out++ = scale * (traits->bits == 8 ? quant_e4m3_to_f32((uint8_t)code) : quant_e2m1_to_f32((uint8_t)code));
+                *out++ =
+                    scale * (traits->bits == 8 ? quant_e4m3_to_f32((uint8_t)code) : quant_e2m1_to_f32((uint8_t)code));
                 break;
             }
         }

@@ -5,10 +5,10 @@
  * (docs/formats/mlx.md has the byte layouts; the source is mlx's own quantiser, measured):
  *
  *   F32, F16, BF16   the number itself.
- *   AFFINEb          scale and offset of the group widened to f32; with F16 or BF16 scales w = fma(scale, q, offset) (the product
- *                    is exact, so this equals two roundings unless the product overflows), with F32 scales w = f32(scale * q) + offset.
- *   MXFP4, MXFP8     2^(scale - 127) * element.
- *   NVFP4            s * element with s = e4m3(scale), or with a global scale g: s = f32(e4m3(scale) * f32(g / 2688)).
+ *   AFFINEb          scale and offset of the group widened to f32; with F16 or BF16 scales w = fma(scale, q, offset)
+ * (the product is exact, so this equals two roundings unless the product overflows), with F32 scales w = f32(scale * q)
+ * + offset. MXFP4, MXFP8     2^(scale - 127) * element. NVFP4            s * element with s = e4m3(scale), or with a
+ * global scale g: s = f32(e4m3(scale) * f32(g / 2688)).
  *
  * The functions here are the definition: plain, slow, and what every kernel is compared with.
  */
@@ -32,8 +32,8 @@ typedef enum float_type { FLOAT_F32, FLOAT_F16, FLOAT_BF16 } float_type;
 
 typedef struct quant_traits {
     const char *label;
-    uint32_t bits;         /* of one stored element */
-    uint32_t fixed_group;  /* 0: read from the shapes */
+    uint32_t bits;        /* of one stored element */
+    uint32_t fixed_group; /* 0: read from the shapes */
     quant_scales scales;
     bool has_offsets;
 } quant_traits;
@@ -43,19 +43,20 @@ extern const quant_traits quant_traits_table[QUANT_TYPE_COUNT];
 /* What a matrix is, without its bytes. */
 typedef struct matrix_shape {
     quant_type type;
-    float_type scale_type;      /* of scales and offsets; only SCALES_FLOAT */
-    uint32_t group;             /* columns that share a scale; 0 without scales */
-    bool has_global_scale;      /* NVFP4 only */
+    float_type scale_type; /* of scales and offsets; only SCALES_FLOAT */
+    uint32_t group;        /* columns that share a scale; 0 without scales */
+    bool has_global_scale; /* NVFP4 only */
     uint64_t rows, cols;
 } matrix_shape;
 
-/* A matrix in memory, in its stored bytes. The pointers may have any alignment. Rows follow each other without padding. */
+/* A matrix in memory, in its stored bytes. The pointers may have any alignment. Rows follow each other without padding.
+ */
 typedef struct matrix {
     matrix_shape shape;
-    const uint8_t *data;        /* rows * quant_data_row_bytes */
-    const uint8_t *scales;      /* rows * quant_scale_row_bytes; NULL without */
-    const uint8_t *offsets;     /* as scales; MLX calls them biases; NULL without */
-    float global_scale;         /* as stored; used only with has_global_scale */
+    const uint8_t *data;    /* rows * quant_data_row_bytes */
+    const uint8_t *scales;  /* rows * quant_scale_row_bytes; NULL without */
+    const uint8_t *offsets; /* as scales; MLX calls them biases; NULL without */
+    float global_scale;     /* as stored; used only with has_global_scale */
 } matrix;
 
 /* Bytes of one row of codes, and of one row of scales (offsets take the same). cols is a multiple of the group. */

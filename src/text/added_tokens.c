@@ -1,15 +1,16 @@
 /*
  * added_tokens.c - the search.
  *
- * The usual scan from left to right must look beyond the end of a short token for a longer one, and goes back when there is none: with tokens like
- * "a" and "aaaa...b" that costs the length of the longest token for every character. So the text is read from its end with an
- * Aho-Corasick automaton of the reversed tokens. Its state at byte i knows the longest token that *begins* there, in constant time and
- * with no need to look ahead. These candidates come out from right to left; taking them from left to right and dropping those that
- * begin inside the one taken before gives leftmost-longest.
+ * The usual scan from left to right must look beyond the end of a short token for a longer one, and goes back when
+ * there is none: with tokens like "a" and "aaaa...b" that costs the length of the longest token for every character. So
+ * the text is read from its end with an Aho-Corasick automaton of the reversed tokens. Its state at byte i knows the
+ * longest token that *begins* there, in constant time and with no need to look ahead. These candidates come out from
+ * right to left; taking them from left to right and dropping those that begin inside the one taken before gives
+ * leftmost-longest.
  *
- *   nodes: a trie of the reversed tokens; edges lie in one hash table (node, byte) -> node, those of the root in an array
- *   fail:  the node of the longest proper suffix that is in the trie
- *   found: the longest token that is a suffix of the node's string
+ *   nodes: a trie of the reversed tokens; edges lie in one hash table (node, byte) -> node, those of the root in an
+ * array fail:  the node of the longest proper suffix that is in the trie found: the longest token that is a suffix of
+ * the node's string
  */
 #include "text/added_tokens.h"
 
@@ -21,7 +22,7 @@
 #include <assert.h>
 
 typedef struct edge {
-    uint32_t key;   /* node << 8 | byte; a child of the root is not here, so 0 is free */
+    uint32_t key; /* node << 8 | byte; a child of the root is not here, so 0 is free */
     uint32_t child;
 } edge;
 
@@ -36,7 +37,7 @@ struct token_matcher {
     edge *edges;                 /* (edge_mask + 1) */
     uint32_t edge_mask;
     uint32_t node_count;
-    uint64_t seed;               /* of the hash; differs from run to run */
+    uint64_t seed; /* of the hash; differs from run to run */
 };
 
 void token_search_init(token_search *search, mem *ledger) { *search = (token_search){.ledger = ledger}; }
@@ -75,7 +76,8 @@ static uint32_t find_child(const token_matcher *m, uint32_t node, uint8_t byte)
     return node == 0 ? m->root_children[byte] : find_edge(m, node, byte)->child;
 }
 
-/* The state after a byte. Depth falls with every step along `fail` and rises by one a byte, so a text costs linear time. */
+/* The state after a byte. Depth falls with every step along `fail` and rises by one a byte, so a text costs linear
+ * time. */
 static uint32_t step(const token_matcher *m, uint32_t node, uint8_t byte)
 {
     uint32_t child;
@@ -97,8 +99,10 @@ static void add_pattern(token_matcher *m, build_node *nodes, const token_pattern
         uint32_t child = find_child(m, node, byte);
         if (child == 0) {
             child = m->node_count++;
-            if (node == 0) m->root_children[byte] = child;
-            else *find_edge(m, node, byte) = (edge){node << 8 | byte, child};
+            if (node == 0)
+                m->root_children[byte] = child;
+            else
+                *find_edge(m, node, byte) = (edge){node << 8 | byte, child};
             nodes[child] = (build_node){node, nodes[node].depth + 1, byte};
         }
         node = child;
@@ -261,8 +265,8 @@ leat_status token_matcher_split(const token_matcher *m, const added_token *token
 {
     TRY(collect_candidates(m, text, bytes, search, error));
     search->parts.count = 0;
-    uint64_t done = 0;                         /* what lies before it has become parts */
-    uint64_t match_end = 0;                    /* of the last match, without what it swallowed */
+    uint64_t done = 0;                                 /* what lies before it has become parts */
+    uint64_t match_end = 0;                            /* of the last match, without what it swallowed */
     uint64_t space_known_from = 1, space_known_to = 0; /* a run of white space: so that it is walked once only */
     for (uint64_t i = search->candidates.count; i-- > 0;) {
         token_span match = search->candidates.spans[i];

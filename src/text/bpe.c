@@ -1,13 +1,14 @@
 /*
  * bpe.c - the merge table, and the encoder of one word.
  *
- * A symbol keeps the rank of the pair that it begins, so an entry of the queue (rank, symbol) is stale exactly when the symbol's rank has
- * become another one: a rank belongs to one pair, and an entry is pushed for every change.
+ * A symbol keeps the rank of the pair that it begins, so an entry of the queue (rank, symbol) is stale exactly when the
+ * symbol's rank has become another one: a rank belongs to one pair, and an entry is pushed for every change.
  *
- * Where a word may be cut: a merge that crosses the gap between characters x and y makes a token, so x is the last character of the left half and y
- * the first of the right half of some merge in the table. A gap whose (x, y) occurs in no merge stays a gap for ever, and both
- * sides can be encoded apart. The set of such (x, y) is kept as bits under a hash: a collision only costs a cut. Byte and
- * unknown tokens do not show their characters; cutting is off in the odd table that merges them.
+ * Where a word may be cut: a merge that crosses the gap between characters x and y makes a token, so x is the last
+ * character of the left half and y the first of the right half of some merge in the table. A gap whose (x, y) occurs in
+ * no merge stays a gap for ever, and both sides can be encoded apart. The set of such (x, y) is kept as bits under a
+ * hash: a collision only costs a cut. Byte and unknown tokens do not show their characters; cutting is off in the odd
+ * table that merges them.
  */
 #include "text/bpe.h"
 
@@ -147,14 +148,15 @@ leat_status bpe_finish(bpe_model *b, leat_error *error)
     for (uint32_t scalar = 0; scalar < BPE_DIRECT_COUNT; scalar++) {
         char text[4];
         bool is_surrogate = scalar >= 0xd800 && scalar <= 0xdfff;
-        b->direct_ids[scalar] = is_surrogate ? VOCABULARY_NO_ID
-                                             : vocabulary_find(b->vocab, text, utf8_encode(scalar, text), VOCABULARY_MODEL);
+        b->direct_ids[scalar] = is_surrogate
+                                    ? VOCABULARY_NO_ID
+                                    : vocabulary_find(b->vocab, text, utf8_encode(scalar, text), VOCABULARY_MODEL);
     }
     for (unsigned byte = 0; byte < 256; byte++) {
         char text[8];
         int bytes = snprintf(text, sizeof text, "<0x%02X>", byte);
-        b->byte_ids[byte] = b->byte_fallback ? vocabulary_find(b->vocab, text, (size_t)bytes, VOCABULARY_MODEL)
-                                             : VOCABULARY_NO_ID;
+        b->byte_ids[byte] =
+            b->byte_fallback ? vocabulary_find(b->vocab, text, (size_t)bytes, VOCABULARY_MODEL) : VOCABULARY_NO_ID;
     }
     TRY(build_crossings(b, error));
     TRY(build_slots(b, error));
@@ -265,8 +267,7 @@ static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratc
     for (size_t i = 0; i < bytes && has_bytes; i++) has_bytes = b->byte_ids[(uint8_t)text[i]] != VOCABULARY_NO_ID;
     if (has_bytes) {
         *follows_unk = false;
-        for (size_t i = 0; i < bytes; i++)
-            TRY(add_symbol(b, scratch, b->byte_ids[(uint8_t)text[i]], out_ids, error));
+        for (size_t i = 0; i < bytes; i++) TRY(add_symbol(b, scratch, b->byte_ids[(uint8_t)text[i]], out_ids, error));
         return LEAT_OK;
     }
     if (b->unk_id == VOCABULARY_NO_ID || (*follows_unk && b->fuse_unk)) return LEAT_OK;

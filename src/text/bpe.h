@@ -1,9 +1,9 @@
 /*
- * bpe.h - byte-pair encoding of one word: start from its characters, and merge the adjacent pair of lowest rank (the leftmost of
- * equals) until no pair can be merged.
+ * bpe.h - byte-pair encoding of one word: start from its characters, and merge the adjacent pair of lowest rank (the
+ * leftmost of equals) until no pair can be merged.
  *
- * A word may be megabytes long (Gemma has no pre-tokenizer that cuts), so pairs wait in a queue: O(n log n). The word is
- * first cut where no merge of the whole table can ever cross, which keeps the queue short for most texts.
+ * A word may be megabytes long (Gemma has no pre-tokenizer that cuts), so pairs wait in a queue: O(n log n). The word
+ * is first cut where no merge of the whole table can ever cross, which keeps the queue short for most texts.
  *
  * Threads: a model is constant after bpe_finish; each thread encodes with a scratch of its own.
  */
@@ -17,7 +17,8 @@
 enum {
     BPE_MERGE_LIMIT = 4 * 1024 * 1024,
     BPE_DIRECT_COUNT = 0x10000,
-    BPE_RECENT_COUNT = 8192, /* 128 KiB: most pairs of a text are among its common ones, and the merge table is far larger than a cache */
+    BPE_RECENT_COUNT = 8192, /* 128 KiB: most pairs of a text are among its common ones, and the merge table is far
+                                larger than a cache */
 };
 
 typedef struct bpe_merge {
@@ -33,18 +34,19 @@ typedef struct bpe_model {
     mem *ledger;
     const vocabulary *vocab;
     bool byte_fallback, fuse_unk, ignore_merges;
-    uint32_t unk_id;         /* VOCABULARY_NO_ID: characters without a token are dropped */
+    uint32_t unk_id; /* VOCABULARY_NO_ID: characters without a token are dropped */
 
-    bpe_merge *merges;       /* (merge_capacity) in rank order, until bpe_finish */
+    bpe_merge *merges; /* (merge_capacity) in rank order, until bpe_finish */
     uint64_t merge_count, merge_capacity;
 
-    bpe_slot *slots;         /* (slot_count) open addressing, at most two thirds full */
+    bpe_slot *slots; /* (slot_count) open addressing, at most two thirds full */
     uint64_t slot_count;
-    uint64_t *crossings;     /* (crossing_mask + 1) / 64 words: bit of hash(last character, first character) of every merge's halves */
+    uint64_t *crossings; /* (crossing_mask + 1) / 64 words: bit of hash(last character, first character) of every
+                            merge's halves */
     uint64_t crossing_mask;
-    bool may_cut;            /* no merge has a byte token or the unknown token as a half */
-    uint32_t *direct_ids;    /* (BPE_DIRECT_COUNT) the token of each character of the basic plane */
-    uint32_t byte_ids[256];  /* <0xHH> */
+    bool may_cut;           /* no merge has a byte token or the unknown token as a half */
+    uint32_t *direct_ids;   /* (BPE_DIRECT_COUNT) the token of each character of the basic plane */
+    uint32_t byte_ids[256]; /* <0xHH> */
 } bpe_model;
 
 void bpe_init(bpe_model *b, mem *ledger, const vocabulary *vocab);
@@ -57,7 +59,8 @@ MUST_CHECK leat_status bpe_finish(bpe_model *b, leat_error *error);
 typedef struct bpe_symbol {
     uint32_t id;
     uint32_t previous, next; /* BPE_NONE at the ends */
-    uint32_t rank, merged;   /* of the pair (this, next); rank is BPE_NONE where it cannot be merged or the symbol is gone */
+    uint32_t rank,
+        merged; /* of the pair (this, next); rank is BPE_NONE where it cannot be merged or the symbol is gone */
 } bpe_symbol;
 
 #define BPE_NONE UINT32_MAX
@@ -65,10 +68,10 @@ typedef struct bpe_symbol {
 /* Belongs to one model. */
 typedef struct bpe_scratch {
     mem *ledger;
-    bpe_symbol *symbols;     /* (symbol_capacity) */
+    bpe_symbol *symbols; /* (symbol_capacity) */
     uint64_t symbol_count, symbol_capacity;
-    merge_queue queue;       /* rank << 32 | symbol */
-    bpe_slot *recent;        /* (BPE_RECENT_COUNT) answers of the merge table, at the hash of their pair */
+    merge_queue queue; /* rank << 32 | symbol */
+    bpe_slot *recent;  /* (BPE_RECENT_COUNT) answers of the merge table, at the hash of their pair */
 } bpe_scratch;
 
 void bpe_scratch_init(bpe_scratch *scratch, mem *ledger);

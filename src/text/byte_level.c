@@ -1,4 +1,5 @@
-/* byte_level.c - the 68 bytes that do not stand for themselves lie in three ranges, so both directions are arithmetic. */
+/* byte_level.c - the 68 bytes that do not stand for themselves lie in three ranges, so both directions are arithmetic.
+ */
 #include "text/byte_level.h"
 
 /* Ranges of bytes that are mapped away, and the character that the first of each becomes. */

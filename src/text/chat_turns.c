@@ -1,7 +1,7 @@
 /*
- * chat_turns.c - the turns of three families, written by one small writer: it collects text until a control token comes, and encodes what it has
- * collected in one go. So the words of the format ("user\n") and the message that follows are one text for the
- * tokenizer, as they are when a template is rendered first and encoded then.
+ * chat_turns.c - the turns of three families, written by one small writer: it collects text until a control token
+ * comes, and encodes what it has collected in one go. So the words of the format ("user\n") and the message that
+ * follows are one text for the tokenizer, as they are when a template is rendered first and encoded then.
  */
 #include "text/chat_turns.h"
 
@@ -22,7 +22,8 @@ static const struct {
     [CHAT_FORMAT_NONE] = {"none", {NULL}},
     [CHAT_FORMAT_GEMMA4] = {"gemma4", {"<bos>", "<|turn>", "<turn|>", NULL}},
     [CHAT_FORMAT_CHATML] = {"chatml", {"<|im_start|>", "<|im_end|>", NULL}},
-    [CHAT_FORMAT_LLAMA3] = {"llama3", {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL}},
+    [CHAT_FORMAT_LLAMA3] = {"llama3",
+                            {"<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", NULL}},
 };
 
 static bool find_control(const tokenizer *t, const char *token, uint32_t *out_id)
@@ -53,7 +54,7 @@ const char *chat_format_label(chat_format format)
 typedef struct writer {
     const tokenizer *t;
     token_list *ids;
-    text_buffer *text;    /* or NULL */
+    text_buffer *text; /* or NULL */
     text_buffer collected;
     leat_error *error;
 } writer;
@@ -84,7 +85,8 @@ static leat_status write_control(writer *w, const char *token)
     return token_list_push(w->ids, id, w->error);
 }
 
-/* A mark that belongs to no format's needed tokens: where the tokenizer lacks it it is text, as in a rendered template. */
+/* A mark that belongs to no format's needed tokens: where the tokenizer lacks it it is text, as in a rendered template.
+ */
 static leat_status write_mark(writer *w, const char *token)
 {
     uint32_t id;
@@ -208,8 +210,7 @@ static leat_status check_messages(const chat_message *messages, uint32_t count, 
             return FAIL(error, USAGE, "message %u has the role \"%s\"; known are system, user and assistant", i,
                         vocabulary_cut(role, strlen(role)).text);
         size_t bytes = strlen(content), valid = utf8_valid_bytes(content, bytes);
-        if (valid < bytes)
-            return FAIL(error, USAGE, "message %u (%s) is not valid UTF-8 at byte %zu", i, role, valid);
+        if (valid < bytes) return FAIL(error, USAGE, "message %u (%s) is not valid UTF-8 at byte %zu", i, role, valid);
     }
     return LEAT_OK;
 }

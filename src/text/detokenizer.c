@@ -4,12 +4,12 @@
  * Both run the same machine. It holds back what may still change:
  *
  *     byte-level   the bytes of a character that is not complete
- *     byte tokens  the bytes of a character that is not complete; when all ids are at hand, the whole run of byte tokens, because one
- *                  invalid byte turns a run into U+FFFD as a whole
- *     strip        as many trailing characters as may be cut off at the end
+ *     byte tokens  the bytes of a character that is not complete; when all ids are at hand, the whole run of byte
+ * tokens, because one invalid byte turns a run into U+FFFD as a whole strip        as many trailing characters as may
+ * be cut off at the end
  *
- * A stream cannot take back a character that it has shown. So a run that proves invalid shows U+FFFD for every byte that is
- * still held and for each that follows in the run.
+ * A stream cannot take back a character that it has shown. So a run that proves invalid shows U+FFFD for every byte
+ * that is still held and for each that follows in the run.
  */
 #include "text/tokenizer_parts.h"
 
@@ -22,11 +22,11 @@
 struct detokenizer {
     const tokenizer *t;
     bool skip_special;
-    bool whole_runs;          /* hold a run of byte tokens to its end */
-    bool has_output;          /* a token has been seen */
+    bool whole_runs; /* hold a run of byte tokens to its end */
+    bool has_output; /* a token has been seen */
     bool run_is_invalid;
     uint32_t strip_start_left;
-    uint32_t held_strips;     /* characters that the strip at the end may take */
+    uint32_t held_strips; /* characters that the strip at the end may take */
     text_buffer held_bytes;
     text_buffer scratch[2];
 };
@@ -35,8 +35,8 @@ struct detokenizer {
 
 static void init(detokenizer *d, const tokenizer *t, bool skip_special, bool whole_runs)
 {
-    *d = (detokenizer){.t = t, .skip_special = skip_special, .whole_runs = whole_runs,
-                       .strip_start_left = t->decode.strip_start};
+    *d = (detokenizer){
+        .t = t, .skip_special = skip_special, .whole_runs = whole_runs, .strip_start_left = t->decode.strip_start};
     text_buffer_init(&d->held_bytes, t->ledger);
     text_buffer_init(&d->scratch[0], t->ledger);
     text_buffer_init(&d->scratch[1], t->ledger);
@@ -225,7 +225,8 @@ static leat_status push_chain(detokenizer *d, text_slice token, text_buffer *out
     const decode_plan *plan = &d->t->decode;
     char byte;
     for (uint32_t i = 0; i < plan->replacement_count; i++)
-        TRY(replace_in(&token, plan->replacements[i].pattern, plan->replacements[i].content, &d->scratch[i % 2], error));
+        TRY(replace_in(&token, plan->replacements[i].pattern, plan->replacements[i].content, &d->scratch[i % 2],
+                       error));
     if (plan->byte_fallback && is_byte_token(token, &byte)) return push_run_byte(d, byte, out, error);
     TRY(end_run(d, out, error));
     return emit(d, token, out, error);

@@ -76,7 +76,10 @@ static uint64_t pop_heap(merge_queue *q)
     return lowest;
 }
 
-static int list_of(const merge_queue *q, uint64_t key) { return key == q->last ? 0 : 64 - __builtin_clzll(key ^ q->last); }
+static int list_of(const merge_queue *q, uint64_t key)
+{
+    return key == q->last ? 0 : 64 - __builtin_clzll(key ^ q->last);
+}
 
 leat_status merge_queue_push(merge_queue *q, uint64_t key, leat_error *error)
 {
@@ -91,7 +94,8 @@ static leat_status deal_out(merge_queue *q, merge_key_list *list, leat_error *er
     uint64_t lowest = list->keys[0];
     for (uint64_t i = 1; i < list->count; i++) lowest = min_u64(lowest, list->keys[i]);
     q->last = lowest;
-    for (uint64_t i = 0; i < list->count; i++) TRY(append(q, &q->lists[list_of(q, list->keys[i])], list->keys[i], error));
+    for (uint64_t i = 0; i < list->count; i++)
+        TRY(append(q, &q->lists[list_of(q, list->keys[i])], list->keys[i], error));
     list->count = 0;
     if (list->capacity > LIST_KEPT_KEYS) {
         mem_free(q->ledger, list->keys);
@@ -118,9 +122,13 @@ static bool is_in_order(const merge_key_list *list)
     return true;
 }
 
-static void fetch(const merge_queue *q, uint64_t key) { __builtin_prefetch(q->items + (size_t)(uint32_t)key * q->item_bytes, 1); }
+static void fetch(const merge_queue *q, uint64_t key)
+{
+    __builtin_prefetch(q->items + (size_t)(uint32_t)key * q->item_bytes, 1);
+}
 
-/* Makes the keys of the lowest list that can be put in order the ready ones; there are none when the lists are empty. */
+/* Makes the keys of the lowest list that can be put in order the ready ones; there are none when the lists are empty.
+ */
 static leat_status make_ready(merge_queue *q, leat_error *error)
 {
     q->ready.count = q->ready_taken = 0;

@@ -1,10 +1,11 @@
 /*
  * normalize.c - the steps, and Unicode normalisation that stays linear.
  *
- * utf8proc has the data and composes, but orders combining marks by exchanging neighbours, which is quadratic in a run of marks; a text of
- * marks only would take hours. So decomposition is asked for character by character and runs of marks are sorted here. A stretch
- * to be normalised ends before a character that never joins what is before it (all below U+0300; for the compatible forms only ASCII
- * is known to stay as it is), and stretches of nothing but such characters are copied.
+ * utf8proc has the data and composes, but orders combining marks by exchanging neighbours, which is quadratic in a run
+ * of marks; a text of marks only would take hours. So decomposition is asked for character by character and runs of
+ * marks are sorted here. A stretch to be normalised ends before a character that never joins what is before it (all
+ * below U+0300; for the compatible forms only ASCII is known to stay as it is), and stretches of nothing but such
+ * characters are copied.
  */
 #include "text/normalize.h"
 
@@ -97,7 +98,8 @@ static leat_status decompose(normalize_scratch *scratch, uint32_t scalar, bool c
     if (scratch->scalar_count + DECOMPOSED_MAX > scratch->scalar_capacity) {
         uint64_t capacity = max_u64(1024, scratch->scalar_capacity + scratch->scalar_capacity / 2);
         void *block = scratch->scalars;
-        TRY(mem_resize(scratch->ledger, MEM_TOKENIZER, &block, capacity, sizeof *scratch->scalars, "characters", error));
+        TRY(mem_resize(scratch->ledger, MEM_TOKENIZER, &block, capacity, sizeof *scratch->scalars, "characters",
+                       error));
         scratch->scalars = block;
         scratch->scalar_capacity = capacity;
     }
@@ -110,7 +112,8 @@ static leat_status decompose(normalize_scratch *scratch, uint32_t scalar, bool c
     return LEAT_OK;
 }
 
-/* Sorts a run of marks by combining class and keeps the order of equals: short runs by insertion, long ones by counting. */
+/* Sorts a run of marks by combining class and keeps the order of equals: short runs by insertion, long ones by
+ * counting. */
 static leat_status sort_marks(mem *ledger, int32_t *marks, uint64_t count, leat_error *error)
 {
     if (count <= 32) {
@@ -126,7 +129,7 @@ static leat_status sort_marks(mem *ledger, int32_t *marks, uint64_t count, leat_
     int32_t *sorted;
     TRY(MEM_NEW(ledger, TOKENIZER, count, &sorted, error));
     for (uint64_t i = 0; i < count; i++) starts[(uint8_t)combining_class(marks[i]) + 1]++;
-    for (size_t class = 0; class < 256; class++) starts[class + 1] += starts[class];
+    for (size_t class = 0; class < 256; class ++) starts[class + 1] += starts[class];
     for (uint64_t i = 0; i < count; i++) sorted[starts[(uint8_t)combining_class(marks[i])]++] = marks[i];
     memcpy(marks, sorted, count * sizeof *marks);
     mem_free(ledger, sorted);

@@ -12,10 +12,10 @@
 enum { TEXT_STEPS_MAX = 16 }; /* of one kind, in one file */
 
 typedef enum normalize_kind {
-    NORMALIZE_REPLACE,       /* every occurrence of `pattern` (or match of `expression`) by `content` */
-    NORMALIZE_PREPEND,       /* `content` before a text that is not empty */
-    NORMALIZE_STRIP,         /* white space at the ends */
-    NORMALIZE_UNICODE,       /* one of the Unicode normalisation forms */
+    NORMALIZE_REPLACE, /* every occurrence of `pattern` (or match of `expression`) by `content` */
+    NORMALIZE_PREPEND, /* `content` before a text that is not empty */
+    NORMALIZE_STRIP,   /* white space at the ends */
+    NORMALIZE_UNICODE, /* one of the Unicode normalisation forms */
 } normalize_kind;
 
 typedef struct text_slice {
@@ -26,7 +26,7 @@ typedef struct text_slice {
 typedef struct normalize_step {
     normalize_kind kind;
     text_slice pattern, content;
-    regex *expression;       /* or NULL; owned by the tokenizer */
+    regex *expression; /* or NULL; owned by the tokenizer */
     bool strip_left, strip_right;
     bool compose, compatible; /* NFC and NFKC compose, NFKC and NFKD are compatible */
 } normalize_step;
@@ -34,9 +34,9 @@ typedef struct normalize_step {
 typedef struct normalize_scratch {
     mem *ledger;
     text_buffer buffers[2];
-    int32_t *scalars;        /* (scalar_capacity) of one stretch that is being normalised */
+    int32_t *scalars; /* (scalar_capacity) of one stretch that is being normalised */
     uint64_t scalar_count, scalar_capacity;
-    regex_scratch *matches;  /* borrowed */
+    regex_scratch *matches; /* borrowed */
 } normalize_scratch;
 
 void normalize_scratch_init(normalize_scratch *scratch, mem *ledger, regex_scratch *matches);

@@ -1,6 +1,6 @@
 /*
- * pretokenize.c - one `cut` for each step that splits: it is told of matches and gaps from left to right, joins them as the behaviour says,
- * and passes each piece on to the next step once nothing more can join it.
+ * pretokenize.c - one `cut` for each step that splits: it is told of matches and gaps from left to right, joins them as
+ * the behaviour says, and passes each piece on to the next step once nothing more can join it.
  */
 #include "text/pretokenize.h"
 
@@ -49,7 +49,7 @@ typedef struct cut {
     split_behaviour behaviour;
     bool invert;
     piece_taker *take;
-    bool is_held;               /* [held_start, held_end) waits for what follows */
+    bool is_held; /* [held_start, held_end) waits for what follows */
     bool held_is_match;
     uint64_t held_start, held_end;
 } cut;
@@ -129,8 +129,10 @@ static leat_status cut_by_expression(cut *c, const regex *expression)
         TRY(regex_find(expression, c->r->scratch->matches, c->text.bytes, c->text.count, from, &start, &end,
                        c->r->error));
         if (start == UINT64_MAX) break;
-        if (start == end) from = end + 1; /* an empty match cuts, but not right behind another match */
-        else from = end;
+        if (start == end)
+            from = end + 1; /* an empty match cuts, but not right behind another match */
+        else
+            from = end;
         while (from < c->text.count && ((unsigned char)c->text.bytes[from] & 0xc0) == 0x80) from++;
         if (start == end && start == done) continue;
         if (start > done) TRY(add_part(c, done, start, false));
@@ -190,8 +192,8 @@ static leat_status run_metaspace(const run *r, uint32_t idx, text_slice text, bo
     const pretokenize_step *step = &r->steps[idx];
     text_buffer *out = &r->scratch->buffers[idx][0];
     text_slice mark = step->pattern;
-    bool has_mark = text.bytes[0] == ' ' ||
-                    (text.count >= mark.count && memcmp(text.bytes, mark.bytes, mark.count) == 0);
+    bool has_mark =
+        text.bytes[0] == ' ' || (text.count >= mark.count && memcmp(text.bytes, mark.bytes, mark.count) == 0);
     out->count = 0;
     if (!has_mark && (step->prepend == PREPEND_ALWAYS || (step->prepend == PREPEND_FIRST && is_first)))
         TRY(text_buffer_append(out, mark.bytes, mark.count, r->error));
@@ -202,8 +204,12 @@ static leat_status run_metaspace(const run *r, uint32_t idx, text_slice text, bo
         if (space != NULL) TRY(text_buffer_append(out, mark.bytes, mark.count, r->error));
         done = end + 1;
     }
-    cut c = {.r = r, .idx = idx, .text = {out->bytes, out->count}, .is_first = is_first,
-             .behaviour = SPLIT_MERGED_WITH_NEXT, .take = pass_on};
+    cut c = {.r = r,
+             .idx = idx,
+             .text = {out->bytes, out->count},
+             .is_first = is_first,
+             .behaviour = SPLIT_MERGED_WITH_NEXT,
+             .take = pass_on};
     return step->split ? cut_by_text(&c, mark) : pass_on(r, idx, c.text, is_first);
 }
 
@@ -212,8 +218,13 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
     if (text.count == 0) return LEAT_OK;
     if (idx == r->count) return r->sink(r->user, text.bytes, text.count, r->error);
     const pretokenize_step *step = &r->steps[idx];
-    cut c = {.r = r, .idx = idx, .text = text, .is_first = is_first, .behaviour = step->behaviour,
-             .invert = step->invert, .take = pass_on};
+    cut c = {.r = r,
+             .idx = idx,
+             .text = text,
+             .is_first = is_first,
+             .behaviour = step->behaviour,
+             .invert = step->invert,
+             .take = pass_on};
     switch (step->kind) {
     case PRETOKENIZE_SPLIT:
         return step->expression != NULL ? cut_by_expression(&c, step->expression) : cut_by_text(&c, step->pattern);
@@ -224,8 +235,8 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
     return FAIL(r->error, INTERNAL, "a pre-tokenizer step of kind %d", (int)step->kind);
 }
 
-leat_status pretokenize_run(const pretokenize_step *steps, uint32_t count, pretokenize_scratch *scratch, text_slice text,
-                            bool is_first, word_sink *sink, void *user, leat_error *error)
+leat_status pretokenize_run(const pretokenize_step *steps, uint32_t count, pretokenize_scratch *scratch,
+                            text_slice text, bool is_first, word_sink *sink, void *user, leat_error *error)
 {
     run r = {steps, count, scratch, sink, user, error};
     return run_step(&r, 0, text, is_first);

@@ -1,8 +1,8 @@
 /*
  * pretokenize.h - cuts a normalised text into the words that byte-pair encoding works on.
  *
- * The steps of a file run depth first: a piece that a step cuts off goes through all later steps before the next one is looked for, so that memory
- * is needed for the longest piece only, not for lists of pieces.
+ * The steps of a file run depth first: a piece that a step cuts off goes through all later steps before the next one is
+ * looked for, so that memory is needed for the longest piece only, not for lists of pieces.
  *
  * Threads: steps are constant after loading; each thread cuts with a scratch of its own.
  */
@@ -14,7 +14,8 @@
 typedef enum pretokenize_kind {
     PRETOKENIZE_SPLIT,       /* at occurrences of `pattern` or matches of `expression` */
     PRETOKENIZE_SPLIT_CLASS, /* at characters for which `is_cut` holds */
-    PRETOKENIZE_BYTE_LEVEL,  /* bytes become characters; before that perhaps a space in front, and a cut by `expression` */
+    PRETOKENIZE_BYTE_LEVEL,  /* bytes become characters; before that perhaps a space in front, and a cut by `expression`
+                              */
     PRETOKENIZE_METASPACE,   /* spaces become `pattern`; perhaps one more in front, and a cut before each */
 } pretokenize_kind;
 
@@ -32,20 +33,20 @@ typedef enum prepend_scheme { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } pre
 typedef struct pretokenize_step {
     pretokenize_kind kind;
     text_slice pattern;
-    regex *expression;          /* or NULL; owned by the tokenizer */
+    regex *expression; /* or NULL; owned by the tokenizer */
     bool (*is_cut)(uint32_t scalar);
     split_behaviour behaviour;
-    bool invert;                /* matches and gaps change places */
-    bool prefix_space;          /* BYTE_LEVEL: every piece begins with a space */
-    bool split;                 /* METASPACE */
-    prepend_scheme prepend;     /* METASPACE */
+    bool invert;            /* matches and gaps change places */
+    bool prefix_space;      /* BYTE_LEVEL: every piece begins with a space */
+    bool split;             /* METASPACE */
+    prepend_scheme prepend; /* METASPACE */
 } pretokenize_step;
 
 typedef leat_status word_sink(void *user, const char *word, uint64_t bytes, leat_error *error);
 
 typedef struct pretokenize_scratch {
     text_buffer buffers[TEXT_STEPS_MAX][2];
-    regex_scratch *matches;     /* borrowed */
+    regex_scratch *matches; /* borrowed */
 } pretokenize_scratch;
 
 void pretokenize_scratch_init(pretokenize_scratch *scratch, mem *ledger, regex_scratch *matches);

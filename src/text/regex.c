@@ -1,6 +1,6 @@
 /*
- * regex.c - PCRE2 behind the ledger. Its memory comes from the ledger's tokenizer pool, except for the machine code of the JIT (a few
- * kilobytes a pattern, which need pages of their own kind).
+ * regex.c - PCRE2 behind the ledger. Its memory comes from the ledger's tokenizer pool, except for the machine code of
+ * the JIT (a few kilobytes a pattern, which need pages of their own kind).
  */
 #include "text/regex.h"
 
@@ -9,7 +9,8 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* A pattern of the known families takes a few steps per character. Where a match needs more than this, the pattern backtracks without end. */
+/* A pattern of the known families takes a few steps per character. Where a match needs more than this, the pattern
+ * backtracks without end. */
 enum { MATCH_LIMIT = 50 * 1000 * 1000, HEAP_LIMIT_KIB = 256 * 1024 };
 
 struct regex {
@@ -105,7 +106,8 @@ leat_status regex_find(const regex *r, regex_scratch *scratch, const char *text,
                        uint64_t *out_start, uint64_t *out_end, leat_error *error)
 {
     if (scratch->match_data == NULL) scratch->match_data = pcre2_match_data_create(1, r->memory);
-    if (scratch->match_data == NULL) return FAIL(error, NO_MEMORY, "%s: no memory to match a regular expression", r->name);
+    if (scratch->match_data == NULL)
+        return FAIL(error, NO_MEMORY, "%s: no memory to match a regular expression", r->name);
 
     PCRE2_SPTR subject = (PCRE2_SPTR)text;
     int result = pcre2_match(r->code, subject, bytes, from, PCRE2_NO_UTF_CHECK, scratch->match_data, r->limits);

@@ -1,8 +1,8 @@
 /*
  * regex.h - the patterns of pre-tokenizers and normalizers, matched by PCRE2 (JIT-compiled where the system allows it).
  *
- * Patterns come from model files and are hostile until shown otherwise: their length, nesting and repeat counts are limited, and so are
- * the steps and the memory of a match.
+ * Patterns come from model files and are hostile until shown otherwise: their length, nesting and repeat counts are
+ * limited, and so are the steps and the memory of a match.
  *
  * Threads: a compiled pattern is constant; every thread matches with a scratch of its own.
  */
@@ -24,7 +24,8 @@ typedef struct regex_scratch {
 
 void regex_scratch_reset(regex_scratch *scratch);
 
-/* The first match at or after `from` in valid UTF-8; *out_start is UINT64_MAX when there is none. `from` lies on a character. */
+/* The first match at or after `from` in valid UTF-8; *out_start is UINT64_MAX when there is none. `from` lies on a
+ * character. */
 MUST_CHECK leat_status regex_find(const regex *r, regex_scratch *scratch, const char *text, uint64_t bytes,
                                   uint64_t from, uint64_t *out_start, uint64_t *out_end, leat_error *error);
 

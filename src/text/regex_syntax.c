@@ -2,13 +2,11 @@
  * regex_syntax.c - a one-pass reader of patterns.
  *
  * Where the two syntaxes differ, and what is written instead:
- *   \s \S \w \W    Oniguruma means the Unicode properties; PCRE2's \s also holds U+180E and its \w no marks: classes are spelled out
- *   \p{Han}        PCRE2 reads a script name as script extensions: \p{sc:Han}
- *   X{n,m}+        repeats the interval, it is not possessive: (?:X{n,m})+, or X+ and X* where n is 1 or 0
- *   X{,m}          X{0,m}
- *   [A&&[^B]]      (?:(?![B])[A]); other set operations are refused
- *   ^ $            match at every line: the pattern is compiled with PCRE2_MULTILINE
- *   \p{L}          with the characters that Unicode 16.0 has and an older PCRE2 lacks
+ *   \s \S \w \W    Oniguruma means the Unicode properties; PCRE2's \s also holds U+180E and its \w no marks: classes
+ * are spelled out \p{Han}        PCRE2 reads a script name as script extensions: \p{sc:Han} X{n,m}+        repeats the
+ * interval, it is not possessive: (?:X{n,m})+, or X+ and X* where n is 1 or 0 X{,m}          X{0,m} [A&&[^B]]
+ * (?:(?![B])[A]); other set operations are refused ^ $            match at every line: the pattern is compiled with
+ * PCRE2_MULTILINE \p{L}          with the characters that Unicode 16.0 has and an older PCRE2 lacks
  */
 #include "text/regex_syntax.h"
 
@@ -27,9 +25,10 @@ typedef struct reader {
     uint32_t depth;
 } reader;
 
-#define SPACE_RANGES "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define NOT_SPACE_RANGES                                                                                      \
-    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"          \
+#define SPACE_RANGES                                                                                                   \
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define NOT_SPACE_RANGES                                                                                               \
+    "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"                    \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 /* Symbols that are Alphabetic, and so belong to words: circled and squared Latin letters. */
 #define WORD_SYMBOL_RANGES "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
@@ -84,10 +83,14 @@ static bool read_hex(reader *r, unsigned most, uint32_t *out_scalar)
     unsigned count = 0;
     for (; count < most && has_more(r); count++, r->at++) {
         char c = r->text[r->at];
-        if (is_digit(c)) value = value * 16 + (uint32_t)(c - '0');
-        else if (c >= 'a' && c <= 'f') value = value * 16 + (uint32_t)(c - 'a') + 10;
-        else if (c >= 'A' && c <= 'F') value = value * 16 + (uint32_t)(c - 'A') + 10;
-        else break;
+        if (is_digit(c))
+            value = value * 16 + (uint32_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value * 16 + (uint32_t)(c - 'a') + 10;
+        else if (c >= 'A' && c <= 'F')
+            value = value * 16 + (uint32_t)(c - 'A') + 10;
+        else
+            break;
     }
     *out_scalar = value;
     return count > 0 && value <= 0x10ffff && (value < 0xd800 || value > 0xdfff);
@@ -101,7 +104,8 @@ static leat_status put_category(reader *r, const char *name)
     TRY(put(r, "}"));
     for (size_t i = 0; i < ARRAY_COUNT(additions); i++) {
         char range[40];
-        bool is_in = name[0] == additions[i].category[0] && (name[1] == 0 || (name[1] ^ additions[i].category[1]) == 0x20);
+        bool is_in =
+            name[0] == additions[i].category[0] && (name[1] == 0 || (name[1] ^ additions[i].category[1]) == 0x20);
         if (!is_in) continue;
         snprintf(range, sizeof range, "\\x{%x}-\\x{%x}", additions[i].first, additions[i].last);
         TRY(put(r, range));
@@ -122,9 +126,10 @@ static leat_status translate_property(reader *r, bool in_class, bool negated)
     static const char *const categories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
                                              "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
                                              "S",  "Sm", "Sc", "Sk", "So", "Z",  "Zs", "Zl", "Zp", "Cc", "Cf"};
-    static const char *const scripts[] = {"Han",    "Hiragana", "Katakana", "Hangul",  "Latin",      "Cyrillic", "Greek",
-                                          "Arabic", "Hebrew",   "Thai",     "Lao",     "Devanagari", "Bengali",  "Tamil",
-                                          "Telugu", "Khmer",    "Myanmar",  "Tibetan", "Ethiopic",   "Georgian", "Armenian"};
+    static const char *const scripts[] = {"Han",      "Hiragana", "Katakana", "Hangul", "Latin",   "Cyrillic",
+                                          "Greek",    "Arabic",   "Hebrew",   "Thai",   "Lao",     "Devanagari",
+                                          "Bengali",  "Tamil",    "Telugu",   "Khmer",  "Myanmar", "Tibetan",
+                                          "Ethiopic", "Georgian", "Armenian"};
     if (!take(r, "{")) return refuse(r, "a property without braces");
     if (take(r, "^")) negated = !negated;
     char name[16];
@@ -145,7 +150,8 @@ static leat_status translate_property(reader *r, bool in_class, bool negated)
         TRY(put(r, "\\p{sc:"));
         TRY(put(r, name));
         TRY(put(r, "}"));
-        if (strcmp(name, "Han") == 0) TRY(put(r, "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}")); /* since Unicode 14.0 */
+        if (strcmp(name, "Han") == 0)
+            TRY(put(r, "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}")); /* since Unicode 14.0 */
     }
     return in_class ? LEAT_OK : put(r, "]");
 }
@@ -350,8 +356,10 @@ static leat_status translate_quantifier(reader *r, uint64_t atom_start)
                 TRY(put(r, least == 1 ? "+" : "*"));
             } else {
                 char text[32];
-                if (most == UINT32_MAX) snprintf(text, sizeof text, "{%u,})+", least);
-                else snprintf(text, sizeof text, "{%u,%u})+", least, most);
+                if (most == UINT32_MAX)
+                    snprintf(text, sizeof text, "{%u,})+", least);
+                else
+                    snprintf(text, sizeof text, "{%u,%u})+", least, most);
                 TRY(insert(r, atom_start, "(?:"));
                 TRY(put(r, text));
             }
@@ -359,8 +367,10 @@ static leat_status translate_quantifier(reader *r, uint64_t atom_start)
             char text[32];
             bool is_lazy = take(r, "?");
             if (is_lazy && is_exact) return refuse(r, "{n}? is not supported");
-            if (most == UINT32_MAX) snprintf(text, sizeof text, "{%u,}%s", least, is_lazy ? "?" : "");
-            else snprintf(text, sizeof text, "{%u,%u}%s", least, most, is_lazy ? "?" : "");
+            if (most == UINT32_MAX)
+                snprintf(text, sizeof text, "{%u,}%s", least, is_lazy ? "?" : "");
+            else
+                snprintf(text, sizeof text, "{%u,%u}%s", least, most, is_lazy ? "?" : "");
             TRY(put(r, text));
         }
     }

@@ -116,7 +116,8 @@ typedef enum added_use {
 static leat_status encode_parts(encoder *e, text_slice text, added_use use, leat_error *error)
 {
     const tokenizer *t = e->t;
-    if (use == ADDED_AS_TEXT || t->raw_matcher == NULL) return encode_stretch(e, text, true, use != ADDED_AS_TOKENS, error);
+    if (use == ADDED_AS_TEXT || t->raw_matcher == NULL)
+        return encode_stretch(e, text, true, use != ADDED_AS_TOKENS, error);
     token_search *search = &e->raw_search;
     TRY(token_matcher_split(t->raw_matcher, use == ADDED_AS_TOKENS ? t->added : NULL, text.bytes, text.count, search,
                             error));

@@ -1,8 +1,8 @@
 /*
  * tokenizer.h - text to token ids and back, from the bytes of a tokenizer.json (the `tokenizers` library's format).
  *
- * Model: byte-pair encoding by a heap of merges, O(n log n) whatever the text. What a file may ask for and what is refused:
- * docs/formats/tokenizer.md. Text that is not valid UTF-8 is refused with the byte offset.
+ * Model: byte-pair encoding by a heap of merges, O(n log n) whatever the text. What a file may ask for and what is
+ * refused: docs/formats/tokenizer.md. Text that is not valid UTF-8 is refused with the byte offset.
  *
  * Threads: a tokenizer is constant after open; encode and decode may run on several threads with buffers of their own.
  */
@@ -37,7 +37,8 @@ void text_buffer_init(text_buffer *buffer, mem *ledger);
 void text_buffer_reset(text_buffer *buffer);
 MUST_CHECK leat_status text_buffer_append(text_buffer *buffer, const char *bytes, uint64_t count, leat_error *error);
 
-/* `vocab_count` is the model's; ids at or above it are refused (0 = not known, nothing is checked). `name` is for errors. */
+/* `vocab_count` is the model's; ids at or above it are refused (0 = not known, nothing is checked). `name` is for
+ * errors. */
 MUST_CHECK leat_status tokenizer_open(mem *ledger, const char *name, const char *json_text, uint64_t json_bytes,
                                       uint32_t vocab_count, tokenizer **out_tokenizer, leat_error *error);
 void tokenizer_close(tokenizer **t);

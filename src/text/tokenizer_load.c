@@ -1,12 +1,13 @@
 /*
  * tokenizer_load.c - from the bytes of a tokenizer.json to a tokenizer.
  *
- * The file of a large model has a quarter of a million tokens and half a million merges; it is read as a stream of events and never held as a tree.
- * The order of its fields is free: merges that come before the vocabulary are skipped and read in a second pass, everything else is stored
- * until the end and joined there.
+ * The file of a large model has a quarter of a million tokens and half a million merges; it is read as a stream of
+ * events and never held as a tree. The order of its fields is free: merges that come before the vocabulary are skipped
+ * and read in a second pass, everything else is stored until the end and joined there.
  *
- * What the file asks for and we do not know is refused by its name. The components (normalizers, pre-tokenizers, decoders) are
- * read by one table-driven reader: `fields` says which values exist, `rules` which component may have which.
+ * What the file asks for and we do not know is refused by its name. The components (normalizers, pre-tokenizers,
+ * decoders) are read by one table-driven reader: `fields` says which values exist, `rules` which component may have
+ * which.
  */
 #include "text/tokenizer_parts.h"
 
@@ -42,11 +43,11 @@ typedef struct loader {
     tokenizer *t;
     json *parser;
     leat_error *error;
-    uint32_t vocab_count;        /* 0 = not known */
+    uint32_t vocab_count; /* 0 = not known */
 
     uint64_t added_capacity;
     bool has_model, has_vocab, has_merges, merges_are_pending, vocab_is_list;
-    text_slice unk_token;        /* bytes NULL: none */
+    text_slice unk_token; /* bytes NULL: none */
     uint32_t decode_phase;
 } loader;
 
@@ -81,7 +82,8 @@ static leat_status read_bool(loader *l, const char *what, bool *out_value)
 {
     json_token token;
     TRY(next(l, &token));
-    if (token.kind != JSON_TRUE && token.kind != JSON_FALSE) return FAIL_AT(l, &token, "%s: expected true or false", what);
+    if (token.kind != JSON_TRUE && token.kind != JSON_FALSE)
+        return FAIL_AT(l, &token, "%s: expected true or false", what);
     *out_value = token.kind == JSON_TRUE;
     return LEAT_OK;
 }
@@ -182,8 +184,9 @@ typedef enum section { SECTION_NORMALIZER, SECTION_PRE_TOKENIZER, SECTION_DECODE
 static const char *const section_names[SECTION_COUNT] = {"normalizer", "pre_tokenizer", "decoder"};
 
 #define BYTE_LEVEL_FIELDS (BIT(FIELD_ADD_PREFIX_SPACE) | BIT(FIELD_TRIM_OFFSETS) | BIT(FIELD_USE_REGEX))
-#define METASPACE_FIELDS                                                                                   \
-    (BIT(FIELD_REPLACEMENT) | BIT(FIELD_STR_REP) | BIT(FIELD_PREPEND_SCHEME) | BIT(FIELD_ADD_PREFIX_SPACE) | BIT(FIELD_SPLIT))
+#define METASPACE_FIELDS                                                                                               \
+    (BIT(FIELD_REPLACEMENT) | BIT(FIELD_STR_REP) | BIT(FIELD_PREPEND_SCHEME) | BIT(FIELD_ADD_PREFIX_SPACE) |           \
+     BIT(FIELD_SPLIT))
 
 static const struct {
     section section;
@@ -219,8 +222,8 @@ static const struct {
 typedef struct component {
     section section;
     component_type type;
-    uint64_t offset;                  /* of its first byte, for messages */
-    uint32_t seen;                    /* bits of fields */
+    uint64_t offset; /* of its first byte, for messages */
+    uint32_t seen;   /* bits of fields */
     text_slice texts[FIELD_COUNT];
     bool flags[FIELD_COUNT];
     uint32_t counts[FIELD_COUNT];
@@ -231,7 +234,10 @@ typedef struct component {
 
 static leat_status read_component(loader *l, section where, const json_token *first, uint32_t depth);
 
-static bool flag_or(const component *c, field f, bool otherwise) { return (c->seen & BIT(f)) != 0 ? c->flags[f] : otherwise; }
+static bool flag_or(const component *c, field f, bool otherwise)
+{
+    return (c->seen & BIT(f)) != 0 ? c->flags[f] : otherwise;
+}
 
 static bool text_is(text_slice text, const char *wanted)
 {
@@ -366,9 +372,12 @@ static leat_status read_prepend_scheme(loader *l, const component *c, prepend_sc
     text_slice text = c->texts[FIELD_PREPEND_SCHEME];
     *out_scheme = flag_or(c, FIELD_ADD_PREFIX_SPACE, true) ? PREPEND_ALWAYS : PREPEND_NEVER;
     if ((c->seen & BIT(FIELD_PREPEND_SCHEME)) == 0) return LEAT_OK;
-    if (text_is(text, "always")) *out_scheme = PREPEND_ALWAYS;
-    else if (text_is(text, "first")) *out_scheme = PREPEND_FIRST;
-    else if (text_is(text, "never")) *out_scheme = PREPEND_NEVER;
+    if (text_is(text, "always"))
+        *out_scheme = PREPEND_ALWAYS;
+    else if (text_is(text, "first"))
+        *out_scheme = PREPEND_FIRST;
+    else if (text_is(text, "never"))
+        *out_scheme = PREPEND_NEVER;
     else {
         vocabulary_quote shown = vocabulary_cut(text.bytes, text.count);
         return FAIL_COMPONENT(l, c, "%s: prepend_scheme \"%s\" is not known", section_names[c->section], shown.text);
@@ -443,8 +452,9 @@ enum decode_phases { PHASE_START, PHASE_REPLACED, PHASE_BYTES, PHASE_FUSED, PHAS
 static leat_status advance_decode(loader *l, const component *c, uint32_t latest, uint32_t phase)
 {
     if (l->decode_phase > latest)
-        return FAIL_COMPONENT(l, c, "decoder: this order of decoders is not supported; supported: "
-                                    "Replace, ByteFallback, Fuse, Strip, or ByteLevel or Metaspace alone");
+        return FAIL_COMPONENT(l, c,
+                              "decoder: this order of decoders is not supported; supported: "
+                              "Replace, ByteFallback, Fuse, Strip, or ByteLevel or Metaspace alone");
     l->decode_phase = phase;
     return LEAT_OK;
 }
@@ -563,8 +573,10 @@ static leat_status read_added_field(loader *l, const json_token *key, added_toke
     static const struct {
         const char *name;
         uint32_t flag;
-    } flags[] = {{"special", ADDED_TOKEN_SPECIAL},         {"lstrip", ADDED_TOKEN_LSTRIP},
-                 {"rstrip", ADDED_TOKEN_RSTRIP},           {"single_word", ADDED_TOKEN_SINGLE_WORD},
+    } flags[] = {{"special", ADDED_TOKEN_SPECIAL},
+                 {"lstrip", ADDED_TOKEN_LSTRIP},
+                 {"rstrip", ADDED_TOKEN_RSTRIP},
+                 {"single_word", ADDED_TOKEN_SINGLE_WORD},
                  {"normalized", ADDED_TOKEN_NORMALIZED}};
     json_token value;
     for (size_t i = 0; i < ARRAY_COUNT(flags); i++)
@@ -586,8 +598,7 @@ static leat_status read_added_field(loader *l, const json_token *key, added_toke
         if (value.text_bytes > ADDED_TOKEN_BYTES_MAX)
             return FAIL_AT(l, &value, "an added token is %zu bytes long, at most %d are supported", value.text_bytes,
                            ADDED_TOKEN_BYTES_MAX);
-        if (memchr(value.text, 0, value.text_bytes) != NULL)
-            return FAIL_AT(l, &value, "an added token holds U+0000");
+        if (memchr(value.text, 0, value.text_bytes) != NULL) return FAIL_AT(l, &value, "an added token holds U+0000");
         token->content_bytes = (uint32_t)value.text_bytes;
         return arena_copy_text(&l->t->storage, value.text, value.text_bytes, &token->content, l->error);
     }
@@ -629,7 +640,8 @@ static leat_status read_added_tokens(loader *l)
             TRY(read_added_field(l, &token, &added, &has_id));
         }
         if (!has_id) return FAIL_AT(l, &first, "an added token has no id");
-        if (added.content_bytes == 0) return FAIL_AT(l, &first, "the added token with id %" PRIu32 " is empty", added.id);
+        if (added.content_bytes == 0)
+            return FAIL_AT(l, &first, "the added token with id %" PRIu32 " is empty", added.id);
         TRY(push_added(l, &added));
     }
 }
@@ -812,7 +824,8 @@ static leat_status read_model(loader *l)
 
 /* ---- post-processor ---- */
 
-/* {"SpecialToken": {"id": NAME, "type_id": N}} or {"Sequence": {"id": "A", "type_id": N}}, of which the brace has been read */
+/* {"SpecialToken": {"id": NAME, "type_id": N}} or {"Sequence": {"id": "A", "type_id": N}}, of which the brace has been
+ * read */
 static leat_status read_template_piece(loader *l, template_piece *out_piece)
 {
     json_token token;
@@ -867,7 +880,8 @@ static leat_status read_template_tokens(loader *l, post_template *p)
         TRY(next(l, &token));
         if (token.kind == JSON_OBJECT_END) return LEAT_OK;
         if (p->token_count == TEMPLATE_NAMES_MAX)
-            return FAIL_AT(l, &token, "post_processor: more than %d special tokens are not supported", TEMPLATE_NAMES_MAX);
+            return FAIL_AT(l, &token, "post_processor: more than %d special tokens are not supported",
+                           TEMPLATE_NAMES_MAX);
         vocabulary_quote name = quote(&token);
         TRY(arena_copy_text(&l->t->storage, token.text, token.text_bytes, &p->tokens[p->token_count].name, l->error));
         TRY(next(l, &token));
@@ -917,8 +931,10 @@ static leat_status apply_template(loader *l, const json_token *at, const post_te
         for (uint32_t k = 0; k < p->tokens[idx].id_count; k++) {
             if ((seen_text ? suffix_count : prefix_count) == TEMPLATE_IDS_MAX)
                 return FAIL_AT(l, at, "post_processor: more than %d ids are not supported", TEMPLATE_IDS_MAX);
-            if (seen_text) suffix[suffix_count++] = p->tokens[idx].ids[k];
-            else prefix[prefix_count++] = p->tokens[idx].ids[k];
+            if (seen_text)
+                suffix[suffix_count++] = p->tokens[idx].ids[k];
+            else
+                prefix[prefix_count++] = p->tokens[idx].ids[k];
         }
     }
     if (!seen_text) return FAIL_AT(l, at, "post_processor: the template has no place for the text");
@@ -939,10 +955,14 @@ static leat_status read_post_type(loader *l, post_type *out_type)
     json_token value;
     TRY(next(l, &value));
     TRY(expect(l, &value, JSON_STRING, "post_processor", "a type"));
-    if (json_text_is(&value, "TemplateProcessing")) *out_type = POST_TEMPLATE;
-    else if (json_text_is(&value, "ByteLevel")) *out_type = POST_BYTE_LEVEL;
-    else if (json_text_is(&value, "Sequence")) *out_type = POST_SEQUENCE;
-    else return FAIL_AT(l, &value, "post_processor \"%s\" is not supported", quote(&value).text);
+    if (json_text_is(&value, "TemplateProcessing"))
+        *out_type = POST_TEMPLATE;
+    else if (json_text_is(&value, "ByteLevel"))
+        *out_type = POST_BYTE_LEVEL;
+    else if (json_text_is(&value, "Sequence"))
+        *out_type = POST_SEQUENCE;
+    else
+        return FAIL_AT(l, &value, "post_processor \"%s\" is not supported", quote(&value).text);
     return LEAT_OK;
 }
 
@@ -975,8 +995,10 @@ static leat_status read_post_fields(loader *l, const json_token *first, post_tem
         json_token token;
         TRY(next(l, &token));
         if (token.kind == JSON_OBJECT_END) break;
-        if (json_text_is(&token, "type")) TRY(read_post_type(l, &type));
-        else TRY(read_post_field(l, &token, p, depth));
+        if (json_text_is(&token, "type"))
+            TRY(read_post_type(l, &type));
+        else
+            TRY(read_post_field(l, &token, p, depth));
     }
     if (type == POST_UNKNOWN) return FAIL_AT(l, first, "post_processor: no type");
     return type == POST_TEMPLATE ? apply_template(l, first, p) : LEAT_OK;
@@ -1045,8 +1067,10 @@ static leat_status read_second_pass(loader *l)
         for (;;) {
             TRY(next(l, &token));
             if (token.kind == JSON_OBJECT_END) break;
-            if (json_text_is(&token, "merges")) TRY(read_merges(l));
-            else TRY(json_skip(l->parser, l->error));
+            if (json_text_is(&token, "merges"))
+                TRY(read_merges(l));
+            else
+                TRY(json_skip(l->parser, l->error));
         }
     }
 }
@@ -1115,8 +1139,9 @@ static leat_status normalize_pattern(loader *l, normalize_scratch *scratch, adde
     text_slice text = {added->content, added->content_bytes};
     TRY(normalize_run(t->normalize, t->normalize_count, scratch, text, &text, l->error));
     if (text.count > ADDED_TOKEN_TOTAL_BYTES)
-        return FAIL(l->error, MODEL, "%s: the added token with id %" PRIu32 " grows to %" PRIu64 " bytes when normalised",
-                    t->name, added->id, text.count);
+        return FAIL(l->error, MODEL,
+                    "%s: the added token with id %" PRIu32 " grows to %" PRIu64 " bytes when normalised", t->name,
+                    added->id, text.count);
     const char *copy;
     TRY(arena_copy_text(&t->storage, text.bytes, text.count, &copy, l->error));
     *out_pattern = (token_pattern){copy, (uint32_t)text.count};
@@ -1134,8 +1159,10 @@ static leat_status open_matcher(loader *l, bool normalized, normalize_scratch *s
         patterns[i] = (token_pattern){"", 0};
         if (((t->added[i].flags & ADDED_TOKEN_NORMALIZED) != 0) != normalized) continue;
         is_empty = false;
-        if (normalized) TRY(normalize_pattern(l, scratch, &t->added[i], &patterns[i]));
-        else patterns[i] = (token_pattern){t->added[i].content, t->added[i].content_bytes};
+        if (normalized)
+            TRY(normalize_pattern(l, scratch, &t->added[i], &patterns[i]));
+        else
+            patterns[i] = (token_pattern){t->added[i].content, t->added[i].content_bytes};
     }
     if (is_empty) return LEAT_OK;
     return named(l, token_matcher_open(t->ledger, t->vocab.seed, patterns, t->added_count, out_matcher, l->error));
@@ -1175,7 +1202,8 @@ static leat_status join_all(loader *l)
     tokenizer *t = l->t;
     if (!l->has_model) return FAIL(l->error, MODEL, "%s: no model", t->name);
     if (l->vocab_is_list)
-        return FAIL(l->error, MODEL, "%s: the vocabulary is a list, as for model type Unigram; supported: BPE", t->name);
+        return FAIL(l->error, MODEL, "%s: the vocabulary is a list, as for model type Unigram; supported: BPE",
+                    t->name);
     if (!l->has_vocab) return FAIL(l->error, MODEL, "%s: the model has no vocab", t->name);
     if (!l->has_merges) return FAIL(l->error, MODEL, "%s: the model has no merges", t->name);
     if (l->unk_token.bytes != NULL) {

@@ -23,8 +23,10 @@ static utf8proc_category_t category_of(uint32_t scalar)
     size_t low = 0, high = sizeof additions / sizeof additions[0];
     while (low < high) { /* the first range that does not end before the character */
         size_t middle = (low + high) / 2;
-        if (additions[middle].last < scalar) low = middle + 1;
-        else high = middle;
+        if (additions[middle].last < scalar)
+            low = middle + 1;
+        else
+            high = middle;
     }
     bool is_in = low < sizeof additions / sizeof additions[0] && additions[low].first <= scalar;
     return is_in ? additions[low].category : category;
@@ -37,10 +39,7 @@ bool unicode_is_space(uint32_t scalar)
            scalar == 0x2028 || scalar == 0x2029 || scalar == 0x202f || scalar == 0x205f || scalar == 0x3000;
 }
 
-bool unicode_is_python_space(uint32_t scalar)
-{
-    return unicode_is_space(scalar) || (scalar >= 0x1c && scalar <= 0x1f);
-}
+bool unicode_is_python_space(uint32_t scalar) { return unicode_is_space(scalar) || (scalar >= 0x1c && scalar <= 0x1f); }
 
 bool unicode_is_word(uint32_t scalar)
 {

@@ -1,6 +1,6 @@
 /*
- * vocabulary.c - an open-addressing table of ids over one block of texts. A slot holds only the id; the text it belongs to is read for
- * every comparison, which costs a cache miss and saves two thirds of the table.
+ * vocabulary.c - an open-addressing table of ids over one block of texts. A slot holds only the id; the text it belongs
+ * to is read for every comparison, which costs a cache miss and saves two thirds of the table.
  */
 #include "text/vocabulary.h"
 
@@ -62,8 +62,8 @@ leat_status vocabulary_store(vocabulary *v, const char *text, size_t bytes, uint
 static leat_status make_room_for_id(vocabulary *v, uint32_t id, leat_error *error)
 {
     if (id < v->id_capacity) return LEAT_OK;
-    uint64_t capacity = min_u64(VOCABULARY_ID_LIMIT, max_u64(max_u64(1024, (uint64_t)id + 1),
-                                                             (uint64_t)v->id_capacity + v->id_capacity / 2));
+    uint64_t capacity = min_u64(
+        VOCABULARY_ID_LIMIT, max_u64(max_u64(1024, (uint64_t)id + 1), (uint64_t)v->id_capacity + v->id_capacity / 2));
     void *offsets = v->offsets, *flags = v->flags;
     TRY(mem_resize(v->ledger, MEM_TOKENIZER, &offsets, capacity, sizeof *v->offsets, "token offsets", error));
     v->offsets = offsets;

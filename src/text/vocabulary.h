@@ -1,8 +1,8 @@
 /*
  * vocabulary.h - token texts and their ids, both ways.
  *
- * All texts lie in one block, each terminated; per id there is a 32-bit offset and a byte of flags, and a hash table of ids finds a
- * text. A quarter of a million tokens cost about 6 MB.
+ * All texts lie in one block, each terminated; per id there is a 32-bit offset and a byte of flags, and a hash table of
+ * ids finds a text. A quarter of a million tokens cost about 6 MB.
  *
  * Threads: filled by one thread, constant afterwards.
  */
@@ -14,31 +14,31 @@
 #include <stdbool.h>
 
 enum {
-    VOCABULARY_ID_LIMIT = 2 * 1024 * 1024,          /* ids are below it */
-    VOCABULARY_TEXT_LIMIT = 512 * 1024 * 1024,      /* bytes of all texts together */
-    VOCABULARY_QUOTE_BYTES = 64,                    /* of a token's text in a message */
+    VOCABULARY_ID_LIMIT = 2 * 1024 * 1024,     /* ids are below it */
+    VOCABULARY_TEXT_LIMIT = 512 * 1024 * 1024, /* bytes of all texts together */
+    VOCABULARY_QUOTE_BYTES = 64,               /* of a token's text in a message */
 };
 
 #define VOCABULARY_NO_ID UINT32_MAX
 
 enum vocabulary_flags {
-    VOCABULARY_MODEL = 1,   /* belongs to the model's vocabulary: byte-pair encoding may make it */
-    VOCABULARY_ADDED = 2,   /* an added token */
-    VOCABULARY_SPECIAL = 4, /* an added token that is left out of plain output */
+    VOCABULARY_MODEL = 1,           /* belongs to the model's vocabulary: byte-pair encoding may make it */
+    VOCABULARY_ADDED = 2,           /* an added token */
+    VOCABULARY_SPECIAL = 4,         /* an added token that is left out of plain output */
     VOCABULARY_SHOWN_OTHERWISE = 8, /* an added token that decodes to its normalised content, which differs */
 };
 
 typedef struct vocabulary {
     mem *ledger;
-    uint64_t seed;          /* of the hashes; from the system, so that no file can be made to collide */
+    uint64_t seed; /* of the hashes; from the system, so that no file can be made to collide */
     char *texts;
     uint64_t text_bytes, text_capacity;
-    uint32_t *offsets;      /* (id_capacity) of the text; 0 = no such token */
-    uint8_t *flags;         /* (id_capacity) */
-    uint32_t id_count;      /* one past the largest id */
+    uint32_t *offsets; /* (id_capacity) of the text; 0 = no such token */
+    uint8_t *flags;    /* (id_capacity) */
+    uint32_t id_count; /* one past the largest id */
     uint32_t id_capacity;
-    uint32_t *slots;        /* (slot_count) id + 1, 0 = free */
-    uint32_t slot_count;    /* a power of two, at least twice token_count */
+    uint32_t *slots;     /* (slot_count) id + 1, 0 = free */
+    uint32_t slot_count; /* a power of two, at least twice token_count */
     uint32_t token_count;
 } vocabulary;
 

@@ -95,10 +95,7 @@ static void add_seed_file(const char *path)
     if (exact != NULL) seed->bytes = exact;
 }
 
-static int is_plain_name(const struct dirent *entry)
-{
-    return entry->d_name[0] != '.';
-}
+static int is_plain_name(const struct dirent *entry) { return entry->d_name[0] != '.'; }
 
 static void add_seeds(const char *path)
 {
@@ -123,10 +120,7 @@ static void add_seeds(const char *path)
 
 /* ---- mutations ---- */
 
-static size_t pick(prng *generator, size_t bound)
-{
-    return bound == 0 ? 0 : (size_t)prng_below(generator, bound);
-}
+static size_t pick(prng *generator, size_t bound) { return bound == 0 ? 0 : (size_t)prng_below(generator, bound); }
 
 /* Replaces victim[start .. start + removed) by `added` bytes. */
 static void splice(input *victim, size_t start, size_t removed, const void *added_bytes, size_t added)

@@ -1,6 +1,7 @@
 /*
- * fuzz_tokenizer.c - any bytes as a tokenizer.json, and what follows the first NUL byte as a text for it. What must hold: a file is refused as a bad
- * model or opens; then texts encode to ids that have tokens, the stream's characters are whole, and the ledger is empty at the end.
+ * fuzz_tokenizer.c - any bytes as a tokenizer.json, and what follows the first NUL byte as a text for it. What must
+ * hold: a file is refused as a bad model or opens; then texts encode to ids that have tokens, the stream's characters
+ * are whole, and the ledger is empty at the end.
  */
 #include "fuzz/fuzz.h"
 
@@ -11,11 +12,56 @@
 #include <string.h>
 
 const char *const fuzz_words[] = {
-    "{", "}", "[", "]", ":", ",", "\"\"", "null", "true", "false", "\"type\":", "\"Sequence\"", "\"Split\"", "\"ByteLevel\"", "\"Metaspace\"",
-    "\"Digits\"", "\"Punctuation\"", "\"Replace\"", "\"Prepend\"", "\"NFC\"", "\"NFKC\"", "\"Strip\"", "\"ByteFallback\"", "\"Fuse\"",
-    "\"TemplateProcessing\"", "\"pattern\":{\"Regex\":\"", "\"String\":", "\"behavior\":\"MergedWithNext\"", "\"invert\":true", "\"lstrip\":true",
-    "\"rstrip\":true", "\"single_word\":true", "\"normalized\":true", "\"byte_fallback\":true", "\"ignore_merges\":true", "\"fuse_unk\":true",
-    "\"id\":", "\"content\":", "\\\\p{L}", "\\\\s+", "(?!\\\\S)", "{1,3}+", "[^", "&&[^", "(?i:", "\\u2581", "<0x41>", "4294967296", "2097151", NULL,
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"\"",
+    "null",
+    "true",
+    "false",
+    "\"type\":",
+    "\"Sequence\"",
+    "\"Split\"",
+    "\"ByteLevel\"",
+    "\"Metaspace\"",
+    "\"Digits\"",
+    "\"Punctuation\"",
+    "\"Replace\"",
+    "\"Prepend\"",
+    "\"NFC\"",
+    "\"NFKC\"",
+    "\"Strip\"",
+    "\"ByteFallback\"",
+    "\"Fuse\"",
+    "\"TemplateProcessing\"",
+    "\"pattern\":{\"Regex\":\"",
+    "\"String\":",
+    "\"behavior\":\"MergedWithNext\"",
+    "\"invert\":true",
+    "\"lstrip\":true",
+    "\"rstrip\":true",
+    "\"single_word\":true",
+    "\"normalized\":true",
+    "\"byte_fallback\":true",
+    "\"ignore_merges\":true",
+    "\"fuse_unk\":true",
+    "\"id\":",
+    "\"content\":",
+    "\\\\p{L}",
+    "\\\\s+",
+    "(?!\\\\S)",
+    "{1,3}+",
+    "[^",
+    "&&[^",
+    "(?i:",
+    "\\u2581",
+    "<0x41>",
+    "4294967296",
+    "2097151",
+    NULL,
 };
 
 static void use(const tokenizer *t, const char *text, size_t bytes, mem *ledger)
@@ -30,8 +76,10 @@ static void use(const tokenizer *t, const char *text, size_t bytes, mem *ledger)
     for (unsigned flags = 0; flags < 4; flags++) {
         uint64_t before = ids.count;
         leat_status status = tokenizer_encode(t, text, bytes, flags, &ids, NULL);
-        if (valid < bytes) FUZZ_CHECK(status == LEAT_USAGE && ids.count == before);
-        else FUZZ_CHECK(status == LEAT_OK || status == LEAT_MODEL); /* a pattern may pass its limits */
+        if (valid < bytes)
+            FUZZ_CHECK(status == LEAT_USAGE && ids.count == before);
+        else
+            FUZZ_CHECK(status == LEAT_OK || status == LEAT_MODEL); /* a pattern may pass its limits */
     }
     for (uint64_t i = 0; i < ids.count; i++) FUZZ_CHECK(tokenizer_token_text(t, ids.ids[i], NULL) != NULL);
     FUZZ_CHECK(tokenizer_decode(t, ids.ids, ids.count, true, &whole, NULL) == LEAT_OK);
@@ -53,7 +101,8 @@ static void use(const tokenizer *t, const char *text, size_t bytes, mem *ledger)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
-    static const char own_text[] = "Hello  w\xc3\xb6rld, 'tis 2026\n\n<|f00|> \xe2\x96\x81\xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\xa6\x8a ab aab a1b22";
+    static const char own_text[] =
+        "Hello  w\xc3\xb6rld, 'tis 2026\n\n<|f00|> \xe2\x96\x81\xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\xa6\x8a ab aab a1b22";
     const uint8_t *end = count == 0 ? NULL : memchr(bytes, 0, count);
     size_t document_bytes = end == NULL ? count : (size_t)(end - bytes);
     mem *ledger = NULL;

@@ -58,8 +58,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "measure_peak: %s: %s\n", argv[1], strerror(errno));
         return 1;
     }
-    if (WIFSIGNALED(status)) fprintf(report, "signal %d", WTERMSIG(status));
-    else fprintf(report, "exit %d", WEXITSTATUS(status));
+    if (WIFSIGNALED(status))
+        fprintf(report, "signal %d", WTERMSIG(status));
+    else
+        fprintf(report, "exit %d", WEXITSTATUS(status));
     fprintf(report, " %ld\n", usage.ru_maxrss);
     return fclose(report) == 0 ? 0 : 1;
 }

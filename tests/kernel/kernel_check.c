@@ -1,9 +1,10 @@
 /*
- * kernel_check.c - every kernel of every usable instruction set against the scalar definition, bit for bit (a NaN equals any NaN).
+ * kernel_check.c - every kernel of every usable instruction set against the scalar definition, bit for bit (a NaN
+ * equals any NaN).
  *
- * Inputs are chosen to hurt: every tail length, every code, NaN, infinities, zeros of both signs, subnormal, huge and negative numbers,
- * unaligned arrays. Arrays lie against an unreadable page, now at their end, now at their beginning, so one byte outside is a
- * crash; outputs are compared with everything around them.
+ * Inputs are chosen to hurt: every tail length, every code, NaN, infinities, zeros of both signs, subnormal, huge and
+ * negative numbers, unaligned arrays. Arrays lie against an unreadable page, now at their end, now at their beginning,
+ * so one byte outside is a crash; outputs are compared with everything around them.
  *
  * Exit status: 0, 1 on a difference, 77 when the machine has nothing above scalar (a skip, not a pass).
  */
@@ -30,7 +31,10 @@ static uint64_t next_random(void)
 }
 
 static uint64_t random_below(uint64_t bound) { return next_random() % bound; }
-static float random_between(float low, float high) { return low + (high - low) * (float)(next_random() >> 40) * 0x1p-24f; }
+static float random_between(float low, float high)
+{
+    return low + (high - low) * (float)(next_random() >> 40) * 0x1p-24f;
+}
 
 /* ---- arrays against unreadable pages ---- */
 
@@ -54,7 +58,8 @@ static void *map_guarded(void)
 enum { WEIGHTS, SCALES, OFFSETS, X, W, EXPECTED, FOUND, ARRAY_KINDS };
 static guarded arrays[ARRAY_KINDS];
 
-/* An array of `bytes`: its end at the upper guard page, or its beginning at, or `unit` * 1..15 bytes above, the lower one. */
+/* An array of `bytes`: its end at the upper guard page, or its beginning at, or `unit` * 1..15 bytes above, the lower
+ * one. */
 static void *place(int kind, size_t bytes, size_t unit, uint64_t where)
 {
     if (bytes + 16 * unit > GUARDED_BYTES) {
@@ -77,12 +82,36 @@ static void place_outputs(size_t count, uint64_t where, float **expected, float 
 
 /* ---- hostile numbers ---- */
 
-typedef enum style { PLAIN, WIDE, ONE_SPECIAL, ANY_BITS, ZEROS_AND_SUBNORMALS, SMALL_RANGE, VANISHING, STYLE_COUNT } style;
+typedef enum style {
+    PLAIN,
+    WIDE,
+    ONE_SPECIAL,
+    ANY_BITS,
+    ZEROS_AND_SUBNORMALS,
+    SMALL_RANGE,
+    VANISHING,
+    STYLE_COUNT
+} style;
 
 static float special_float(void)
 {
-    static const float specials[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 0x1p-149f, -0x1p-149f, 0x1.fffffep+127f, -0x1.fffffep+127f,
-                                     0x1p-126f, -0x1p-126f, 0x1.fffffcp-127f, 1.0f, -1.0f, 88.7228f, -103.97f, 0x1p63f};
+    static const float specials[] = {0.0f,
+                                     -0.0f,
+                                     INFINITY,
+                                     -INFINITY,
+                                     NAN,
+                                     0x1p-149f,
+                                     -0x1p-149f,
+                                     0x1.fffffep+127f,
+                                     -0x1.fffffep+127f,
+                                     0x1p-126f,
+                                     -0x1p-126f,
+                                     0x1.fffffcp-127f,
+                                     1.0f,
+                                     -1.0f,
+                                     88.7228f,
+                                     -103.97f,
+                                     0x1p63f};
     return specials[random_below(ARRAY_COUNT(specials))];
 }
 
@@ -91,7 +120,8 @@ static float random_float(style how)
     switch (how) {
     case WIDE: return random_between(-1, 1) * ldexpf(1, (int)random_below(200) - 100);
     case ANY_BITS: return float_of_bits((uint32_t)next_random());
-    case ZEROS_AND_SUBNORMALS: return float_of_bits((uint32_t)next_random() & (random_below(2) ? 0x800fffff : 0x80000000));
+    case ZEROS_AND_SUBNORMALS:
+        return float_of_bits((uint32_t)next_random() & (random_below(2) ? 0x800fffff : 0x80000000));
     case SMALL_RANGE: return random_between(-12, 12);
     case VANISHING: return 0x1p-149f;
     default: return random_between(-1, 1);
@@ -134,8 +164,8 @@ static void compare(const char *kernel, const char *details, const float *expect
         if (memcmp(expected + i, found + i, sizeof *expected) == 0) continue;
         if (expected[i] != expected[i] && found[i] != found[i]) continue;
         if (difference_count++ < 20)
-            printf("%s %s, %s: value %zu of %zu is %a, expected %a\n", current_isa, kernel, details, i, count, (double)found[i],
-                   (double)expected[i]);
+            printf("%s %s, %s: value %zu of %zu is %a, expected %a\n", current_isa, kernel, details, i, count,
+                   (double)found[i], (double)expected[i]);
     }
 }
 
@@ -144,9 +174,11 @@ static void compare_surroundings(const char *kernel, const char *details, const 
 {
     const uint8_t *begin = (const uint8_t *)expected, *end = (const uint8_t *)(expected + count);
     const uint8_t *array = arrays[EXPECTED].begin;
-    size_t before = min_u64((uint64_t)(begin - array), 128), after = min_u64((uint64_t)(array + GUARDED_BYTES - end), 128);
+    size_t before = min_u64((uint64_t)(begin - array), 128),
+           after = min_u64((uint64_t)(array + GUARDED_BYTES - end), 128);
     ptrdiff_t to_found = arrays[FOUND].begin - array;
-    if (memcmp(begin - before, begin - before + to_found, before) == 0 && memcmp(end, end + to_found, after) == 0) return;
+    if (memcmp(begin - before, begin - before + to_found, before) == 0 && memcmp(end, end + to_found, after) == 0)
+        return;
     if (difference_count++ < 20) printf("%s %s, %s: wrote outside its output\n", current_isa, kernel, details);
 }
 
@@ -165,10 +197,15 @@ typedef struct matmul_case {
 
 static matrix make_matrix(const matmul_case *c)
 {
-    matrix m = {.shape = {.type = c->type, .scale_type = c->scale_type, .group = c->group, .has_global_scale = c->has_global_scale,
-                          .rows = c->rows, .cols = c->cols}};
+    matrix m = {.shape = {.type = c->type,
+                          .scale_type = c->scale_type,
+                          .group = c->group,
+                          .has_global_scale = c->has_global_scale,
+                          .rows = c->rows,
+                          .cols = c->cols}};
     const quant_traits *traits = &quant_traits_table[c->type];
-    size_t data_bytes = c->rows * quant_data_row_bytes(&m.shape), scale_bytes = c->rows * quant_scale_row_bytes(&m.shape);
+    size_t data_bytes = c->rows * quant_data_row_bytes(&m.shape),
+           scale_bytes = c->rows * quant_scale_row_bytes(&m.shape);
     uint8_t *data = place(WEIGHTS, data_bytes, 1, next_random());
     m.data = data;
     if (traits->scales == SCALES_NONE) {
@@ -189,7 +226,7 @@ static matrix make_matrix(const matmul_case *c)
         for (size_t i = 0; i < scale_bytes; i++)
             scales[i] = c->weight_style == ANY_BITS || traits->scales == SCALES_E4M3 ? (uint8_t)next_random()
                         : c->weight_style == ZEROS_AND_SUBNORMALS                    ? (uint8_t)random_below(2)
-                                                                                     : (uint8_t)(117 + random_below(20));
+                                                                  : (uint8_t)(117 + random_below(20));
     }
     m.global_scale = c->has_global_scale ? random_float(c->weight_style == PLAIN ? SMALL_RANGE : c->weight_style) : NAN;
     return m;
@@ -198,9 +235,10 @@ static matrix make_matrix(const matmul_case *c)
 static void check_matmul(const kernel_table *scalar, const kernel_table *fast, const matmul_case *c)
 {
     char details[200];
-    snprintf(details, sizeof details, "group %u, scales %d%s, %llu x %llu, rows %llu..%llu, %u tokens, styles %d %d", c->group,
-             (int)c->scale_type, c->has_global_scale ? " global" : "", (unsigned long long)c->rows, (unsigned long long)c->cols,
-             (unsigned long long)c->row_begin, (unsigned long long)c->row_end, c->token_count, (int)c->x_style, (int)c->weight_style);
+    snprintf(details, sizeof details, "group %u, scales %d%s, %llu x %llu, rows %llu..%llu, %u tokens, styles %d %d",
+             c->group, (int)c->scale_type, c->has_global_scale ? " global" : "", (unsigned long long)c->rows,
+             (unsigned long long)c->cols, (unsigned long long)c->row_begin, (unsigned long long)c->row_end,
+             c->token_count, (int)c->x_style, (int)c->weight_style);
     matrix m = make_matrix(c);
     size_t x_stride = c->cols + c->x_gap, y_stride = c->rows + c->y_gap;
     size_t x_count = (c->token_count - 1) * x_stride + c->cols, y_count = (c->token_count - 1) * y_stride + c->rows;
@@ -274,8 +312,8 @@ typedef struct vectors {
     size_t n;
     style how;
     char details[100];
-    float *x, *w;             /* inputs, (n) */
-    float *expected, *found;  /* in and out, (n), equal */
+    float *x, *w;            /* inputs, (n) */
+    float *expected, *found; /* in and out, (n), equal */
 } vectors;
 
 static vectors make_vectors(size_t n, style how)
@@ -300,13 +338,14 @@ static void compare_vectors(const char *kernel, const vectors *v)
 
 static void check_elementwise(const kernel_table *scalar, const kernel_table *fast, size_t n, style how)
 {
-    float a = random_below(4) ? random_between(-3, 3) : special_float(), b = random_below(4) ? random_between(-3, 3) : special_float();
+    float a = random_below(4) ? random_between(-3, 3) : special_float(),
+          b = random_below(4) ? random_between(-3, 3) : special_float();
     float cap = random_below(4) ? 30.0f : a;
     vectors v;
-#define IN_PLACE(name, ...)                          \
-    v = make_vectors(n, how);                        \
-    scalar->name(v.expected, __VA_ARGS__);           \
-    fast->name(v.found, __VA_ARGS__);                \
+#define IN_PLACE(name, ...)                                                                                            \
+    v = make_vectors(n, how);                                                                                          \
+    scalar->name(v.expected, __VA_ARGS__);                                                                             \
+    fast->name(v.found, __VA_ARGS__);                                                                                  \
     compare_vectors(#name, &v);
     IN_PLACE(blend_f32, a, v.x, b, n)
     IN_PLACE(add_f32, v.x, n)
@@ -315,14 +354,14 @@ static void check_elementwise(const kernel_table *scalar, const kernel_table *fa
     IN_PLACE(scale_f32, a, n)
     IN_PLACE(softcap_f32, cap, n)
 #undef IN_PLACE
-#define GATED(name)                                    \
-    v = make_vectors(n, how);                          \
-    scalar->name(v.x, v.w, v.expected, n);             \
-    fast->name(v.x, v.w, v.found, n);                  \
-    compare_vectors(#name, &v);                        \
-    v = make_vectors(n, how);                          \
-    scalar->name(v.expected, v.w, v.expected, n);      \
-    fast->name(v.found, v.w, v.found, n);              \
+#define GATED(name)                                                                                                    \
+    v = make_vectors(n, how);                                                                                          \
+    scalar->name(v.x, v.w, v.expected, n);                                                                             \
+    fast->name(v.x, v.w, v.found, n);                                                                                  \
+    compare_vectors(#name, &v);                                                                                        \
+    v = make_vectors(n, how);                                                                                          \
+    scalar->name(v.expected, v.w, v.expected, n);                                                                      \
+    fast->name(v.found, v.w, v.found, n);                                                                              \
     compare_vectors(#name " in place", &v);
     GATED(gelu_mul_f32)
     GATED(silu_mul_f32)
@@ -403,7 +442,8 @@ static void check_functions(const kernel_table *scalar, const kernel_table *fast
     const uint32_t step = 1499; /* odd, so every exponent and many mantissas come by */
     for (uint64_t bits = 0; bits < 1ull << 32; bits += (uint64_t)step * CHUNK) {
         vectors v = make_vectors(CHUNK, PLAIN);
-        for (uint64_t i = 0; i < CHUNK; i++) v.expected[i] = v.x[i] = float_of_bits((uint32_t)(bits + i * step)), v.w[i] = 1;
+        for (uint64_t i = 0; i < CHUNK; i++)
+            v.expected[i] = v.x[i] = float_of_bits((uint32_t)(bits + i * step)), v.w[i] = 1;
         memcpy(v.found, v.expected, CHUNK * sizeof(float));
         snprintf(v.details, sizeof v.details, "bits %08llx + i * %u", (unsigned long long)bits, step);
         scalar->exp_sum_f32(v.expected, 0, CHUNK);
@@ -427,7 +467,7 @@ static void check_functions(const kernel_table *scalar, const kernel_table *fast
 static int count_own_slots(const kernel_table *scalar, const kernel_table *fast)
 {
     int own = 0, all = 0;
-#define MATMUL(type, label) own += fast->matmul[QUANT_##type] != scalar->matmul[QUANT_##type], all++;
+#define MATMUL(type, label)             own += fast->matmul[QUANT_##type] != scalar->matmul[QUANT_##type], all++;
 #define KERNEL(name, result, arguments) own += fast->name != scalar->name, all++;
 #include "kernel/kernels.inc"
 #undef KERNEL
@@ -471,6 +511,7 @@ int main(int argc, char **argv)
         printf("%s: %llu values compared with scalar\n", current_isa, (unsigned long long)comparison_count);
     }
     if (difference_count) printf("%llu differences\n", (unsigned long long)difference_count);
-    if (isa_count == 0) printf("SKIPPED: this machine runs none of the instruction sets asked for, so nothing was compared\n");
+    if (isa_count == 0)
+        printf("SKIPPED: this machine runs none of the instruction sets asked for, so nothing was compared\n");
     return difference_count ? 1 : isa_count ? 0 : 77;
 }

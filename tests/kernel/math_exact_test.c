@@ -1,6 +1,6 @@
 /*
- * math_exact_test.c - our elementary functions against the C library's in higher precision: largest errors over sweeps, special values, and
- * published ones.
+ * math_exact_test.c - our elementary functions against the C library's in higher precision: largest errors over sweeps,
+ * special values, and published ones.
  */
 #include "kernel/math_exact.h"
 
@@ -49,11 +49,11 @@ static double gelu(double x)
 static void float_functions_are_accurate(void **state)
 {
     (void)state;
-    double worst[] = {largest_error(exact_expf, exp, -110, 95), largest_error(exact_tanhf, tanh, -12, 12),
-                      largest_error(exact_siluf, silu, -87, 95), largest_error(exact_sigmoidf, sigmoid, -87, 95),
+    double worst[] = {largest_error(exact_expf, exp, -110, 95),      largest_error(exact_tanhf, tanh, -12, 12),
+                      largest_error(exact_siluf, silu, -87, 95),     largest_error(exact_sigmoidf, sigmoid, -87, 95),
                       largest_error(exact_gelu_tanhf, gelu, -1, 12), largest_error(exact_gelu_tanhf, gelu, -4, 12)};
-    printf("largest errors in ulp: exp %.2f, tanh %.2f, silu %.2f, sigmoid %.2f, gelu above -1 %.2f, above -4 %.2f\n", worst[0], worst[1],
-           worst[2], worst[3], worst[4], worst[5]);
+    printf("largest errors in ulp: exp %.2f, tanh %.2f, silu %.2f, sigmoid %.2f, gelu above -1 %.2f, above -4 %.2f\n",
+           worst[0], worst[1], worst[2], worst[3], worst[4], worst[5]);
     assert_true(worst[0] < 1.1);
     assert_true(worst[1] < 1.5);
     assert_true(worst[2] < 4);
@@ -73,13 +73,16 @@ static void double_functions_are_accurate(void **state)
         double y = i % 2 ? exp(x) : 0.5 + unit; /* around 1 the logarithm cancels */
         exact = logl((long double)y);
         if (exact != 0) log_worst = fmax(log_worst, (double)fabsl((exact_log(y) - exact) / exact));
-        double angle = i % 3 == 0 ? (2 * unit - 1) * 0x1p30 : i % 3 == 1 ? i * 1.5707963267948966 : 10 * unit, sine, cosine;
+        double angle = i % 3 == 0   ? (2 * unit - 1) * 0x1p30
+                       : i % 3 == 1 ? i * 1.5707963267948966
+                                    : 10 * unit,
+               sine, cosine;
         exact_sincos(angle, &sine, &cosine);
         sincos_worst = fmax(sincos_worst, (double)fabsl(sine - sinl((long double)angle)));
         sincos_worst = fmax(sincos_worst, (double)fabsl(cosine - cosl((long double)angle)));
     }
-    printf("largest errors in 2^-53: exp %.2f, log %.2f relative, sincos %.2f absolute\n", exp_worst * 0x1p53, log_worst * 0x1p53,
-           sincos_worst * 0x1p53);
+    printf("largest errors in 2^-53: exp %.2f, log %.2f relative, sincos %.2f absolute\n", exp_worst * 0x1p53,
+           log_worst * 0x1p53, sincos_worst * 0x1p53);
     assert_true(exp_worst < 2 * 0x1p-53 && log_worst < 2 * 0x1p-53 && sincos_worst < 0x1p-53);
     assert_true(exact_exp(0) == 1 && exact_log(1) == 0 && exact_pow(10000, 0) == 1);
     assert_true(fabs(exact_pow(1e6, -1.0 / 256) - 0.9474635256553754) < 1e-15);
@@ -89,8 +92,10 @@ static void double_functions_are_accurate(void **state)
 static void special_values_are_met(void **state)
 {
     (void)state;
-    assert_true(isnan(exact_expf(NAN)) && isnan(exact_tanhf(NAN)) && isnan(exact_gelu_tanhf(NAN)) && isnan(exact_siluf(NAN)));
-    assert_true(exact_expf(INFINITY) == INFINITY && exact_expf(-INFINITY) == 0 && exact_expf(0) == 1 && exact_expf(-0.0f) == 1);
+    assert_true(isnan(exact_expf(NAN)) && isnan(exact_tanhf(NAN)) && isnan(exact_gelu_tanhf(NAN)) &&
+                isnan(exact_siluf(NAN)));
+    assert_true(exact_expf(INFINITY) == INFINITY && exact_expf(-INFINITY) == 0 && exact_expf(0) == 1 &&
+                exact_expf(-0.0f) == 1);
     assert_true(exact_expf(88.72f) < INFINITY && exact_expf(88.73f) == INFINITY && exact_expf(-103.98f) == 0);
     assert_int_equal(bits_of_float(exact_expf(-103.9f)), 1);
     assert_true(exact_tanhf(INFINITY) == 1 && exact_tanhf(-INFINITY) == -1 && exact_tanhf(20) == 1);
@@ -104,11 +109,14 @@ static void special_values_are_met(void **state)
 static void published_values_are_met(void **state)
 {
     (void)state;
-    static const float gelu_values[][2] = {{-3, -0.00363739f}, {-1, -0.15880801f}, {0.5f, 0.34571401f}, {1, 0.84119199f}, {3, 2.99636261f}};
+    static const float gelu_values[][2] = {
+        {-3, -0.00363739f}, {-1, -0.15880801f}, {0.5f, 0.34571401f}, {1, 0.84119199f}, {3, 2.99636261f}};
     for (size_t i = 0; i < ARRAY_COUNT(gelu_values); i++)
-        assert_true(fabsf(exact_gelu_tanhf(gelu_values[i][0]) - gelu_values[i][1]) < 1e-8f * fmaxf(1, fabsf(gelu_values[i][1]) * 12));
+        assert_true(fabsf(exact_gelu_tanhf(gelu_values[i][0]) - gelu_values[i][1]) <
+                    1e-8f * fmaxf(1, fabsf(gelu_values[i][1]) * 12));
     static const float caps[][2] = {{15, 13.863514718f}, {30, 22.847824679f}, {100, 29.923739024f}};
-    for (size_t i = 0; i < ARRAY_COUNT(caps); i++) assert_true(fabsf(30 * exact_tanhf(caps[i][0] / 30) - caps[i][1]) < 4e-6f);
+    for (size_t i = 0; i < ARRAY_COUNT(caps); i++)
+        assert_true(fabsf(30 * exact_tanhf(caps[i][0] / 30) - caps[i][1]) < 4e-6f);
 }
 
 int main(void)

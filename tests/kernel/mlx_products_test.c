@@ -1,6 +1,7 @@
 /*
- * mlx_products_test.c - the matrix products of every usable instruction set, scalar included, against products worked out in float64
- * (tests/golden/mlx_vectors). The kernel check shows that all kernels agree; this shows that what they agree on is right.
+ * mlx_products_test.c - the matrix products of every usable instruction set, scalar included, against products worked
+ * out in float64 (tests/golden/mlx_vectors). The kernel check shows that all kernels agree; this shows that what they
+ * agree on is right.
  */
 #include "kernel/kernel.h"
 
@@ -28,9 +29,9 @@ static void compare_products(const mlx_vector *vector, void *context)
     for (uint64_t i = 0; i < TOKENS * w->shape.rows; i++) {
         float expected = load_f32(vector->y + 4 * i), bound = load_f32(vector->y_abs + 4 * i);
         if (fabsf(y[i] - expected) <= 1e-5f * bound) continue;
-        fail_msg("%s, %s, matrix %llu, token %llu, row %llu: expected %g +- %g, found %g", isa_label(kernels->level), vector->name,
-                 (unsigned long long)vector->stack_idx, (unsigned long long)(i / w->shape.rows), (unsigned long long)(i % w->shape.rows),
-                 (double)expected, 1e-5 * (double)bound, (double)y[i]);
+        fail_msg("%s, %s, matrix %llu, token %llu, row %llu: expected %g +- %g, found %g", isa_label(kernels->level),
+                 vector->name, (unsigned long long)vector->stack_idx, (unsigned long long)(i / w->shape.rows),
+                 (unsigned long long)(i % w->shape.rows), (double)expected, 1e-5 * (double)bound, (double)y[i]);
     }
     free(x);
     free(y);

@@ -92,15 +92,20 @@ static int visit_file(const char *folder, const char *name, mlx_vector_visit *vi
     entry scales = find_entry(&file, "scales"), offsets = find_entry(&file, "biases");
     entry x = find_entry(&file, "x"), y = find_entry(&file, "y"), y_abs = find_entry(&file, "y_abs");
     entry global = find_entry(&file, "global_scale");
-    if (!values.exists || !weight.exists || !scales.exists || !x.exists || !y.exists || !y_abs.exists || values.rank < 2)
+    if (!values.exists || !weight.exists || !scales.exists || !x.exists || !y.exists || !y_abs.exists ||
+        values.rank < 2)
         give_up(name, "a tensor is missing");
 
     uint64_t stack = values.rank == 3 ? values.dims[0] : 1;
-    matrix_shape shape = {.type = type_of(&file), .rows = values.dims[values.rank - 2], .cols = values.dims[values.rank - 1]};
+    matrix_shape shape = {
+        .type = type_of(&file), .rows = values.dims[values.rank - 2], .cols = values.dims[values.rank - 1]};
     shape.group = (uint32_t)(shape.cols / scales.dims[scales.rank - 1]);
-    shape.scale_type = strcmp(scales.dtype, "F32") == 0 ? FLOAT_F32 : strcmp(scales.dtype, "F16") == 0 ? FLOAT_F16 : FLOAT_BF16;
+    shape.scale_type = strcmp(scales.dtype, "F32") == 0   ? FLOAT_F32
+                       : strcmp(scales.dtype, "F16") == 0 ? FLOAT_F16
+                                                          : FLOAT_BF16;
     shape.has_global_scale = global.exists;
-    uint64_t data_bytes = shape.rows * quant_data_row_bytes(&shape), scale_bytes = shape.rows * quant_scale_row_bytes(&shape);
+    uint64_t data_bytes = shape.rows * quant_data_row_bytes(&shape),
+             scale_bytes = shape.rows * quant_scale_row_bytes(&shape);
     for (uint64_t i = 0; i < stack; i++) {
         mlx_vector vector = {
             .name = name,
@@ -128,7 +133,8 @@ static int visit_folder(const char *folder, mlx_vector_visit *visit, void *conte
     int file_count = scandir(folder, &names, NULL, alphasort), matrix_count = 0;
     if (file_count < 0) return -1;
     for (int i = 0; i < file_count; i++) {
-        if (strstr(names[i]->d_name, ".safetensors")) matrix_count += visit_file(folder, names[i]->d_name, visit, context);
+        if (strstr(names[i]->d_name, ".safetensors"))
+            matrix_count += visit_file(folder, names[i]->d_name, visit, context);
         free(names[i]);
     }
     free(names);
@@ -148,6 +154,7 @@ int mlx_vectors_each(mlx_vector_visit *visit, void *context)
     else
         snprintf(folder, sizeof folder, "%s/../shared/conformance/mlx/vectors", root);
     int full_count = visit_folder(folder, visit, context);
-    if (full_count < 0) printf("NOTE: the full set of mlx vectors was not found (LEAT_CONFORMANCE); only the small one was read\n");
+    if (full_count < 0)
+        printf("NOTE: the full set of mlx vectors was not found (LEAT_CONFORMANCE); only the small one was read\n");
     return small_count + (full_count > 0 ? full_count : 0);
 }

@@ -1,5 +1,6 @@
 /*
- * mlx_vectors.h - for tests: the matrices that mlx quantised (tests/golden/mlx_vectors/README.md), one file after the other.
+ * mlx_vectors.h - for tests: the matrices that mlx quantised (tests/golden/mlx_vectors/README.md), one file after the
+ * other.
  *
  * Where the full set is (LEAT_CONFORMANCE, or ../shared/conformance beside the source) it is read too.
  */
@@ -9,12 +10,12 @@
 #include "quant/quant.h"
 
 typedef struct mlx_vector {
-    const char *name;          /* of the file */
-    uint64_t stack_idx;        /* files may hold a stack of matrices; each is handed over on its own */
+    const char *name;   /* of the file */
+    uint64_t stack_idx; /* files may hold a stack of matrices; each is handed over on its own */
     matrix weights;
     const uint8_t *dequantized; /* (rows, cols) F32, at any address, as all of these */
-    const uint8_t *x;          /* (4, cols) F32 */
-    const uint8_t *y;          /* (4, rows) F32 */
+    const uint8_t *x;           /* (4, cols) F32 */
+    const uint8_t *y;           /* (4, rows) F32 */
     const uint8_t *y_abs;
 } mlx_vector;
 

@@ -7,10 +7,10 @@
 
 #include "kernel/simd/simd16_avx512.h"
 
-#define SIMD(name) SIMD_(name)
+#define SIMD(name)  SIMD_(name)
 #define SIMD_(name) name##__avx512
 
-#define MATMUL(type, label) static matmul_fn matmul_##label##_f32__avx512;
+#define MATMUL(type, label)             static matmul_fn matmul_##label##_f32__avx512;
 #define KERNEL(name, result, arguments) static result name##__avx512 arguments;
 #include "kernel/kernels.inc"
 #undef KERNEL
@@ -23,7 +23,7 @@
 
 void kernel_fill__avx512(kernel_table *table)
 {
-#define MATMUL(type, label) table->matmul[QUANT_##type] = matmul_##label##_f32__avx512;
+#define MATMUL(type, label)             table->matmul[QUANT_##type] = matmul_##label##_f32__avx512;
 #define KERNEL(name, result, arguments) table->name = name##__avx512;
 #include "kernel/kernels.inc"
 #undef KERNEL

@@ -1,7 +1,9 @@
 /*
- * matmul_scalar.c - the dot product that every fast version repeats: 16 lanes, lane l taking the columns l, l + 16, ... in order.
+ * matmul_scalar.c - the dot product that every fast version repeats: 16 lanes, lane l taking the columns l, l + 16, ...
+ * in order.
  *
- * A row is decoded by quant_decode, a segment at a time, so that one function serves every type and the stack stays small.
+ * A row is decoded by quant_decode, a segment at a time, so that one function serves every type and the stack stays
+ * small.
  */
 #include "kernel/scalar/scalar.h"
 
@@ -10,7 +12,8 @@
 #include <assert.h>
 #include <math.h>
 
-/* A segment begins at a multiple of the 16 lanes. A block of tokens shares the decoding; 2 KB of weights, 1 KB of lanes. */
+/* A segment begins at a multiple of the 16 lanes. A block of tokens shares the decoding; 2 KB of weights, 1 KB of
+ * lanes. */
 enum { SEGMENT_COLS = 512, TOKENS_AT_ONCE = 16 };
 
 static void dot_row(const matrix *w, uint64_t row, const float *x, size_t x_stride, uint32_t token_count, float *y,
@@ -44,12 +47,12 @@ static void matmul_any(const matrix *w, uint64_t row_begin, uint64_t row_end, co
     }
 }
 
-#define MATMUL(id, label)                                                                                            \
-    void matmul_##label##_f32__scalar(const matrix *w, uint64_t row_begin, uint64_t row_end, const float *x,         \
-                                      size_t x_stride, uint32_t token_count, float *y, size_t y_stride)              \
-    {                                                                                                                \
-        assert(w->shape.type == QUANT_##id);                                                                         \
-        matmul_any(w, row_begin, row_end, x, x_stride, token_count, y, y_stride);                                    \
+#define MATMUL(id, label)                                                                                              \
+    void matmul_##label##_f32__scalar(const matrix *w, uint64_t row_begin, uint64_t row_end, const float *x,           \
+                                      size_t x_stride, uint32_t token_count, float *y, size_t y_stride)                \
+    {                                                                                                                  \
+        assert(w->shape.type == QUANT_##id);                                                                           \
+        matmul_any(w, row_begin, row_end, x, x_stride, token_count, y, y_stride);                                      \
     }
 #define KERNEL(name, result, arguments)
 #include "kernel/kernels.inc"

@@ -97,7 +97,7 @@ void scale_f32__scalar(float *x, float factor, size_t n)
 
 void kernel_fill__scalar(kernel_table *table)
 {
-#define MATMUL(type, label) table->matmul[QUANT_##type] = matmul_##label##_f32__scalar;
+#define MATMUL(type, label)             table->matmul[QUANT_##type] = matmul_##label##_f32__scalar;
 #define KERNEL(name, result, arguments) table->name = name##__scalar;
 #include "kernel/kernels.inc"
 #undef KERNEL

@@ -1,6 +1,7 @@
 /*
- * emulated_avx512.h - the AVX-512 intrinsics that simd16_avx512.h uses, by way of SIMDe, for CPUs that have none: so that the kernels' results
- * can be checked there. Slow, and never part of a normal build. What SIMDe 0.7.4 lacks is made here of two AVX2 halves, or of single lanes.
+ * emulated_avx512.h - the AVX-512 intrinsics that simd16_avx512.h uses, by way of SIMDe, for CPUs that have none: so
+ * that the kernels' results can be checked there. Slow, and never part of a normal build. What SIMDe 0.7.4 lacks is
+ * made here of two AVX2 halves, or of single lanes.
  */
 #ifndef KERNEL_SIMD_EMULATED_AVX512_H
 #define KERNEL_SIMD_EMULATED_AVX512_H
@@ -52,11 +53,13 @@ static ALWAYS_INLINE __m512i emulated_cvtepu8_epi32(__m128i a)
 }
 static ALWAYS_INLINE __m512i emulated_cvtepu16_epi32(__m256i a)
 {
-    return join_halves(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)), _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)));
+    return join_halves(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(a)),
+                       _mm256_cvtepu16_epi32(_mm256_extracti128_si256(a, 1)));
 }
 static ALWAYS_INLINE __m512 emulated_cvtph_ps(__m256i a)
 {
-    return join_float_halves(_mm256_cvtph_ps(_mm256_castsi256_si128(a)), _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1)));
+    return join_float_halves(_mm256_cvtph_ps(_mm256_castsi256_si128(a)),
+                             _mm256_cvtph_ps(_mm256_extracti128_si256(a, 1)));
 }
 
 #undef _mm512_maskz_loadu_ps
@@ -68,10 +71,10 @@ static ALWAYS_INLINE __m512 emulated_cvtph_ps(__m256i a)
 #undef _mm512_cvtph_ps
 #define _mm512_maskz_loadu_ps emulated_maskz_loadu_ps
 #define _mm512_mask_storeu_ps emulated_mask_storeu_ps
-#define _mm512_srai_epi32 emulated_srai_epi32
-#define _mm512_cvtepi32_ps emulated_cvtepi32_ps
-#define _mm512_cvtepu8_epi32 emulated_cvtepu8_epi32
+#define _mm512_srai_epi32     emulated_srai_epi32
+#define _mm512_cvtepi32_ps    emulated_cvtepi32_ps
+#define _mm512_cvtepu8_epi32  emulated_cvtepu8_epi32
 #define _mm512_cvtepu16_epi32 emulated_cvtepu16_epi32
-#define _mm512_cvtph_ps emulated_cvtph_ps
+#define _mm512_cvtph_ps       emulated_cvtph_ps
 
 #endif

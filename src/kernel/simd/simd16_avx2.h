@@ -80,7 +80,8 @@ static ALWAYS_INLINE v16 v16_abs(v16 a)
 static ALWAYS_INLINE v16 v16_copysign(v16 magnitude, v16 a)
 {
     __m256 sign = _mm256_set1_ps(-0.0f);
-    return v16_of(_mm256_or_ps(magnitude.lo, _mm256_and_ps(sign, a.lo)), _mm256_or_ps(magnitude.hi, _mm256_and_ps(sign, a.hi)));
+    return v16_of(_mm256_or_ps(magnitude.lo, _mm256_and_ps(sign, a.lo)),
+                  _mm256_or_ps(magnitude.hi, _mm256_and_ps(sign, a.hi)));
 }
 
 static ALWAYS_INLINE float v16_fold(v16 a)
@@ -118,7 +119,10 @@ static ALWAYS_INLINE __m256 bf16_half(const uint8_t *p)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
 }
 static ALWAYS_INLINE v16 v16_from_bf16(const uint8_t *p) { return v16_of(bf16_half(p), bf16_half(p + 16)); }
-static ALWAYS_INLINE __m256i bytes_half(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+static ALWAYS_INLINE __m256i bytes_half(const uint8_t *p)
+{
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
 static ALWAYS_INLINE __m256 e8m0_half(const uint8_t *p)
 {
     /* Code 0 is 2^-127, which is subnormal: 0x00400000, below every other shifted code. */
@@ -168,16 +172,18 @@ static ALWAYS_INLINE __m256 scale_and_offset(linear_form form, __m256 codes, boo
     return rounds_twice ? _mm256_add_ps(_mm256_mul_ps(form.scale, codes), form.offset)
                         : _mm256_fmadd_ps(form.scale, codes, form.offset);
 }
-static ALWAYS_INLINE table_form form_affine_table(const float *codes, const float *scale, const float *offset, bool rounds_twice)
+static ALWAYS_INLINE table_form form_affine_table(const float *codes, const float *scale, const float *offset,
+                                                  bool rounds_twice)
 {
-    return (table_form){scale_and_offset(form_linear(scale, offset, rounds_twice), _mm256_load_ps(codes), rounds_twice)};
+    return (table_form){
+        scale_and_offset(form_linear(scale, offset, rounds_twice), _mm256_load_ps(codes), rounds_twice)};
 }
 typedef table_form affine1_form, affine2_form, affine3_form, e2m1_form;
 typedef linear_form affine4_form, affine5_form, affine6_form, affine8_form;
-#define form_affine4 form_linear
-#define form_affine5 form_linear
-#define form_affine6 form_linear
-#define form_affine8 form_linear
+#define form_affine4                              form_linear
+#define form_affine5                              form_linear
+#define form_affine6                              form_linear
+#define form_affine8                              form_linear
 #define form_affine1(scale, offset, rounds_twice) form_affine_table(CODES1, scale, offset, rounds_twice)
 #define form_affine2(scale, offset, rounds_twice) form_affine_table(CODES2, scale, offset, rounds_twice)
 #define form_affine3(scale, offset, rounds_twice) form_affine_table(CODES3, scale, offset, rounds_twice)
@@ -189,7 +195,10 @@ static ALWAYS_INLINE table_form form_e2m1(const float *scale, const float *offse
 }
 
 static ALWAYS_INLINE __m256i load_u32s(const uint32_t *p) { return _mm256_load_si256((const __m256i *)p); }
-static ALWAYS_INLINE __m256 look_up(table_form form, __m256i codes) { return _mm256_permutevar8x32_ps(form.values, codes); }
+static ALWAYS_INLINE __m256 look_up(table_form form, __m256i codes)
+{
+    return _mm256_permutevar8x32_ps(form.values, codes);
+}
 
 static ALWAYS_INLINE v16 decode_f32(const uint8_t *p, no_form form, bool rounds_twice)
 {
@@ -225,7 +234,8 @@ static ALWAYS_INLINE v16 decode_affine2(const uint8_t *p, table_form form, bool 
 /* Eight codes, not yet masked; `first` is 0 or 8. */
 static ALWAYS_INLINE __m256i spread_codes(__m256i bytes, const code_layout *layout, int first)
 {
-    return _mm256_srlv_epi32(_mm256_shuffle_epi8(bytes, load_u32s(layout->bytes + first)), load_u32s(layout->shifts + first));
+    return _mm256_srlv_epi32(_mm256_shuffle_epi8(bytes, load_u32s(layout->bytes + first)),
+                             load_u32s(layout->shifts + first));
 }
 static ALWAYS_INLINE __m256i load_bytes(const uint8_t *p)
 {
@@ -251,7 +261,8 @@ static ALWAYS_INLINE v16 decode_affine4(const uint8_t *p, linear_form form, bool
     return v16_of(mask_and_scale(spread_nibbles(p), 15, form, rounds_twice),
                   mask_and_scale(spread_nibbles(p + 4), 15, form, rounds_twice));
 }
-/* For dot products the even elements are taken first, then the odd ones: one load brings a byte, which holds one of each, into each lane. */
+/* For dot products the even elements are taken first, then the odd ones: one load brings a byte, which holds one of
+ * each, into each lane. */
 #define NIBBLES_DOT_ORDER 1
 static ALWAYS_INLINE v16 dot_decode_affine4(const uint8_t *p, linear_form form, bool rounds_twice)
 {
@@ -262,12 +273,15 @@ static ALWAYS_INLINE v16 dot_decode_affine4(const uint8_t *p, linear_form form, 
 static ALWAYS_INLINE v16 v16_to_dot_order(v16 a)
 {
     /* Within 128 bits: 0 2 8 10 | 4 6 12 14, then the middle quarters change places. */
-    __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(a.lo, a.hi, 0x88)), odd = _mm256_castps_pd(_mm256_shuffle_ps(a.lo, a.hi, 0xdd));
-    return v16_of(_mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xd8)), _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xd8)));
+    __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(a.lo, a.hi, 0x88)),
+            odd = _mm256_castps_pd(_mm256_shuffle_ps(a.lo, a.hi, 0xdd));
+    return v16_of(_mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xd8)),
+                  _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xd8)));
 }
 static ALWAYS_INLINE v16 v16_from_dot_order(v16 a)
 {
-    __m256 low = _mm256_unpacklo_ps(a.lo, a.hi), high = _mm256_unpackhi_ps(a.lo, a.hi); /* 0 1 2 3 | 8 9 10 11, 4 5 6 7 | 12 13 14 15 */
+    __m256 low = _mm256_unpacklo_ps(a.lo, a.hi),
+           high = _mm256_unpackhi_ps(a.lo, a.hi); /* 0 1 2 3 | 8 9 10 11, 4 5 6 7 | 12 13 14 15 */
     return v16_of(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
 }
 static ALWAYS_INLINE v16 decode_affine5(const uint8_t *p, linear_form form, bool rounds_twice)
@@ -317,13 +331,14 @@ static ALWAYS_INLINE v16 decode_e4m3(const uint8_t *p, scale_form form, bool rou
 #define OVERREAD5 6
 #define OVERREAD6 4
 
-/* ---- the native register, for the tiles of several tokens: 4 x 3 accumulators, 3 activations and a weight are 16 registers ---- */
+/* ---- the native register, for the tiles of several tokens: 4 x 3 accumulators, 3 activations and a weight are 16
+ * registers ---- */
 
 typedef __m256 vn;
-#define VN_LANES 8
+#define VN_LANES    8
 #define TILE_TOKENS 3
-#define vn_load _mm256_loadu_ps
-#define vn_store _mm256_storeu_ps
-#define vn_fma _mm256_fmadd_ps
+#define vn_load     _mm256_loadu_ps
+#define vn_store    _mm256_storeu_ps
+#define vn_fma      _mm256_fmadd_ps
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * simd16_avx512.h - v16 as one 512-bit register, and the decoders of stored codes, for AVX-512 F + BW + DQ + VL (with AVX2, FMA, F16C).
+ * simd16_avx512.h - v16 as one 512-bit register, and the decoders of stored codes, for AVX-512 F + BW + DQ + VL (with
+ * AVX2, FMA, F16C).
  *
- * Up to 4 bits a group's 2^bits values are computed once and looked up with one permute; 5 bits take a permute of two registers. Cost of 16
- * weights of affine4, one token, per row: a broadcast load and a merging broadcast load (p05), vpsrlvd (p0), vpermps (p5), vfmadd with the
- * activations from memory (p05): 4 operations on the two vector ports of Intel's servers, so 2 cycles, plus 2 or 3 loads on p23.
+ * Up to 4 bits a group's 2^bits values are computed once and looked up with one permute; 5 bits take a permute of two
+ * registers. Cost of 16 weights of affine4, one token, per row: a broadcast load and a merging broadcast load (p05),
+ * vpsrlvd (p0), vpermps (p5), vfmadd with the activations from memory (p05): 4 operations on the two vector ports of
+ * Intel's servers, so 2 cycles, plus 2 or 3 loads on p23.
  */
 #ifndef KERNEL_SIMD_SIMD16_AVX512_H
 #define KERNEL_SIMD_SIMD16_AVX512_H
@@ -16,24 +18,33 @@
 
 typedef __m512 v16;
 
-#define v16_set1 _mm512_set1_ps
-#define v16_load(p) _mm512_loadu_ps(p)
+#define v16_set1        _mm512_set1_ps
+#define v16_load(p)     _mm512_loadu_ps(p)
 #define v16_store(p, a) _mm512_storeu_ps(p, a)
-#define v16_add _mm512_add_ps
-#define v16_sub _mm512_sub_ps
-#define v16_mul _mm512_mul_ps
-#define v16_div _mm512_div_ps
-#define v16_fma _mm512_fmadd_ps   /* a * b + c, rounded once */
-#define v16_fnma _mm512_fnmadd_ps /* -a * b + c */
-#define v16_max _mm512_max_ps     /* a > b ? a : b, so b where one of them is NaN */
-#define v16_min _mm512_min_ps     /* a < b ? a : b */
+#define v16_add         _mm512_add_ps
+#define v16_sub         _mm512_sub_ps
+#define v16_mul         _mm512_mul_ps
+#define v16_div         _mm512_div_ps
+#define v16_fma         _mm512_fmadd_ps  /* a * b + c, rounded once */
+#define v16_fnma        _mm512_fnmadd_ps /* -a * b + c */
+#define v16_max         _mm512_max_ps    /* a > b ? a : b, so b where one of them is NaN */
+#define v16_min         _mm512_min_ps    /* a < b ? a : b */
 
 static ALWAYS_INLINE __mmask16 lanes_below(int count) { return (__mmask16)((1u << count) - 1); }
 
 /* Masked moves touch only the bytes of their lanes, and no fault arises from the others. */
-static ALWAYS_INLINE v16 v16_load_part(const float *p, int count) { return _mm512_maskz_loadu_ps(lanes_below(count), p); }
-static ALWAYS_INLINE void v16_store_part(float *p, v16 a, int count) { _mm512_mask_storeu_ps(p, lanes_below(count), a); }
-static ALWAYS_INLINE v16 v16_keep_first(int count, v16 first, v16 rest) { return _mm512_mask_mov_ps(rest, lanes_below(count), first); }
+static ALWAYS_INLINE v16 v16_load_part(const float *p, int count)
+{
+    return _mm512_maskz_loadu_ps(lanes_below(count), p);
+}
+static ALWAYS_INLINE void v16_store_part(float *p, v16 a, int count)
+{
+    _mm512_mask_storeu_ps(p, lanes_below(count), a);
+}
+static ALWAYS_INLINE v16 v16_keep_first(int count, v16 first, v16 rest)
+{
+    return _mm512_mask_mov_ps(rest, lanes_below(count), first);
+}
 /* a < b ? x : y */
 static ALWAYS_INLINE v16 v16_if_less(v16 a, v16 b, v16 x, v16 y)
 {
@@ -94,7 +105,10 @@ static ALWAYS_INLINE v16 v16_from_e8m0(const uint8_t *p)
     __m512i exponents = _mm512_slli_epi32(_mm512_cvtepu8_epi32(load_16_bytes(p)), 23);
     return _mm512_castsi512_ps(_mm512_max_epi32(exponents, _mm512_set1_epi32(0x00400000)));
 }
-static ALWAYS_INLINE v16 v16_from_e4m3(const uint8_t *p) { return v16_mul(_mm512_cvtph_ps(e4m3_as_f16(p)), v16_set1(256)); }
+static ALWAYS_INLINE v16 v16_from_e4m3(const uint8_t *p)
+{
+    return v16_mul(_mm512_cvtph_ps(e4m3_as_f16(p)), v16_set1(256));
+}
 
 /* ---- codes: a form is what the decoder needs of one group ---- */
 
@@ -140,7 +154,8 @@ static ALWAYS_INLINE v16 scale_and_offset(linear_form form, v16 codes, bool roun
 {
     return rounds_twice ? v16_add(v16_mul(form.scale, codes), form.offset) : v16_fma(form.scale, codes, form.offset);
 }
-static ALWAYS_INLINE table_form form_affine_table(const float *codes, const float *scale, const float *offset, bool rounds_twice)
+static ALWAYS_INLINE table_form form_affine_table(const float *codes, const float *scale, const float *offset,
+                                                  bool rounds_twice)
 {
     return (table_form){scale_and_offset(form_linear(scale, offset, rounds_twice), v16_load(codes), rounds_twice)};
 }
@@ -202,7 +217,8 @@ static ALWAYS_INLINE v16 decode_affine3(const uint8_t *p, table_form form, bool 
     (void)rounds_twice;
     return look_up(form, spread_codes(p, &LAYOUT3));
 }
-/* The first dword's nibbles in lanes 0..7, the second's in 8..15: a broadcast load, and one that merges, spare the shuffle port. */
+/* The first dword's nibbles in lanes 0..7, the second's in 8..15: a broadcast load, and one that merges, spare the
+ * shuffle port. */
 static ALWAYS_INLINE __m512i spread_nibbles(const uint8_t *p)
 {
     __m512i words = _mm512_set1_epi32((int)load_le32(p));
@@ -215,8 +231,8 @@ static ALWAYS_INLINE v16 decode_affine4(const uint8_t *p, table_form form, bool 
     return look_up(form, spread_nibbles(p));
 }
 #define dot_decode_affine4 decode_affine4
-#define dot_decode_e2m1 decode_e2m1
-#define NIBBLES_DOT_ORDER 0
+#define dot_decode_e2m1    decode_e2m1
+#define NIBBLES_DOT_ORDER  0
 static ALWAYS_INLINE v16 decode_e2m1(const uint8_t *p, table_form form, bool rounds_twice)
 {
     (void)rounds_twice;
@@ -250,10 +266,10 @@ static ALWAYS_INLINE v16 decode_e4m3(const uint8_t *p, scale_form form, bool rou
 /* ---- the native register, for the tiles of several tokens: 4 x 4 accumulators of 32 registers ---- */
 
 typedef v16 vn;
-#define VN_LANES 16
+#define VN_LANES    16
 #define TILE_TOKENS 4
-#define vn_load v16_load
-#define vn_store v16_store
-#define vn_fma v16_fma
+#define vn_load     v16_load
+#define vn_store    v16_store
+#define vn_fma      v16_fma
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * gemma4.c - Gemma 4 text models: 26B-A4B (dense branch beside routed experts), 31B, 12B, E2B and E4B (per-layer inputs, shared keys and values).
- * Source: transformers' modeling_gemma4, restated in docs/models.md; the twelve details that are easy to get wrong are tests in
- * tests/unit/model and in the golden results.
+ * gemma4.c - Gemma 4 text models: 26B-A4B (dense branch beside routed experts), 31B, 12B, E2B and E4B (per-layer
+ * inputs, shared keys and values). Source: transformers' modeling_gemma4, restated in docs/models.md; the twelve
+ * details that are easy to get wrong are tests in tests/unit/model and in the golden results.
  */
 #include "model/arch/arch.h"
 #include "model/blocks/blocks.h"
@@ -37,7 +37,8 @@ static leat_status read_config(model_builder *b, gemma4_config *g, leat_error *e
 
     TRY(hf_config_u32(config, "num_attention_heads", 1, HEADS_MAX, &g->head_count, error));
     TRY(hf_config_u32_or(config, "num_key_value_heads", 1, HEADS_MAX, 4, &g->kv_head_count, error));
-    TRY(hf_config_u32_or(config, "num_global_key_value_heads", 1, HEADS_MAX, g->kv_head_count, &g->global_kv_head_count, error));
+    TRY(hf_config_u32_or(config, "num_global_key_value_heads", 1, HEADS_MAX, g->kv_head_count, &g->global_kv_head_count,
+                         error));
     TRY(hf_config_u32_or(config, "head_dim", 2, HEAD_DIM_MAX, 256, &g->head_dim, error));
     TRY(hf_config_u32_or(config, "global_head_dim", 2, HEAD_DIM_MAX, 512, &g->global_head_dim, error));
     TRY(hf_config_u32_or(config, "sliding_window", 1, UINT32_MAX, 512, &g->window, error));
@@ -50,8 +51,8 @@ static leat_status read_config(model_builder *b, gemma4_config *g, leat_error *e
         return FAIL(error, MODEL, "%s: attention_bias is true, which no Gemma 4 model has", hf_config_name(config));
     TRY(hf_config_u32_or(config, "num_kv_shared_layers", 0, LAYERS_MAX, 0, &shared_count, error));
     if (shared_count >= layer_count)
-        return FAIL(error, MODEL, "%s: num_kv_shared_layers (%u) is not below num_hidden_layers (%u)", hf_config_name(config),
-                    shared_count, layer_count);
+        return FAIL(error, MODEL, "%s: num_kv_shared_layers (%u) is not below num_hidden_layers (%u)",
+                    hf_config_name(config), shared_count, layer_count);
     g->first_shared_layer = layer_count - shared_count;
 
     TRY(check_head_counts(b, g->head_count, g->kv_head_count, "num_key_value_heads", error));
@@ -66,7 +67,8 @@ static leat_status read_config(model_builder *b, gemma4_config *g, leat_error *e
 }
 
 /* The last layer is full whatever the list says, as in transformers. */
-static leat_status layer_is_full(const model_builder *b, const gemma4_config *g, uint32_t idx, bool *out, leat_error *error)
+static leat_status layer_is_full(const model_builder *b, const gemma4_config *g, uint32_t idx, bool *out,
+                                 leat_error *error)
 {
     char type[64];
 
@@ -75,8 +77,10 @@ static leat_status layer_is_full(const model_builder *b, const gemma4_config *g,
         return LEAT_OK;
     }
     TRY(hf_config_array_text(b->source.config, "layer_types", idx, type, sizeof type, error));
-    if (!strcmp(type, "full_attention")) *out = true;
-    else if (!strcmp(type, "sliding_attention")) *out = idx + 1 == b->model->layer_count;
+    if (!strcmp(type, "full_attention"))
+        *out = true;
+    else if (!strcmp(type, "sliding_attention"))
+        *out = idx + 1 == b->model->layer_count;
     else
         return FAIL(error, MODEL, "%s: layer_types[%u] is \"%s\", expected sliding_attention or full_attention",
                     hf_config_name(b->source.config), idx, type);
@@ -117,7 +121,10 @@ static leat_status build_ropes(model_builder *b, const gemma4_config *g, leat_er
     TRY(build_rope(b, "rope_parameters/sliding_attention", 10000, sliding_head_dim, &m->ropes[ROPE_SLIDING], error));
     TRY(build_rope(b, "rope_parameters/full_attention", 1e6, full_head_dim, &m->ropes[ROPE_FULL], error));
     if (!hf_config_has(b->source.config, "rope_parameters/full_attention"))
-        m->ropes[ROPE_FULL] = (rope_desc){.kind = ROPE_PROPORTIONAL, .head_dim = full_head_dim, .theta = 1e6, .factor = 1,
+        m->ropes[ROPE_FULL] = (rope_desc){.kind = ROPE_PROPORTIONAL,
+                                          .head_dim = full_head_dim,
+                                          .theta = 1e6,
+                                          .factor = 1,
                                           .rotated_dims = full_head_dim / 4 & ~1u};
     m->rope_count = 2;
     return LEAT_OK;
@@ -164,8 +171,8 @@ static leat_status check_attention_shape(const model_builder *b, uint32_t idx, c
                     a->head_dim, first, attention_of(m, first)->head_dim);
     if (!a->owns_kv && attention_of(m, a->kv_layer)->kv_head_count != a->kv_head_count)
         return FAIL(error, MODEL,
-                    "%s: layer %u has %u key-value heads, but layer %u, whose keys and values it reads, has %u",
-                    name, idx, a->kv_head_count, a->kv_layer, attention_of(m, a->kv_layer)->kv_head_count);
+                    "%s: layer %u has %u key-value heads, but layer %u, whose keys and values it reads, has %u", name,
+                    idx, a->kv_head_count, a->kv_layer, attention_of(m, a->kv_layer)->kv_head_count);
     return LEAT_OK;
 }
 
@@ -178,8 +185,9 @@ static leat_status build_attention(model_builder *b, const gemma4_config *g, uin
 
     *out = (block){.kind = BLOCK_ATTENTION};
     a->head_count = g->head_count;
-    TRY(per_layer_or(b, idx, "head_dim", 2, HEAD_DIM_MAX, is_full && !hf_config_has(b->source.config, "per_layer_config") ? g->global_head_dim : g->head_dim, &a->head_dim,
-                     error));
+    TRY(per_layer_or(b, idx, "head_dim", 2, HEAD_DIM_MAX,
+                     is_full && !hf_config_has(b->source.config, "per_layer_config") ? g->global_head_dim : g->head_dim,
+                     &a->head_dim, error));
     TRY(per_layer_or(b, idx, "num_key_value_heads", 1, HEADS_MAX, k_is_v ? g->global_kv_head_count : g->kv_head_count,
                      &a->kv_head_count, error));
     TRY(check_head_counts(b, a->head_count, a->kv_head_count, "per_layer_config: num_key_value_heads", error));
@@ -191,7 +199,9 @@ static leat_status build_attention(model_builder *b, const gemma4_config *g, uin
     a->owns_kv = idx < g->first_shared_layer;
     a->kv_layer = a->owns_kv ? idx : find_donor(b->model, g, is_full);
     if (a->kv_layer == NO_ID)
-        return FAIL(error, MODEL, "%s: layer %u shares keys and values, but no earlier layer is of its kind (layer_types, num_kv_shared_layers)",
+        return FAIL(error, MODEL,
+                    "%s: layer %u shares keys and values, but no earlier layer is of its kind (layer_types, "
+                    "num_kv_shared_layers)",
                     hf_config_name(b->source.config), idx);
     TRY(check_attention_shape(b, idx, a, error));
     snprintf(path, sizeof path, "layers.%u.self_attn", idx);
@@ -228,7 +238,8 @@ static leat_status build_experts(model_builder *b, uint32_t idx, block *out, lea
     moe->renormalise = true;
     moe->router_reads_stream = true;
     moe->router_factor = 1.0f / sqrtf((float)m->hidden_size);
-    TRY(build_weight(b, WEIGHT_RESIDENT, moe->expert_count, m->hidden_size, &moe->router, error, "layers.%u.router.proj", idx));
+    TRY(build_weight(b, WEIGHT_RESIDENT, moe->expert_count, m->hidden_size, &moe->router, error,
+                     "layers.%u.router.proj", idx));
     TRY(build_vector(b, m->hidden_size, &moe->router_scale, error, "layers.%u.router.scale", idx));
     TRY(build_vector(b, moe->expert_count, &moe->expert_scale, error, "layers.%u.router.per_expert_scale", idx));
     snprintf(stacked, sizeof stacked, "layers.%u.experts.switch_glu", idx);
@@ -265,7 +276,8 @@ static leat_status build_layer_input(model_builder *b, uint32_t idx, residual *o
     *out = (residual){.branch_count = 1};
     only->pre_norm = only->post_norm = NO_ID;
     only->block.kind = BLOCK_LAYER_INPUT;
-    TRY(build_weight(b, WEIGHT_RESIDENT, width, hidden, &only->block.layer_input.gate, error, "layers.%u.per_layer_input_gate", idx));
+    TRY(build_weight(b, WEIGHT_RESIDENT, width, hidden, &only->block.layer_input.gate, error,
+                     "layers.%u.per_layer_input_gate", idx));
     TRY(build_weight(b, WEIGHT_RESIDENT, hidden, width, &only->block.layer_input.projection, error,
                      "layers.%u.per_layer_projection", idx));
     return build_vector(b, hidden, &out->post_norm, error, "layers.%u.post_per_layer_input_norm.weight", idx);
@@ -280,8 +292,10 @@ static leat_status build_layer(model_builder *b, const gemma4_config *g, uint32_
     TRY(layer_is_full(b, g, idx, &is_full, error));
     attention->branch_count = 1;
     attention->branches[0].post_norm = NO_ID;
-    TRY(build_vector(b, b->model->hidden_size, &attention->branches[0].pre_norm, error, "layers.%u.input_layernorm.weight", idx));
-    TRY(build_vector(b, b->model->hidden_size, &attention->post_norm, error, "layers.%u.post_attention_layernorm.weight", idx));
+    TRY(build_vector(b, b->model->hidden_size, &attention->branches[0].pre_norm, error,
+                     "layers.%u.input_layernorm.weight", idx));
+    TRY(build_vector(b, b->model->hidden_size, &attention->post_norm, error,
+                     "layers.%u.post_attention_layernorm.weight", idx));
     TRY(build_attention(b, g, idx, is_full, &attention->branches[0].block, error));
     TRY(build_mlp(b, g, idx, &out->residuals[1], error));
     if (b->model->inputs.width) TRY(build_layer_input(b, idx, &out->residuals[2], error));

@@ -1,5 +1,6 @@
 /*
- * llama.c - Llama 2 and 3: pre-norm decoder, grouped-query attention, SwiGLU. Source: transformers' LlamaModel; docs/models.md.
+ * llama.c - Llama 2 and 3: pre-norm decoder, grouped-query attention, SwiGLU. Source: transformers' LlamaModel;
+ * docs/models.md.
  */
 #include "model/arch/arch.h"
 #include "model/arch/plain_decoder.h"

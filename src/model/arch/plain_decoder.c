@@ -25,12 +25,14 @@ static leat_status read_heads(model_builder *b, const plain_decoder *family, att
     const uint32_t hidden = b->model->hidden_size;
 
     TRY(hf_config_u32(config, "num_attention_heads", 1, HEADS_MAX, &shared->head_count, error));
-    TRY(hf_config_u32_or(config, "num_key_value_heads", 1, HEADS_MAX, shared->head_count, &shared->kv_head_count, error));
+    TRY(hf_config_u32_or(config, "num_key_value_heads", 1, HEADS_MAX, shared->head_count, &shared->kv_head_count,
+                         error));
     TRY(check_head_counts(b, shared->head_count, shared->kv_head_count, "num_key_value_heads", error));
     const uint32_t head_dim = family->head_dim_default ? family->head_dim_default : hidden / shared->head_count;
     TRY(hf_config_u32_or(config, "head_dim", 2, HEAD_DIM_MAX, head_dim, &shared->head_dim, error));
     if (shared->head_dim % 2)
-        return FAIL(error, MODEL, "%s: head_dim is %u, expected an even number", hf_config_name(config), shared->head_dim);
+        return FAIL(error, MODEL, "%s: head_dim is %u, expected an even number", hf_config_name(config),
+                    shared->head_dim);
     shared->score_scale = 1.0f / sqrtf((float)shared->head_dim);
     shared->owns_kv = true;
     return LEAT_OK;
@@ -47,8 +49,8 @@ static leat_status refuse_window(const model_builder *b, leat_error *error)
                 hf_config_name(b->source.config));
 }
 
-static leat_status build_layer(model_builder *b, const plain_decoder *family, const attention_block *shared, uint32_t idx,
-                               layer *out, leat_error *error)
+static leat_status build_layer(model_builder *b, const plain_decoder *family, const attention_block *shared,
+                               uint32_t idx, layer *out, leat_error *error)
 {
     const hf_config *config = b->source.config;
     const uint32_t hidden = b->model->hidden_size;
@@ -70,7 +72,8 @@ static leat_status build_layer(model_builder *b, const plain_decoder *family, co
     attention->branches[0].block.attention.kv_layer = idx;
     snprintf(path, sizeof path, "layers.%u.self_attn", idx);
     TRY(build_vector(b, hidden, &attention->branches[0].pre_norm, error, "layers.%u.input_layernorm.weight", idx));
-    TRY(attention_build(b, path, attention_bias, family->has_head_norms, &attention->branches[0].block.attention, error));
+    TRY(attention_build(b, path, attention_bias, family->has_head_norms, &attention->branches[0].block.attention,
+                        error));
 
     TRY(build_vector(b, hidden, &mlp->branches[0].pre_norm, error, "layers.%u.post_attention_layernorm.weight", idx));
     if (family->build_mlp) return family->build_mlp(b, idx, &mlp->branches[0].block, error);

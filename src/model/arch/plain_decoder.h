@@ -10,9 +10,9 @@
 
 typedef struct plain_decoder {
     double norm_eps_default, theta_default;
-    uint32_t head_dim_default;      /* 0: hidden_size / num_attention_heads */
-    bool has_head_norms;            /* RMS norm on every query and key head */
-    bool may_have_biases;           /* attention_bias and mlp_bias are honoured */
+    uint32_t head_dim_default; /* 0: hidden_size / num_attention_heads */
+    bool has_head_norms;       /* RMS norm on every query and key head */
+    bool may_have_biases;      /* attention_bias and mlp_bias are honoured */
     /* The second block of a layer; NULL: a dense feed-forward. */
     leat_status (*build_mlp)(model_builder *b, uint32_t layer_idx, block *out, leat_error *error);
 } plain_decoder;

@@ -1,6 +1,6 @@
 /*
- * qwen3.c - Qwen3, dense and with experts: a plain decoder with an RMS norm on every query and key head. Source: transformers' Qwen3Model and
- * Qwen3MoeModel; docs/models.md.
+ * qwen3.c - Qwen3, dense and with experts: a plain decoder with an RMS norm on every query and key head. Source:
+ * transformers' Qwen3Model and Qwen3MoeModel; docs/models.md.
  */
 #include "model/arch/arch.h"
 #include "model/arch/plain_decoder.h"
@@ -59,15 +59,21 @@ static leat_status build_mlp(model_builder *b, uint32_t layer_idx, block *out, l
 
 static leat_status build_dense(model_builder *b, leat_error *error)
 {
-    const plain_decoder family = {
-        .norm_eps_default = 1e-6, .theta_default = 10000, .head_dim_default = 128, .has_head_norms = true, .may_have_biases = true};
+    const plain_decoder family = {.norm_eps_default = 1e-6,
+                                  .theta_default = 10000,
+                                  .head_dim_default = 128,
+                                  .has_head_norms = true,
+                                  .may_have_biases = true};
     return plain_decoder_build(b, &family, error);
 }
 
 static leat_status build_moe(model_builder *b, leat_error *error)
 {
-    const plain_decoder family = {
-        .norm_eps_default = 1e-6, .theta_default = 10000, .has_head_norms = true, .may_have_biases = true, .build_mlp = build_mlp};
+    const plain_decoder family = {.norm_eps_default = 1e-6,
+                                  .theta_default = 10000,
+                                  .has_head_norms = true,
+                                  .may_have_biases = true,
+                                  .build_mlp = build_mlp};
     return plain_decoder_build(b, &family, error);
 }
 

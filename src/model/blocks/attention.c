@@ -21,12 +21,10 @@ leat_status attention_build(model_builder *b, const char *path, bool biases, boo
     if (!a->owns_kv) return LEAT_OK;
 
     TRY(build_weight(b, WEIGHT_RESIDENT, kv_rows, hidden, &a->k, error, "%s.k_proj", path));
-    if (!a->v_is_raw_k)
-        TRY(build_weight(b, WEIGHT_RESIDENT, kv_rows, hidden, &a->v, error, "%s.v_proj", path));
+    if (!a->v_is_raw_k) TRY(build_weight(b, WEIGHT_RESIDENT, kv_rows, hidden, &a->v, error, "%s.v_proj", path));
     if (biases) {
         TRY(build_optional_vector(b, kv_rows, &a->k_bias, error, "%s.k_proj.bias", path));
-        if (!a->v_is_raw_k)
-            TRY(build_optional_vector(b, kv_rows, &a->v_bias, error, "%s.v_proj.bias", path));
+        if (!a->v_is_raw_k) TRY(build_optional_vector(b, kv_rows, &a->v_bias, error, "%s.v_proj.bias", path));
     }
     if (head_norms) TRY(build_vector(b, a->head_dim, &a->k_norm, error, "%s.k_norm.weight", path));
     return LEAT_OK;

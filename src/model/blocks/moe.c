@@ -23,7 +23,8 @@ leat_status moe_build_experts(model_builder *b, const char *stacked, const char 
 
     snprintf(path, sizeof path, "%s.gate_up_proj", fused);
     if (weights_exist(&b->source, path)) {
-        TRY(weights_find_stack(&b->source, path, NULL, moe->expert_count, 0, width, 2 * width, hidden, &moe->gate, error));
+        TRY(weights_find_stack(&b->source, path, NULL, moe->expert_count, 0, width, 2 * width, hidden, &moe->gate,
+                               error));
         TRY(weights_find_stack(&b->source, path, NULL, moe->expert_count, width, width, 2 * width, hidden, &moe->up,
                                error));
         snprintf(path, sizeof path, "%s.down_proj", fused);

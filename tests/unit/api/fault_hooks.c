@@ -33,18 +33,9 @@ void hooks_fail_thread(uint64_t nth)
     thread_to_fail = nth;
 }
 
-uint64_t hooks_allocation_count(void)
-{
-    return allocation_count;
-}
-uint64_t hooks_thread_count(void)
-{
-    return thread_count;
-}
-uint64_t hooks_read_count(void)
-{
-    return read_count;
-}
+uint64_t hooks_allocation_count(void) { return allocation_count; }
+uint64_t hooks_thread_count(void) { return thread_count; }
+uint64_t hooks_read_count(void) { return read_count; }
 
 void hooks_set_read_fault(read_fault fault, uint64_t begin, uint64_t end, uint64_t pass_count)
 {
@@ -75,10 +66,7 @@ static leat_status refuse(const char *what, leat_error *error)
     return FAIL_OS(error, NO_MEMORY, ENOMEM, "%s: the test wants no memory here", what);
 }
 
-static bool allocation_fails(void)
-{
-    return ++allocation_count == allocation_to_fail;
-}
+static bool allocation_fails(void) { return ++allocation_count == allocation_to_fail; }
 
 leat_status __wrap_mem_open(uint64_t budget_bytes, mem **out_mem, leat_error *error)
 {

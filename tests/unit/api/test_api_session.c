@@ -371,7 +371,8 @@ static void test_cancel_from_progress(void **state)
 
     (void)state;
     open_fixture(&f, &gemma_inputs);
-    /* One call before anything is done, then one for each of the 4 layers of each chunk, the last when the chunk is taken. */
+    /* One call before anything is done, then one for each of the 4 layers of each chunk, the last when the chunk is
+     * taken. */
     const uint64_t calls = 1 + (COUNT + 29) / 30 * 4;
     for (uint64_t after = 1; after <= calls; after++) {
         c = (canceller){0};

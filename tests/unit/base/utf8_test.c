@@ -3,10 +3,7 @@
 #include "base/bytes.h"
 #include "base/utf8.h"
 
-static bool is_scalar(uint32_t value)
-{
-    return value <= 0x10ffff && (value < 0xd800 || value > 0xdfff);
-}
+static bool is_scalar(uint32_t value) { return value <= 0x10ffff && (value < 0xd800 || value > 0xdfff); }
 
 static void every_scalar_survives_encoding(void **state)
 {

@@ -67,11 +67,11 @@ static bool check_aborts(damage *harm)
     return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
 }
 
-#define DAMAGE(name, statement)                                \
-    static void name(scene *s, expert_cache *c)                \
-    {                                                          \
-        (void)s;                                               \
-        statement;                                             \
+#define DAMAGE(name, statement)                                                                                        \
+    static void name(scene *s, expert_cache *c)                                                                        \
+    {                                                                                                                  \
+        (void)s;                                                                                                       \
+        statement;                                                                                                     \
     }
 DAMAGE(do_no_harm, (void)c)
 DAMAGE(put_a_key_into_two_slots, c->slots[s->held_idx].key = c->slots[s->idle_idx].key)

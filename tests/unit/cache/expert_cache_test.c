@@ -387,7 +387,7 @@ static void free_slots_are_taken_first_and_given_back_to_those_below_their_share
     assert_int_equal(stats_of(&w).evictions, 0); /* layer 0 holds all nine */
     world_visit(&w, 1, LIST(0));
     world_visit(&w, 2, LIST(0));
-    assert_int_equal(world_visit(&w, 1, LIST(1)), 0); /* from layer 0 again: layer 2 has less than its share */
+    assert_int_equal(world_visit(&w, 1, LIST(1)), 0);       /* from layer 0 again: layer 2 has less than its share */
     assert_int_equal(world_visit(&w, 0, LIST(3, 4, 5)), 7); /* 0, 1 and 2, the oldest, had to go */
     assert_int_equal(world_visit(&w, 0, LIST(6, 7, 8)), 7);
     assert_int_equal(world_visit(&w, 1, LIST(0, 1)), 3);
@@ -565,7 +565,8 @@ static uint32_t count_layer(const reference *r, uint32_t layer)
     return count;
 }
 
-/* Rule 0: a free slot; 1: its own oldest, if it has its share; 2: the oldest of layers beyond theirs; 3: the youngest. */
+/* Rule 0: a free slot; 1: its own oldest, if it has its share; 2: the oldest of layers beyond theirs; 3: the youngest.
+ */
 static bool is_candidate(const reference *r, uint32_t i, int rule, uint32_t layer)
 {
     if (rule == 0 || !r->slots[i].used) return rule == 0 && !r->slots[i].used;
@@ -601,8 +602,10 @@ static bool reference_acquire(reference *r, uint32_t layer, const uint32_t *expe
     *out_hits = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t slot_idx = reference_find(r, layer, experts[i]);
-        if (slot_idx == UINT32_MAX) absent_count++;
-        else r->slots[slot_idx].pins++, *out_hits |= 1ull << i;
+        if (slot_idx == UINT32_MAX)
+            absent_count++;
+        else
+            r->slots[slot_idx].pins++, *out_hits |= 1ull << i;
     }
     for (uint32_t i = 0; i < r->slot_count; i++) held_count += r->slots[i].pins > 0;
     bool fits = absent_count <= r->slot_count - held_count;
@@ -690,10 +693,10 @@ static void compare_with_reference(const world_shape *shape, uint64_t seed, uint
 static void equals_a_reference_over_random_visits(void **state)
 {
     (void)state;
-    compare_with_reference(&(world_shape){3, 20, 24, 6, 0, 300}, 11, 4000);  /* a share of 8 */
-    compare_with_reference(&(world_shape){3, 20, 8, 4, 2, 300}, 12, 3000);   /* fewer slots than a set per layer */
-    compare_with_reference(&(world_shape){1, 40, 16, 8, 1, 300}, 13, 2000);  /* one layer */
-    compare_with_reference(&(world_shape){7, 16, 64, 3, 1, 300}, 14, 3000);  /* many layers, slots left over */
+    compare_with_reference(&(world_shape){3, 20, 24, 6, 0, 300}, 11, 4000); /* a share of 8 */
+    compare_with_reference(&(world_shape){3, 20, 8, 4, 2, 300}, 12, 3000);  /* fewer slots than a set per layer */
+    compare_with_reference(&(world_shape){1, 40, 16, 8, 1, 300}, 13, 2000); /* one layer */
+    compare_with_reference(&(world_shape){7, 16, 64, 3, 1, 300}, 14, 3000); /* many layers, slots left over */
 }
 
 /* ---- torture ---- */

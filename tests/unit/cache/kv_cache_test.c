@@ -65,10 +65,7 @@ static void check_seen_below(world *w, uint32_t query, uint32_t end)
     }
 }
 
-static void check_seen(world *w, uint32_t query)
-{
-    check_seen_below(w, query, query + 1);
-}
+static void check_seen(world *w, uint32_t query) { check_seen_below(w, query, query + 1); }
 
 static void append(world *w, uint32_t count)
 {

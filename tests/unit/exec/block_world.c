@@ -40,10 +40,7 @@ weight_id world_weight(block_world *w, uint64_t rows, uint64_t cols)
     return id;
 }
 
-float *world_weight_floats(block_world *w, weight_id id)
-{
-    return (float *)(uintptr_t)w->matrices[id].data;
-}
+float *world_weight_floats(block_world *w, weight_id id) { return (float *)(uintptr_t)w->matrices[id].data; }
 
 vector_id world_vector(block_world *w, uint64_t count)
 {
@@ -200,15 +197,9 @@ void plain_norm(double *x, uint64_t count, const float *weights, double eps)
     for (uint64_t i = 0; i < count; i++) x[i] *= factor * (weights ? (double)weights[i] : 1);
 }
 
-double plain_silu(double x)
-{
-    return x / (1 + exp(-x));
-}
+double plain_silu(double x) { return x / (1 + exp(-x)); }
 
-double plain_gelu_tanh(double x)
-{
-    return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
-}
+double plain_gelu_tanh(double x) { return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x))); }
 
 void plain_add(double *y, const float *bias, uint64_t count)
 {

@@ -41,7 +41,10 @@ static void open_world(world *w)
     w->parts[0][PART_DATA] = (weight_part){0, 0, 8};
     w->parts[0][PART_SCALES] = (weight_part){0, 8, 1};
     w->scale_part = (weight_part){0, 12, 4};
-    w->table = (weight){.name = "x", .stack_count = 1, .parts = w->parts, .global_scale_part = &w->scale_part,
+    w->table = (weight){.name = "x",
+                        .stack_count = 1,
+                        .parts = w->parts,
+                        .global_scale_part = &w->scale_part,
                         .shape = {.type = QUANT_NVFP4, .group = 16, .has_global_scale = true, .rows = 1, .cols = 16}};
     w->place = WEIGHT_RESIDENT;
 }

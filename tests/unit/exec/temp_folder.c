@@ -140,8 +140,10 @@ const char *find_conformance(const char *source_root)
 {
     static char path[TEMP_PATH_BYTES];
     const char *given = getenv("LEAT_CONFORMANCE");
-    if (given && given[0]) snprintf(path, sizeof path, "%s", given);
-    else snprintf(path, sizeof path, "%s/../shared/conformance", source_root);
+    if (given && given[0])
+        snprintf(path, sizeof path, "%s", given);
+    else
+        snprintf(path, sizeof path, "%s/../shared/conformance", source_root);
     struct stat info;
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return path;
     printf("[  NOTE    ] no conformance data: %s does not exist (set LEAT_CONFORMANCE)\n", path);

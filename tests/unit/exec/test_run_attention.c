@@ -191,10 +191,7 @@ static void check_shape_within(const shape *s, uint32_t token_count, double tole
     world_close(&w);
 }
 
-static void check_shape(const shape *s, uint32_t token_count)
-{
-    check_shape_within(s, token_count, 2e-5);
-}
+static void check_shape(const shape *s, uint32_t token_count) { check_shape_within(s, token_count, 2e-5); }
 
 static void test_groups_of_heads(void **state)
 {

@@ -181,8 +181,8 @@ static void test_each_filter_keeps_its_set(void **state)
     sampler_options o = plain;
     assert_int_equal(drawn_set(*state, o, fives, 5), T40 | T30 | T20 | T6 | T4);
 
-    static const uint32_t by_k[] = {T40, T40 | T30, T40 | T30 | T20, T40 | T30 | T20 | T6, T40 | T30 | T20 | T6 | T4,
-                                    T40 | T30 | T20 | T6 | T4};
+    static const uint32_t by_k[] = {
+        T40, T40 | T30, T40 | T30 | T20, T40 | T30 | T20 | T6, T40 | T30 | T20 | T6 | T4, T40 | T30 | T20 | T6 | T4};
     for (uint32_t k = 1; k <= 6; k++) {
         o.top_k = k;
         assert_int_equal(drawn_set(*state, o, fives, 5), by_k[k - 1]);

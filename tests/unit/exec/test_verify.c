@@ -18,11 +18,11 @@
 #define COMMIT "0123456789abcdef0123456789abcdef01234567"
 
 /* Made with sha256sum and git hash-object. */
-#define CONFIG_TEXT "{}\n"
-#define CONFIG_SHA1 "0967ef424bce6791893e9a57bb952f80fd536e93"
+#define CONFIG_TEXT  "{}\n"
+#define CONFIG_SHA1  "0967ef424bce6791893e9a57bb952f80fd536e93"
 #define SHARD_HEADER "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}"
 #define SHARD_SHA256 "938a1286932d19c8c3799f0861ecdee467405712d99a11a69e79dd47387d40de"
-#define SHARD_SHA1 "dd1b77be5cf47fca1950a7f87aca6e1789346d03"
+#define SHARD_SHA1   "dd1b77be5cf47fca1950a7f87aca6e1789346d03"
 enum { SHARD_BYTES = 66 };
 
 static int set_up(void **state)

@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 static const file files[] = {
-    {.fd = -1, .offset_align = 1, .memory_align = 1},                          /* buffered */
-    {.fd = -1, .is_direct = true, .offset_align = 512, .memory_align = 4},     /* a modern NVMe drive */
+    {.fd = -1, .offset_align = 1, .memory_align = 1},                      /* buffered */
+    {.fd = -1, .is_direct = true, .offset_align = 512, .memory_align = 4}, /* a modern NVMe drive */
     {.fd = -1, .is_direct = true, .offset_align = 4096, .memory_align = 512},
     {.fd = -1, .is_direct = true, .offset_align = 512, .memory_align = 65536}, /* memory stricter than the file */
 };

@@ -328,7 +328,8 @@ static void *use_storage(void *context)
             }
             while (!u->s->ops->try_submit(u->s, &request)) reap_and_compare(u, buffers);
         }
-        while (reap_and_compare(u, buffers)) {}
+        while (reap_and_compare(u, buffers)) {
+        }
     }
     for (int i = 0; i < IN_FLIGHT; i++) free(buffers[i]);
     return NULL;

@@ -97,10 +97,7 @@ const gemma4_variant gemma4_small = {.label = "small",
                                      .k_is_v = true,
                                      .embedding_scale = 8.0f};
 
-bool variant_is_full(const gemma4_variant *v, uint32_t idx)
-{
-    return (idx + 1) % v->full_period == 0;
-}
+bool variant_is_full(const gemma4_variant *v, uint32_t idx) { return (idx + 1) % v->full_period == 0; }
 
 /* ---- tensors: models.md 1.5 ---- */
 

@@ -67,13 +67,10 @@ static void store(known_model *m, const known_tensor *t, const char *suffix, con
     m->data_bytes += count;
 }
 
-static double symmetric(known_model *m)
-{
-    return 2 * prng_unit(&m->random) - 1;
-}
+static double symmetric(known_model *m) { return 2 * prng_unit(&m->random) - 1; }
 
 static known_tensor *new_tensor(known_model *m, uint64_t stack, uint64_t rows, uint64_t cols, const char *format,
-                               va_list args)
+                                va_list args)
 {
     assert_true(m->count < KNOWN_TENSORS_MAX);
     known_tensor *t = &m->tensors[m->count++];
@@ -148,7 +145,7 @@ static void store_affine(known_model *m, known_tensor *t, uint32_t bits, const f
 }
 
 void known_matrix(known_model *m, known_form form, uint64_t stack, uint64_t rows, uint64_t cols, double spread,
-                 const char *name_format, ...)
+                  const char *name_format, ...)
 {
     va_list args;
     va_start(args, name_format);

@@ -11,13 +11,18 @@
 
 enum { KNOWN_TENSORS_MAX = 512, KNOWN_NAME_BYTES = 96 };
 
-typedef enum known_form { KNOWN_F32, KNOWN_BF16, KNOWN_AFFINE4, KNOWN_AFFINE8 } known_form; /* affine: groups of 32, BF16 */
+typedef enum known_form {
+    KNOWN_F32,
+    KNOWN_BF16,
+    KNOWN_AFFINE4,
+    KNOWN_AFFINE8
+} known_form; /* affine: groups of 32, BF16 */
 
 typedef struct known_tensor {
     char name[KNOWN_NAME_BYTES]; /* below the prefix, without ".weight" */
-    uint64_t stack, rows, cols; /* stack 0: a matrix; cols 0: a vector */
-    double *values;             /* (stack, rows, cols), what the stored bytes mean */
-    double *misread;            /* AFFINE8 only: the same bytes read as 4 bits */
+    uint64_t stack, rows, cols;  /* stack 0: a matrix; cols 0: a vector */
+    double *values;              /* (stack, rows, cols), what the stored bytes mean */
+    double *misread;             /* AFFINE8 only: the same bytes read as 4 bits */
 } known_tensor;
 
 typedef struct known_model {
@@ -39,7 +44,7 @@ void known_vector(known_model *m, uint64_t count, double mean, double spread, co
     PRINTF_LIKE(5, 6);
 /* Matrices: spread * uniform(-1, 1) / sqrt(cols). The tensors are NAME.weight, or NAME where the name ends in '!'. */
 void known_matrix(known_model *m, known_form form, uint64_t stack, uint64_t rows, uint64_t cols, double spread,
-                 const char *name_format, ...) PRINTF_LIKE(7, 8);
+                  const char *name_format, ...) PRINTF_LIKE(7, 8);
 /* Makes the folder: config.json and model.safetensors. */
 void known_write(known_model *m, const char *config_text);
 /* NULL when there is none. */

@@ -63,10 +63,7 @@ static void norm(const forward *f, const double *w, const double *x, double *y, 
     for (uint32_t i = 0; i < count; i++) y[i] = x[i] * r * (w ? w[i] + (f->t == NORMS_ADD_ONE) : 1);
 }
 
-static double silu(double x)
-{
-    return x / (1 + exp(-x));
-}
+static double silu(double x) { return x / (1 + exp(-x)); }
 
 static double gelu(const forward *f, double x)
 {
@@ -316,10 +313,7 @@ static void gemma4_route(const forward *f, uint32_t idx, const double *stream, u
 
 /* ---- Gemma 4: models.md 1.3 and 1.4 ---- */
 
-static bool gemma4_is_full(const reference_shape *g, uint32_t idx)
-{
-    return (idx + 1) % g->full_period == 0;
-}
+static bool gemma4_is_full(const reference_shape *g, uint32_t idx) { return (idx + 1) % g->full_period == 0; }
 
 static uint32_t gemma4_kv_layer(const forward *f, uint32_t idx)
 {

@@ -82,7 +82,7 @@ static void add_gemma4_experts(known_model *m, const reference_shape *g, known_f
     known_vector(m, g->hidden, 1, 0.4, "layers.%u.pre_feedforward_layernorm_2.weight", i);
     known_vector(m, g->hidden, 1, 0.4, "layers.%u.post_feedforward_layernorm_2.weight", i);
     known_matrix(m, form == KNOWN_AFFINE4 ? KNOWN_AFFINE8 : form, 0, g->experts, g->hidden, 18, "layers.%u.router.proj",
-                i);
+                 i);
     known_vector(m, g->hidden, 1, 0.5, "layers.%u.router.scale", i);
     known_vector(m, g->experts, 1, 0.6, "layers.%u.router.per_expert_scale", i);
     if (form != KNOWN_AFFINE4) {

@@ -249,10 +249,7 @@ static void a_failed_read_names_the_place(void **state)
     assert_text_has(error.text, "the folder: at byte 12: reading 8 bytes: ");
 }
 
-static unsigned char byte_at(uint64_t offset)
-{
-    return (unsigned char)(offset * 131 + offset / 256);
-}
+static unsigned char byte_at(uint64_t offset) { return (unsigned char)(offset * 131 + offset / 256); }
 
 static void direct_reads_give_the_same_bytes(void **state)
 {

@@ -30,7 +30,9 @@ static void assert_codes(quant_type type, const char *bytes, const float *codes,
     memcpy(data, bytes, strlen(bytes));
     memcpy(scales, &one, 4);
     matrix m = {.shape = {.type = type, .scale_type = FLOAT_F32, .group = 32, .rows = 1, .cols = 32},
-                .data = data, .scales = scales, .offsets = offsets};
+                .data = data,
+                .scales = scales,
+                .offsets = offsets};
     quant_decode(&m, 0, 0, count, decoded);
     for (uint64_t i = 0; i < count; i++) assert_true(decoded[i] == codes[i]);
 }
@@ -62,7 +64,8 @@ static void small_floats_mean_what_their_formats_say(void **state)
     for (uint8_t code = 0; code < 16; code++) assert_int_equal(bits_of(quant_e2m1_to_f32(code)), bits_of(e2m1[code]));
     assert_true(quant_bf16_to_f32(0x3fc0) == 1.5f && quant_f16_to_f32(0x3e00) == 1.5f);
     assert_true(quant_f16_to_f32(0x0001) == 0x1p-24f && quant_f16_to_f32(0x83ff) == -1023 * 0x1p-24f);
-    assert_true(quant_f16_to_f32(0x7bff) == 65504 && quant_f16_to_f32(0xfc00) == -INFINITY && isnan(quant_f16_to_f32(0x7c01)));
+    assert_true(quant_f16_to_f32(0x7bff) == 65504 && quant_f16_to_f32(0xfc00) == -INFINITY &&
+                isnan(quant_f16_to_f32(0x7c01)));
 }
 
 static void narrowing_rounds_to_nearest_even(void **state)
@@ -99,8 +102,14 @@ static void assert_encoded(const float *values, uint32_t bits, float scale, floa
     float one = 1, zero = 0;
     memcpy(scales, &one, 4);
     memcpy(offsets, &zero, 4);
-    matrix m = {.shape = {.type = bits == 1 ? QUANT_AFFINE1 : QUANT_AFFINE4, .scale_type = FLOAT_F32, .group = 32, .rows = 1, .cols = 32},
-                .data = data, .scales = scales, .offsets = offsets};
+    matrix m = {.shape = {.type = bits == 1 ? QUANT_AFFINE1 : QUANT_AFFINE4,
+                          .scale_type = FLOAT_F32,
+                          .group = 32,
+                          .rows = 1,
+                          .cols = 32},
+                .data = data,
+                .scales = scales,
+                .offsets = offsets};
     quant_decode(&m, 0, 0, 32, decoded);
     for (int i = 0; i < 32; i++) assert_int_equal((int)decoded[i], codes[i]);
 }
@@ -110,7 +119,8 @@ static void encoder_chooses_as_mlx_does(void **state)
     (void)state;
     float ramp[32], fan[32], constant[32];
     int ramp_codes[32], zero_codes[32] = {0}, ramp_bits[32];
-    static const int fan_codes[32] = {8, 8, 9, 7, 9, 6, 10, 6, 10, 6, 11, 5, 11, 4, 12, 4, 12, 4, 13, 3, 13, 2, 14, 2, 14, 2, 15, 1, 15, 0, 15, 0};
+    static const int fan_codes[32] = {8,  8, 9,  7, 9,  6, 10, 6, 10, 6, 11, 5, 11, 4, 12, 4,
+                                      12, 4, 13, 3, 13, 2, 14, 2, 14, 2, 15, 1, 15, 0, 15, 0};
     for (int i = 0; i < 32; i++) {
         ramp[i] = (float)i / 31;
         ramp_codes[i] = (int)rint((1 - (double)i / 31) * 15);
@@ -130,9 +140,12 @@ static void any_range_of_columns_decodes_alike(void **state)
     (void)state;
     uint8_t data[64 * 6 / 8 * 2], scales[8], offsets[8];
     for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)(i * 37 + 11);
-    for (size_t i = 0; i < sizeof scales; i++) scales[i] = (uint8_t)(i % 2 ? 0x3f : i), offsets[i] = (uint8_t)(i % 2 ? 0x40 : i);
+    for (size_t i = 0; i < sizeof scales; i++)
+        scales[i] = (uint8_t)(i % 2 ? 0x3f : i), offsets[i] = (uint8_t)(i % 2 ? 0x40 : i);
     matrix m = {.shape = {.type = QUANT_AFFINE6, .scale_type = FLOAT_BF16, .group = 32, .rows = 2, .cols = 64},
-                .data = data, .scales = scales, .offsets = offsets};
+                .data = data,
+                .scales = scales,
+                .offsets = offsets};
     float whole[64], part[64];
     quant_decode(&m, 1, 0, 64, whole);
     for (uint64_t begin = 0; begin < 64; begin++)
@@ -154,7 +167,8 @@ static void compare_with_mlx(const mlx_vector *vector, void *context)
             float expected = load_f32(vector->dequantized + (r * cols + k) * 4);
             if (bits_of(row[k]) == bits_of(expected)) continue;
             fail_msg("%s, matrix %llu, row %llu, column %llu: expected %a, found %a", vector->name,
-                     (unsigned long long)vector->stack_idx, (unsigned long long)r, (unsigned long long)k, (double)expected, (double)row[k]);
+                     (unsigned long long)vector->stack_idx, (unsigned long long)r, (unsigned long long)k,
+                     (double)expected, (double)row[k]);
         }
     }
     free(row);

@@ -1,33 +1,37 @@
 /*
- * chat_turns_test.c - conversations against the library's ids (chat.json, the brook checkpoint), and what must hold of any format: message text
- * never becomes a control token, roles and formats are checked, failures leave the outputs as they were.
+ * chat_turns_test.c - conversations against the library's ids (chat.json, the brook checkpoint), and what must hold of
+ * any format: message text never becomes a control token, roles and formats are checked, failures leave the outputs as
+ * they were.
  */
 #include "text_support.h"
 
 #include "text/chat_turns.h"
 
 /* A small tokenizer of bytes with the control tokens of the three families. */
-static const char *const control_tokens[] = {"<bos>", "<|turn>", "<turn|>", "<|channel>", "<channel|>", "<|im_start|>", "<|im_end|>",
-                                             "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"};
+static const char *const control_tokens[] = {
+    "<bos>",        "<|turn>",    "<turn|>",           "<|channel>",          "<channel|>",
+    "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+    "<|eot_id|>"};
 
 static tokenizer *open_small(mem *ledger, unsigned first, unsigned count)
 {
     static char text[32768];
     size_t at = (size_t)snprintf(text, sizeof text, "{\"added_tokens\": [");
     for (unsigned i = 0; i < count; i++)
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s{\"id\": %u, \"content\": \"%s\", \"special\": true}", i == 0 ? "" : ", ", 300 + i,
-                               control_tokens[first + i]);
-    at += (size_t)snprintf(text + at, sizeof text - at,
-                           "], \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}]}, "
-                           "\"model\": {\"type\": \"BPE\", \"byte_fallback\": true, \"merges\": [], \"vocab\": {");
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s{\"id\": %u, \"content\": \"%s\", \"special\": true}",
+                               i == 0 ? "" : ", ", 300 + i, control_tokens[first + i]);
+    at += (size_t)snprintf(
+        text + at, sizeof text - at,
+        "], \"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}]}, "
+        "\"model\": {\"type\": \"BPE\", \"byte_fallback\": true, \"merges\": [], \"vocab\": {");
     for (unsigned i = 0; i < 256; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "%s\"<0x%02X>\": %u", i == 0 ? "" : ", ", i, i);
     snprintf(text + at, sizeof text - at, "}}}");
     return open_tokenizer_text(ledger, text);
 }
 
-static void expect_render(unsigned first, unsigned count, chat_format format, const chat_message *messages, uint32_t message_count,
-                          chat_render_options options, const char *wanted)
+static void expect_render(unsigned first, unsigned count, chat_format format, const chat_message *messages,
+                          uint32_t message_count, chat_render_options options, const char *wanted)
 {
     leat_error error;
     mem *ledger = open_ledger(0);
@@ -49,32 +53,38 @@ static void expect_render(unsigned first, unsigned count, chat_format format, co
     close_empty_ledger(ledger);
 }
 
-static const chat_message conversation[] = {
-    {"system", " Be brief.\n"}, {"user", "  Hi \xe3\x80\x80"}, {"assistant", "<|channel>thought\nhm<channel|> Yes. "}, {"user", "Why?"}};
+static const chat_message conversation[] = {{"system", " Be brief.\n"},
+                                            {"user", "  Hi \xe3\x80\x80"},
+                                            {"assistant", "<|channel>thought\nhm<channel|> Yes. "},
+                                            {"user", "Why?"}};
 
 static void test_gemma4_turns(void **state)
 {
     (void)state;
     expect_render(0, 5, CHAT_FORMAT_GEMMA4, conversation, 4, (chat_render_options){true, false},
-                  "<bos><|turn>system\nBe brief.<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\nYes.<turn|>\n<|turn>user\nWhy?<turn|>\n"
+                  "<bos><|turn>system\nBe "
+                  "brief.<turn|>\n<|turn>user\nHi<turn|>\n<|turn>model\nYes.<turn|>\n<|turn>user\nWhy?<turn|>\n"
                   "<|turn>model\n");
     expect_render(0, 5, CHAT_FORMAT_GEMMA4, conversation + 3, 1, (chat_render_options){true, true},
                   "<bos><|turn>user\nWhy?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>");
-    expect_render(0, 5, CHAT_FORMAT_GEMMA4, conversation + 3, 1, (chat_render_options){false, true}, "<bos><|turn>user\nWhy?<turn|>\n");
+    expect_render(0, 5, CHAT_FORMAT_GEMMA4, conversation + 3, 1, (chat_render_options){false, true},
+                  "<bos><|turn>user\nWhy?<turn|>\n");
 }
 
 static void test_chatml_turns(void **state)
 {
     (void)state;
     expect_render(5, 2, CHAT_FORMAT_CHATML, conversation, 2, (chat_render_options){true, false},
-                  "<|im_start|>system\n Be brief.\n<|im_end|>\n<|im_start|>user\n  Hi \xe3\x80\x80<|im_end|>\n<|im_start|>assistant\n");
+                  "<|im_start|>system\n Be brief.\n<|im_end|>\n<|im_start|>user\n  Hi "
+                  "\xe3\x80\x80<|im_end|>\n<|im_start|>assistant\n");
 }
 
 static void test_llama3_turns(void **state)
 {
     (void)state;
     expect_render(7, 4, CHAT_FORMAT_LLAMA3, conversation + 3, 1, (chat_render_options){true, false},
-                  "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
+                  "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|><|start_header_id|>"
+                  "assistant<|end_header_id|>\n\n");
 }
 
 /* Whatever a message says, the control tokens are those of the format. */
@@ -163,7 +173,7 @@ typedef struct conversation_data {
     text_buffer roles[MESSAGES_MAX], contents[MESSAGES_MAX];
     chat_message messages[MESSAGES_MAX];
     uint32_t count;
-    bool is_plain;          /* every message has a role and a text and nothing else */
+    bool is_plain; /* every message has a role and a text and nothing else */
 } conversation_data;
 
 static void init_conversation(conversation_data *c, mem *ledger)
@@ -202,8 +212,10 @@ static void read_messages(conversation_data *c, json *parser)
                 token = next_token(parser);
                 has_content = token.kind == JSON_STRING;
                 c->contents[i].count = 0;
-                if (has_content) assert_ok(text_buffer_append(&c->contents[i], token.text, token.text_bytes, &error), &error);
-                else assert_ok(json_skip_rest(parser, &token, &error), &error);
+                if (has_content)
+                    assert_ok(text_buffer_append(&c->contents[i], token.text, token.text_bytes, &error), &error);
+                else
+                    assert_ok(json_skip_rest(parser, &token, &error), &error);
             } else {
                 c->is_plain = false;
                 assert_ok(json_skip(parser, &error), &error);
@@ -286,11 +298,16 @@ static void test_library_ids(void **state)
         for (;;) {
             json_token token = next_token(parser);
             if (token.kind == JSON_OBJECT_END) break;
-            if (json_text_is(&token, "tokenizer")) read_string(parser, &tokenizer_name);
-            else if (json_text_is(&token, "template")) read_string(parser, &template_name);
-            else if (json_text_is(&token, "case")) read_string(parser, &case_name);
-            else if (json_text_is(&token, "ids_sanitized")) read_ids(parser, &wanted);
-            else assert_ok(json_skip(parser, &error), &error);
+            if (json_text_is(&token, "tokenizer"))
+                read_string(parser, &tokenizer_name);
+            else if (json_text_is(&token, "template"))
+                read_string(parser, &template_name);
+            else if (json_text_is(&token, "case"))
+                read_string(parser, &case_name);
+            else if (json_text_is(&token, "ids_sanitized"))
+                read_ids(parser, &wanted);
+            else
+                assert_ok(json_skip(parser, &error), &error);
         }
         if (!is_our_template(template_name.bytes) || !load_conversation(c, &conversations, case_name.bytes)) continue;
         if (strcmp(tokenizer_name.bytes, "qwen2") == 0 && has_thoughts(c)) continue;
@@ -300,7 +317,8 @@ static void test_library_ids(void **state)
         chat_render_options options = {true, true};
         got.count = 0;
         rendered.count = 0;
-        assert_ok(chat_render(t, chat_format_detect(t), c->messages, c->count, &options, &got, &rendered, &error), &error);
+        assert_ok(chat_render(t, chat_format_detect(t), c->messages, c->count, &options, &got, &rendered, &error),
+                  &error);
         if (!same_ids(&got, &wanted)) {
             wrong++;
             fprintf(stderr, "%s %s: %s\n", template_name.bytes, case_name.bytes, rendered.bytes);
@@ -350,7 +368,9 @@ static void test_brook_prompts(void **state)
     memcpy(&header_bytes, tensors.bytes, 8);
     uint32_t run = 0, rendered_count = 0;
     json *parser;
-    assert_ok(json_open(ledger, MEM_META, "expected", document.bytes, document.count, &json_limits_default, &parser, &error), &error);
+    assert_ok(
+        json_open(ledger, MEM_META, "expected", document.bytes, document.count, &json_limits_default, &parser, &error),
+        &error);
     enter_object(parser);
     for (json_token token = next_token(parser); !json_text_is(&token, "prompts"); token = next_token(parser))
         assert_ok(json_skip(parser, &error), &error);
@@ -361,9 +381,12 @@ static void test_brook_prompts(void **state)
         for (;;) {
             json_token token = next_token(parser);
             if (token.kind == JSON_OBJECT_END) break;
-            if (json_text_is(&token, "name")) read_string(parser, &name);
-            else if (json_text_is(&token, "prompt")) read_string(parser, &prompt);
-            else if (json_text_is(&token, "messages")) read_messages(c, parser);
+            if (json_text_is(&token, "name"))
+                read_string(parser, &name);
+            else if (json_text_is(&token, "prompt"))
+                read_string(parser, &prompt);
+            else if (json_text_is(&token, "messages"))
+                read_messages(c, parser);
             else {
                 if (json_text_is(&token, "tools")) has_tools = true;
                 assert_ok(json_skip(parser, &error), &error);
@@ -384,7 +407,8 @@ static void test_brook_prompts(void **state)
         if (c->is_plain && !has_tools) {
             chat_render_options options = {true, false};
             got.count = rendered.count = 0;
-            assert_ok(chat_render(t, CHAT_FORMAT_GEMMA4, c->messages, c->count, &options, &got, &rendered, &error), &error);
+            assert_ok(chat_render(t, CHAT_FORMAT_GEMMA4, c->messages, c->count, &options, &got, &rendered, &error),
+                      &error);
             assert_string_equal(rendered.bytes, prompt.bytes);
             assert_true(same_ids(&got, &wanted));
             rendered_count++;
@@ -407,10 +431,10 @@ static void test_brook_prompts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gemma4_turns),           cmocka_unit_test(test_chatml_turns),
-        cmocka_unit_test(test_llama3_turns),           cmocka_unit_test(test_messages_forge_nothing),
-        cmocka_unit_test(test_what_is_refused),        cmocka_unit_test(test_every_failing_allocation),
-        cmocka_unit_test(test_library_ids),            cmocka_unit_test(test_brook_prompts),
+        cmocka_unit_test(test_gemma4_turns),    cmocka_unit_test(test_chatml_turns),
+        cmocka_unit_test(test_llama3_turns),    cmocka_unit_test(test_messages_forge_nothing),
+        cmocka_unit_test(test_what_is_refused), cmocka_unit_test(test_every_failing_allocation),
+        cmocka_unit_test(test_library_ids),     cmocka_unit_test(test_brook_prompts),
     };
     return cmocka_run_group_tests_name("text.chat_turns", tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@ void read_file(mem *ledger, const char *path, text_buffer *out_text)
     FILE *in = fopen(path, "rb");
     if (in == NULL) fail_msg("%s cannot be opened", path);
     text_buffer_init(out_text, ledger);
-    while ((count = fread(chunk, 1, sizeof chunk, in)) > 0) assert_ok(text_buffer_append(out_text, chunk, count, &error), &error);
+    while ((count = fread(chunk, 1, sizeof chunk, in)) > 0)
+        assert_ok(text_buffer_append(out_text, chunk, count, &error), &error);
     assert_int_equal(fclose(in), 0);
 }
 
@@ -50,7 +51,8 @@ void refuse_tokenizer_text(const char *json_text, size_t bytes, uint32_t vocab_c
 {
     mem *ledger = open_ledger(0);
     tokenizer *t = NULL;
-    assert_fails(MODEL, tokenizer_open(ledger, "tokenizer.json", json_text, bytes, vocab_count, &t, out_error), out_error);
+    assert_fails(MODEL, tokenizer_open(ledger, "tokenizer.json", json_text, bytes, vocab_count, &t, out_error),
+                 out_error);
     assert_null(t);
     assert_text_has(out_error->text, "tokenizer.json");
     close_empty_ledger(ledger);
@@ -116,8 +118,9 @@ json *open_cases(mem *ledger, const text_buffer *document)
 {
     leat_error error;
     json *parser;
-    assert_ok(json_open(ledger, MEM_META, "cases", document->bytes, document->count, &json_limits_default, &parser, &error),
-              &error);
+    assert_ok(
+        json_open(ledger, MEM_META, "cases", document->bytes, document->count, &json_limits_default, &parser, &error),
+        &error);
     enter_object(parser);
     for (;;) {
         json_token token = next_token(parser);

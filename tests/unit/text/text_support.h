@@ -1,5 +1,6 @@
 /*
- * text_support.h - what the tests of the text room share: files of the conformance folder, tokenizers from them, and the reading of case files.
+ * text_support.h - what the tests of the text room share: files of the conformance folder, tokenizers from them, and
+ * the reading of case files.
  */
 #ifndef TESTS_UNIT_TEXT_TEXT_SUPPORT_H
 #define TESTS_UNIT_TEXT_TEXT_SUPPORT_H
@@ -9,8 +10,8 @@
 #include "base/json.h"
 #include "text/tokenizer.h"
 
-/* The path of a file of the conformance folder (LEAT_CONFORMANCE, or ../shared/conformance beside the source tree), or of the golden files
- * for names that begin with "golden/"; false when there is no such file. */
+/* The path of a file of the conformance folder (LEAT_CONFORMANCE, or ../shared/conformance beside the source tree), or
+ * of the golden files for names that begin with "golden/"; false when there is no such file. */
 bool find_data_file(const char *name, char out_path[UNIT_PATH_BYTES]);
 /* A whole file in memory of the ledger. */
 void read_file(mem *ledger, const char *path, text_buffer *out_text);

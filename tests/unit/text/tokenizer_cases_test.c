@@ -1,6 +1,7 @@
 /*
- * tokenizer_cases_test.c - known answers: what the `tokenizers` library makes of some 300 texts in every family's settings, and how its
- * streams come out. The Gemma 4 set lies in the repository; the others are tested where the conformance folder is at hand.
+ * tokenizer_cases_test.c - known answers: what the `tokenizers` library makes of some 300 texts in every family's
+ * settings, and how its streams come out. The Gemma 4 set lies in the repository; the others are tested where the
+ * conformance folder is at hand.
  */
 #include "text_support.h"
 
@@ -32,8 +33,8 @@ static void check_decode(cases_state *s, const tokenizer *t, bool skip_special, 
     if (s->got_text.count == wanted->count && memcmp(s->got_text.bytes, wanted->bytes, wanted->count) == 0) return;
     s->wrong++;
     if (s->wrong > 10) return;
-    fprintf(stderr, "decode (skip_special %d)\n  expected \"%.200s\"\n  got      \"%.200s\"\n", skip_special, wanted->bytes,
-            s->got_text.bytes);
+    fprintf(stderr, "decode (skip_special %d)\n  expected \"%.200s\"\n  got      \"%.200s\"\n", skip_special,
+            wanted->bytes, s->got_text.bytes);
 }
 
 static void run_case(cases_state *s, const tokenizer *t, json *parser)
@@ -43,13 +44,20 @@ static void run_case(cases_state *s, const tokenizer *t, json *parser)
     for (;;) {
         json_token token = next_token(parser);
         if (token.kind == JSON_OBJECT_END) break;
-        if (json_text_is(&token, "text")) read_string(parser, &s->text);
-        else if (json_text_is(&token, "ids")) read_ids(parser, &s->ids);
-        else if (json_text_is(&token, "ids_special")) read_ids(parser, &s->ids_special);
-        else if (json_text_is(&token, "ids_plain")) read_ids(parser, &s->ids_plain), has_plain = true;
-        else if (json_text_is(&token, "decoded")) read_string(parser, &s->decoded);
-        else if (json_text_is(&token, "decoded_skip_special")) read_string(parser, &s->decoded_plain);
-        else assert_ok(json_skip(parser, &error), &error);
+        if (json_text_is(&token, "text"))
+            read_string(parser, &s->text);
+        else if (json_text_is(&token, "ids"))
+            read_ids(parser, &s->ids);
+        else if (json_text_is(&token, "ids_special"))
+            read_ids(parser, &s->ids_special);
+        else if (json_text_is(&token, "ids_plain"))
+            read_ids(parser, &s->ids_plain), has_plain = true;
+        else if (json_text_is(&token, "decoded"))
+            read_string(parser, &s->decoded);
+        else if (json_text_is(&token, "decoded_skip_special"))
+            read_string(parser, &s->decoded_plain);
+        else
+            assert_ok(json_skip(parser, &error), &error);
     }
     s->run++;
     check_ids(s, t, 0, &s->ids, "ids");
@@ -110,9 +118,10 @@ static void test_gemma4_golden(void **state)
 }
 
 static const char *const families[] = {
-    "gemma4", "llama2", "phi3",     "mistral-metaspace", "llama3",    "glm4",           "qwen2", "qwen35",      "gpt2", "gpt2-prefix-space",
-    "starcoder", "falcon", "o200k", "minimax",           "tekken",    "nemotron",       "cl100k", "kimi",       "deepseek3",
-    "deepseek-coder", "unk", "unk-unfused", "split-behaviours",
+    "gemma4",    "llama2",         "phi3",   "mistral-metaspace", "llama3",           "glm4",
+    "qwen2",     "qwen35",         "gpt2",   "gpt2-prefix-space", "starcoder",        "falcon",
+    "o200k",     "minimax",        "tekken", "nemotron",          "cl100k",           "kimi",
+    "deepseek3", "deepseek-coder", "unk",    "unk-unfused",       "split-behaviours",
 };
 
 static void test_family(void **state)
@@ -179,14 +188,22 @@ static void run_stream(stream_state *s, json *parser)
     for (;;) {
         json_token token = next_token(parser);
         if (token.kind == JSON_OBJECT_END) break;
-        if (json_text_is(&token, "tokenizer")) read_string(parser, &s->tokenizer_name);
-        else if (json_text_is(&token, "ids")) read_ids(parser, &s->ids);
-        else if (json_text_is(&token, "skip_special_tokens")) skip_special = read_flag(parser);
-        else if (json_text_is(&token, "agrees")) agrees = read_flag(parser);
-        else if (json_text_is(&token, "steps")) read_strings(parser, s->steps, STEPS_MAX, &step_count, s->ledger);
-        else if (json_text_is(&token, "flush")) read_string(parser, &s->flush);
-        else if (json_text_is(&token, "decoded")) read_string(parser, &s->decoded);
-        else assert_ok(json_skip(parser, &error), &error);
+        if (json_text_is(&token, "tokenizer"))
+            read_string(parser, &s->tokenizer_name);
+        else if (json_text_is(&token, "ids"))
+            read_ids(parser, &s->ids);
+        else if (json_text_is(&token, "skip_special_tokens"))
+            skip_special = read_flag(parser);
+        else if (json_text_is(&token, "agrees"))
+            agrees = read_flag(parser);
+        else if (json_text_is(&token, "steps"))
+            read_strings(parser, s->steps, STEPS_MAX, &step_count, s->ledger);
+        else if (json_text_is(&token, "flush"))
+            read_string(parser, &s->flush);
+        else if (json_text_is(&token, "decoded"))
+            read_string(parser, &s->decoded);
+        else
+            assert_ok(json_skip(parser, &error), &error);
     }
     open_named(s);
     assert_int_equal(step_count, s->ids.count);
@@ -197,12 +214,14 @@ static void run_stream(stream_state *s, json *parser)
     for (uint32_t i = 0; i <= step_count; i++) {
         const text_buffer *wanted = i < step_count ? &s->steps[i] : &s->flush;
         s->got.count = 0;
-        if (i < step_count) assert_ok(detokenizer_push(d, s->ids.ids[i], &s->got, &error), &error);
-        else assert_ok(detokenizer_flush(d, &s->got, &error), &error);
+        if (i < step_count)
+            assert_ok(detokenizer_push(d, s->ids.ids[i], &s->got, &error), &error);
+        else
+            assert_ok(detokenizer_flush(d, &s->got, &error), &error);
         if (!same_text(&s->got, wanted)) {
             if (!is_wrong && s->wrong < 10)
-                fprintf(stderr, "%s: step %u of \"%s\": expected \"%s\", got \"%.*s\"\n", s->open_name, i, s->decoded.bytes,
-                        wanted->bytes, (int)s->got.count, s->got.bytes == NULL ? "" : s->got.bytes);
+                fprintf(stderr, "%s: step %u of \"%s\": expected \"%s\", got \"%.*s\"\n", s->open_name, i,
+                        s->decoded.bytes, wanted->bytes, (int)s->got.count, s->got.bytes == NULL ? "" : s->got.bytes);
             is_wrong = true;
         }
         assert_ok(text_buffer_append(&s->sum, s->got.bytes, s->got.count, &error), &error);

@@ -1,6 +1,7 @@
 /*
- * tokenizer_parts_test.c - the parts of a tokenizer against the slow and obvious way to do the same: merging by looking for the lowest pair each
- * time, searching every token at every place. And the tables: the byte alphabet, patterns rewritten for PCRE2, Unicode normalisation.
+ * tokenizer_parts_test.c - the parts of a tokenizer against the slow and obvious way to do the same: merging by looking
+ * for the lowest pair each time, searching every token at every place. And the tables: the byte alphabet, patterns
+ * rewritten for PCRE2, Unicode normalisation.
  */
 #include "text_support.h"
 
@@ -38,13 +39,17 @@ static void test_byte_alphabet(void **state)
 static void test_character_classes(void **state)
 {
     (void)state;
-    static const uint32_t words[] = {'a', 'Z', '0', '_', 0xe9, 0x301, 0x203f, 0x200d, 0x2160, 0x24b6, 0x10d4a}, others[] = {'-', ' ', 0xb2, 0xbd, 0x2014, 0x1f600};
+    static const uint32_t words[] = {'a', 'Z', '0', '_', 0xe9, 0x301, 0x203f, 0x200d, 0x2160, 0x24b6, 0x10d4a},
+                          others[] = {'-', ' ', 0xb2, 0xbd, 0x2014, 0x1f600};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) assert_true(unicode_is_word(words[i]));
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) assert_false(unicode_is_word(others[i]));
-    assert_true(unicode_is_space(0x85) && unicode_is_space(0x3000) && !unicode_is_space(0x200b) && !unicode_is_space(0x180e) && !unicode_is_space(0x1c));
+    assert_true(unicode_is_space(0x85) && unicode_is_space(0x3000) && !unicode_is_space(0x200b) &&
+                !unicode_is_space(0x180e) && !unicode_is_space(0x1c));
     assert_true(unicode_is_python_space(0x1c));
-    assert_true(unicode_is_number(0xbd) && unicode_is_number(0x2160) && unicode_is_number('7') && !unicode_is_number('x'));
-    assert_true(unicode_is_punctuation('$') && unicode_is_punctuation(0x3002) && !unicode_is_punctuation(0x20ac) && !unicode_is_punctuation('a'));
+    assert_true(unicode_is_number(0xbd) && unicode_is_number(0x2160) && unicode_is_number('7') &&
+                !unicode_is_number('x'));
+    assert_true(unicode_is_punctuation('$') && unicode_is_punctuation(0x3002) && !unicode_is_punctuation(0x20ac) &&
+                !unicode_is_punctuation('a'));
 }
 
 static void test_patterns_are_rewritten(void **state)
@@ -54,8 +59,14 @@ static void test_patterns_are_rewritten(void **state)
         const char *pattern, *text;
         int start, end; /* of the first match; -1: none */
     } cases[] = {
-        {"\\s+", "a\xe1\xa0\x8e" "b", -1, -1}, /* U+180E is no white space */
-        {"\\s+", "a\xc2\x85\xe3\x80\x80" "b", 1, 6},
+        {"\\s+",
+         "a\xe1\xa0\x8e"
+         "b",
+         -1, -1}, /* U+180E is no white space */
+        {"\\s+",
+         "a\xc2\x85\xe3\x80\x80"
+         "b",
+         1, 6},
         {"\\S", " \xe2\x80\x83x", 4, 5},
         {"[\\S]", " \xe2\x80\x83x", 4, 5},
         {"\\p{N}{1,3}+", "x12345y", 1, 6},
@@ -65,9 +76,15 @@ static void test_patterns_are_rewritten(void **state)
         {"(?i:'s)", "'\xc5\xbf", 0, 3}, /* long s */
         {"[\\p{L}&&[^\\p{Han}]]+", "\xe6\x97\xa5xy\xe6\x97\xa5", 3, 5},
         {"[\\p{Han}]+", "x\xf0\xb1\x8d\x90", 1, 5}, /* U+31350, of Unicode 15.0 */
-        {"\\p{L}", "1\xf0\x90\xb5\x8a", 1, 5},       /* U+10D4A, of Unicode 16.0 */
-        {"[^\\p{L}]", "\xf0\x90\xb5\x8a" "1", 4, 5},
-        {"\\P{L}", "\xf0\x90\xb5\x8a" "1", 4, 5},
+        {"\\p{L}", "1\xf0\x90\xb5\x8a", 1, 5},      /* U+10D4A, of Unicode 16.0 */
+        {"[^\\p{L}]",
+         "\xf0\x90\xb5\x8a"
+         "1",
+         4, 5},
+        {"\\P{L}",
+         "\xf0\x90\xb5\x8a"
+         "1",
+         4, 5},
         {"\\p{Han}", "\xe3\x80\x87\xe3\x80\x82", 0, 3}, /* U+3007 is of the script, U+3002 only of its extensions */
         {"\\p{Han}", "\xe3\x80\x82", -1, -1},
         {"\\s++$", "a  \nb \n", 5, 7},
@@ -92,7 +109,8 @@ static void test_patterns_are_rewritten(void **state)
         assert_ok(regex_open(ledger, "tokenizer.json", cases[i].pattern, strlen(cases[i].pattern), &r, &error), &error);
         assert_ok(regex_find(r, &scratch, cases[i].text, strlen(cases[i].text), 0, &start, &end, &error), &error);
         if ((int)start != cases[i].start || (int)end != cases[i].end)
-            fail_msg("%s in \"%s\": %d..%d, expected %d..%d", cases[i].pattern, cases[i].text, (int)start, (int)end, cases[i].start, cases[i].end);
+            fail_msg("%s in \"%s\": %d..%d, expected %d..%d", cases[i].pattern, cases[i].text, (int)start, (int)end,
+                     cases[i].start, cases[i].end);
         regex_scratch_reset(&scratch);
         regex_close(&r);
     }
@@ -120,12 +138,12 @@ static void test_normalisation_forms(void **state)
     expect_normal(true, false, "xe\xcc\x81y", "x\xc3\xa9y");
     expect_normal(true, false, "\xc3\xa9", "\xc3\xa9");
     expect_normal(false, false, "x\xc3\xa9", "xe\xcc\x81");
-    expect_normal(true, false, "q\xcc\x87\xcc\xa3", "q\xcc\xa3\xcc\x87");                     /* marks in order */
-    expect_normal(true, false, "\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81");       /* Hangul */
-    expect_normal(true, false, "\xef\xac\x81\xc2\xb2", "\xef\xac\x81\xc2\xb2");               /* a ligature stays in NFC */
+    expect_normal(true, false, "q\xcc\x87\xcc\xa3", "q\xcc\xa3\xcc\x87");               /* marks in order */
+    expect_normal(true, false, "\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81"); /* Hangul */
+    expect_normal(true, false, "\xef\xac\x81\xc2\xb2", "\xef\xac\x81\xc2\xb2");         /* a ligature stays in NFC */
     expect_normal(true, true, "\xef\xac\x81\xc2\xb2", "fi2");
     expect_normal(false, true, "\xef\xac\x81\xc3\xa9", "fie\xcc\x81");
-    expect_normal(true, false, "\xe2\x84\xab", "\xc3\x85");                                   /* the angstrom sign */
+    expect_normal(true, false, "\xe2\x84\xab", "\xc3\x85");        /* the angstrom sign */
     char marks[2 + 2 * 200 + 1] = "q", sorted[sizeof marks] = "q"; /* a long run: all that are below come first */
     for (int i = 0; i < 200; i++) memcpy(marks + 1 + 2 * i, i % 2 == 0 ? "\xcc\x87" : "\xcc\xa3", 2);
     for (int i = 0; i < 200; i++) memcpy(sorted + 1 + 2 * i, i < 100 ? "\xcc\xa3" : "\xcc\x87", 2);
@@ -140,7 +158,8 @@ typedef struct random_model {
     bpe_model bpe;
 } random_model;
 
-/* Letters a..d, and `count` merges of random tokens; `in_order` decides whether ranks follow the making of tokens or are shuffled. */
+/* Letters a..d, and `count` merges of random tokens; `in_order` decides whether ranks follow the making of tokens or
+ * are shuffled. */
 static void make_model(random_model *m, prng *random, uint32_t count, bool in_order)
 {
     leat_error error;
@@ -157,8 +176,10 @@ static void make_model(random_model *m, prng *random, uint32_t count, bool in_or
     }
     while (merge_count < count) {
         char joined[256];
-        uint32_t left = (uint32_t)prng_below(random, m->vocab.id_count), right = (uint32_t)prng_below(random, m->vocab.id_count);
-        int bytes = snprintf(joined, sizeof joined, "%s%s", vocabulary_text(&m->vocab, left), vocabulary_text(&m->vocab, right));
+        uint32_t left = (uint32_t)prng_below(random, m->vocab.id_count),
+                 right = (uint32_t)prng_below(random, m->vocab.id_count);
+        int bytes = snprintf(joined, sizeof joined, "%s%s", vocabulary_text(&m->vocab, left),
+                             vocabulary_text(&m->vocab, right));
         if (bytes > 12) continue;
         uint32_t merged = vocabulary_find(&m->vocab, joined, (size_t)bytes, 0);
         if (merged == VOCABULARY_NO_ID) {
@@ -246,7 +267,8 @@ static void test_merging_is_as_defined(void **state)
     }
 }
 
-/* A long word takes the lists of the queue. It must come out as its heap does: the same queue, told that the word is short. */
+/* A long word takes the lists of the queue. It must come out as its heap does: the same queue, told that the word is
+ * short. */
 static void test_long_words_merge_alike(void **state)
 {
     (void)state;
@@ -297,7 +319,8 @@ static void test_matches_are_leftmost_longest(void **state)
             list[i] = (token_pattern){patterns[i], bytes};
         }
         uint64_t text_bytes = prng_below(&random, TEXT_BYTES);
-        for (uint64_t k = 0; k < text_bytes; k++) text[k] = (char)('a' + prng_below(&random, 2 + (uint64_t)(round % 2)));
+        for (uint64_t k = 0; k < text_bytes; k++)
+            text[k] = (char)('a' + prng_below(&random, 2 + (uint64_t)(round % 2)));
         token_matcher *m;
         token_search search;
         token_search_init(&search, ledger);
@@ -307,7 +330,8 @@ static void test_matches_are_leftmost_longest(void **state)
         for (uint64_t at = 0; at <= text_bytes;) {
             int best = -1;
             for (int i = 0; i < PATTERNS && at < text_bytes; i++)
-                if (list[i].bytes > 0 && list[i].bytes <= text_bytes - at && memcmp(text + at, patterns[i], list[i].bytes) == 0 &&
+                if (list[i].bytes > 0 && list[i].bytes <= text_bytes - at &&
+                    memcmp(text + at, patterns[i], list[i].bytes) == 0 &&
                     (best < 0 || list[i].bytes > list[best].bytes))
                     best = i;
             if ((best >= 0 || at == text_bytes) && gap < at) {
@@ -334,9 +358,12 @@ static void test_matches_are_leftmost_longest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_byte_alphabet),         cmocka_unit_test(test_character_classes),
-        cmocka_unit_test(test_patterns_are_rewritten), cmocka_unit_test(test_normalisation_forms),
-        cmocka_unit_test(test_merging_is_as_defined), cmocka_unit_test(test_long_words_merge_alike),
+        cmocka_unit_test(test_byte_alphabet),
+        cmocka_unit_test(test_character_classes),
+        cmocka_unit_test(test_patterns_are_rewritten),
+        cmocka_unit_test(test_normalisation_forms),
+        cmocka_unit_test(test_merging_is_as_defined),
+        cmocka_unit_test(test_long_words_merge_alike),
         cmocka_unit_test(test_matches_are_leftmost_longest),
     };
     return cmocka_run_group_tests_name("text.tokenizer_parts", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
- * tokenizer_test.c - what a tokenizer refuses and how it says so, one test a rule; what every failing allocation leaves behind; that decoding
- * undoes encoding; and that no text costs more than it should.
+ * tokenizer_test.c - what a tokenizer refuses and how it says so, one test a rule; what every failing allocation leaves
+ * behind; that decoding undoes encoding; and that no text costs more than it should.
  */
 #include "text_support.h"
 
@@ -10,9 +10,9 @@
 #include <time.h>
 
 /* The pieces of a small valid file; a test replaces one of them. */
-#define ADDED "{\"id\": 5, \"content\": \"<s>\", \"special\": true}"
-#define VOCAB "{\"<unk>\": 0, \"a\": 1, \"b\": 2, \"ab\": 3, \"\xe2\x96\x81\": 4}"
-#define MERGES "[[\"a\", \"b\"]]"
+#define ADDED         "{\"id\": 5, \"content\": \"<s>\", \"special\": true}"
+#define VOCAB         "{\"<unk>\": 0, \"a\": 1, \"b\": 2, \"ab\": 3, \"\xe2\x96\x81\": 4}"
+#define MERGES        "[[\"a\", \"b\"]]"
 #define SPACE_TO_MARK "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xe2\x96\x81\"}"
 
 typedef struct file_parts {
@@ -24,11 +24,13 @@ static char file_text[256 * 1024];
 static const char *write_file_parts(file_parts p)
 {
     snprintf(file_text, sizeof file_text,
-             "{\"version\": \"1.0\", \"added_tokens\": [%s], \"normalizer\": %s, \"pre_tokenizer\": %s, \"post_processor\": %s, "
+             "{\"version\": \"1.0\", \"added_tokens\": [%s], \"normalizer\": %s, \"pre_tokenizer\": %s, "
+             "\"post_processor\": %s, "
              "\"decoder\": %s, \"model\": {\"type\": \"BPE\", %s \"vocab\": %s, \"merges\": %s}%s}",
-             p.added ? p.added : ADDED, p.normalizer ? p.normalizer : "null", p.pre_tokenizer ? p.pre_tokenizer : "null",
-             p.post_processor ? p.post_processor : "null", p.decoder ? p.decoder : "null", p.model_more ? p.model_more : "",
-             p.vocab ? p.vocab : VOCAB, p.merges ? p.merges : MERGES, p.more ? p.more : "");
+             p.added ? p.added : ADDED, p.normalizer ? p.normalizer : "null",
+             p.pre_tokenizer ? p.pre_tokenizer : "null", p.post_processor ? p.post_processor : "null",
+             p.decoder ? p.decoder : "null", p.model_more ? p.model_more : "", p.vocab ? p.vocab : VOCAB,
+             p.merges ? p.merges : MERGES, p.more ? p.more : "");
     return file_text;
 }
 
@@ -57,17 +59,18 @@ static void expect_ids(const tokenizer *t, const char *text, unsigned flags, con
     close_empty_ledger(ledger);
 }
 
-#define EXPECT_IDS(t, text, flags, ...)                                                \
-    do {                                                                               \
-        const uint32_t wanted_ids[] = {__VA_ARGS__};                                   \
-        expect_ids((t), (text), (flags), wanted_ids, sizeof wanted_ids / sizeof *wanted_ids); \
+#define EXPECT_IDS(t, text, flags, ...)                                                                                \
+    do {                                                                                                               \
+        const uint32_t wanted_ids[] = {__VA_ARGS__};                                                                   \
+        expect_ids((t), (text), (flags), wanted_ids, sizeof wanted_ids / sizeof *wanted_ids);                          \
     } while (0)
 
 static void test_small_file_works(void **state)
 {
     (void)state;
     mem *ledger = open_ledger(0);
-    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){.model_more = "\"unk_token\": \"<unk>\",", .normalizer = SPACE_TO_MARK}));
+    tokenizer *t = open_tokenizer_text(
+        ledger, write_file_parts((file_parts){.model_more = "\"unk_token\": \"<unk>\",", .normalizer = SPACE_TO_MARK}));
     bool is_special;
     uint32_t id;
     EXPECT_IDS(t, "ab ba<s>?", 0, 3, 4, 2, 1, 5, 0);
@@ -162,7 +165,8 @@ static void test_unknown_components_are_named(void **state)
 {
     (void)state;
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Reverse\"}"}, 0, "Reverse");
-    expect_refusal((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Lowercase\"}]}"}, 0, "Lowercase");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Lowercase\"}]}"},
+                   0, "Lowercase");
     expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"BertPreTokenizer\"}"}, 0, "BertPreTokenizer");
     expect_refusal((file_parts){.decoder = "{\"type\": \"WordPiece\"}"}, 0, "WordPiece");
     expect_refusal((file_parts){.post_processor = "{\"type\": \"RobertaProcessing\"}"}, 0, "RobertaProcessing");
@@ -170,12 +174,24 @@ static void test_unknown_components_are_named(void **state)
     expect_refusal((file_parts){.normalizer = "{\"type\": \"NFC\", \"speed\": 3}"}, 0, "speed");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Prepend\"}"}, 0, "prepend");
     expect_refusal((file_parts){.normalizer = "{}"}, 0, "without a type");
-    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Twice\"}"}, 0, "Twice");
-    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Split\", \"pattern\": {\"String\": \"\"}, \"behavior\": \"Removed\"}"}, 0, "empty");
-    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Metaspace\", \"replacement\": \"xy\"}"}, 0, "one character");
-    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Metaspace\", \"replacement\": \"x\", \"prepend_scheme\": \"often\"}"}, 0, "often");
-    expect_refusal((file_parts){.decoder = "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"ByteFallback\"}]}"}, 0, "order");
-    expect_refusal((file_parts){.decoder = "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}"}, 0, "Fuse");
+    expect_refusal((file_parts){.pre_tokenizer =
+                                    "{\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Twice\"}"},
+                   0, "Twice");
+    expect_refusal(
+        (file_parts){.pre_tokenizer =
+                         "{\"type\": \"Split\", \"pattern\": {\"String\": \"\"}, \"behavior\": \"Removed\"}"},
+        0, "empty");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Metaspace\", \"replacement\": \"xy\"}"}, 0,
+                   "one character");
+    expect_refusal((file_parts){.pre_tokenizer =
+                                    "{\"type\": \"Metaspace\", \"replacement\": \"x\", \"prepend_scheme\": \"often\"}"},
+                   0, "often");
+    expect_refusal(
+        (file_parts){
+            .decoder = "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"ByteFallback\"}]}"},
+        0, "order");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}"}, 0,
+                   "Fuse");
     expect_refusal((file_parts){.more = ", \"surprise\": 1"}, 0, "surprise");
     expect_refusal((file_parts){.model_more = "\"surprise\": 1,"}, 0, "surprise");
     expect_refusal((file_parts){.model_more = "\"dropout\": 0.1,"}, 0, "dropout");
@@ -188,7 +204,8 @@ static void test_other_model_types_are_named(void **state)
     (void)state;
     leat_error error;
     static const char *const texts[][2] = {
-        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5]]}}", "model type Unigram is not supported; supported: BPE"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5]]}}",
+         "model type Unigram is not supported; supported: BPE"},
         {"{\"model\": {\"vocab\": [[\"a\", 0.5]], \"type\": \"Unigram\"}}", "Unigram"},
         {"{\"model\": {\"vocab\": [[\"a\", 0.5]]}}", "list"},
         {"{}", "no model"},
@@ -207,22 +224,40 @@ static void test_patterns_are_checked(void **state)
 {
     (void)state;
     static const char *const patterns[][2] = {
-        {"(", "not closed"},     {")", "not opened"},       {"[a", "not closed"},          {"*a", "nothing to repeat"}, {"a**", "repeat of a repeat"},
-        {"[a-z&&[^b]&&[c]]", "set operation"},              {"[^a&&[b]]", "set operation"}, {"[[a]b]", "inside brackets"}, {"\\\\1", "not supported"},
-        {"\\\\p{Foo}", "not known"}, {"\\\\h", "not supported"}, {"(?P<x>a)", "group"},     {"a{1001}", "repeat count"}, {"(?i)a", "group"},
-        {"[z-a]", "does not compile"}, {"[\\\\W]", "not supported"}, {"\\\\", "at the end"}, {"a{3,2}", "repeat count"}, {"\\\\xff", "number"},
+        {"(", "not closed"},
+        {")", "not opened"},
+        {"[a", "not closed"},
+        {"*a", "nothing to repeat"},
+        {"a**", "repeat of a repeat"},
+        {"[a-z&&[^b]&&[c]]", "set operation"},
+        {"[^a&&[b]]", "set operation"},
+        {"[[a]b]", "inside brackets"},
+        {"\\\\1", "not supported"},
+        {"\\\\p{Foo}", "not known"},
+        {"\\\\h", "not supported"},
+        {"(?P<x>a)", "group"},
+        {"a{1001}", "repeat count"},
+        {"(?i)a", "group"},
+        {"[z-a]", "does not compile"},
+        {"[\\\\W]", "not supported"},
+        {"\\\\", "at the end"},
+        {"a{3,2}", "repeat count"},
+        {"\\\\xff", "number"},
     };
     for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++) {
         char split[256];
-        snprintf(split, sizeof split, "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}", patterns[i][0]);
+        snprintf(split, sizeof split,
+                 "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"%s\"}, \"behavior\": \"Isolated\"}", patterns[i][0]);
         expect_refusal((file_parts){.pre_tokenizer = split}, 0, patterns[i][1]);
     }
     static char long_pattern[20000];
-    size_t at = (size_t)snprintf(long_pattern, sizeof long_pattern, "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"");
+    size_t at = (size_t)snprintf(long_pattern, sizeof long_pattern,
+                                 "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"");
     memset(long_pattern + at, 'x', 16 * 1024 + 1);
     snprintf(long_pattern + at + 16 * 1024 + 1, 16, "\"}}");
     expect_refusal((file_parts){.pre_tokenizer = long_pattern}, 0, "16385");
-    at = (size_t)snprintf(long_pattern, sizeof long_pattern, "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"");
+    at = (size_t)snprintf(long_pattern, sizeof long_pattern,
+                          "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"");
     for (int i = 0; i < 65; i++) at += (size_t)snprintf(long_pattern + at, 8, "(?:");
     snprintf(long_pattern + at, 16, "\"}}");
     expect_refusal((file_parts){.pre_tokenizer = long_pattern}, 0, "deeper");
@@ -231,16 +266,19 @@ static void test_patterns_are_checked(void **state)
 static void test_post_processors_are_checked(void **state)
 {
     (void)state;
-#define TEMPLATE(single, tokens) "{\"type\": \"TemplateProcessing\", \"single\": [" single "], \"pair\": [], \"special_tokens\": {" tokens "}}"
-#define TEXT_A "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}"
-#define START "{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}"
+#define TEMPLATE(single, tokens)                                                                                       \
+    "{\"type\": \"TemplateProcessing\", \"single\": [" single "], \"pair\": [], \"special_tokens\": {" tokens "}}"
+#define TEXT_A        "{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}"
+#define START         "{\"SpecialToken\": {\"id\": \"<s>\", \"type_id\": 0}}"
 #define START_IDS(id) "\"<s>\": {\"id\": \"<s>\", \"ids\": [" id "], \"tokens\": [\"<s>\"]}"
     expect_refusal((file_parts){.post_processor = TEMPLATE(START, START_IDS("5"))}, 0, "no place for the text");
     expect_refusal((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A, "")}, 0, "<s>");
     expect_refusal((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A, START_IDS("99"))}, 0, "99");
     expect_refusal((file_parts){.post_processor = TEMPLATE(TEXT_A ", " TEXT_A, "")}, 0, "repeats");
     mem *ledger = open_ledger(0);
-    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A ", " START ", " START, START_IDS("5"))}));
+    tokenizer *t = open_tokenizer_text(
+        ledger, write_file_parts(
+                    (file_parts){.post_processor = TEMPLATE(START ", " TEXT_A ", " START ", " START, START_IDS("5"))}));
     EXPECT_IDS(t, "ab", TOKENIZER_POST_PROCESS, 5, 3, 5, 5);
     EXPECT_IDS(t, "ab", 0, 3);
     tokenizer_close(&t);
@@ -252,7 +290,8 @@ static void test_order_of_fields_is_free(void **state)
 {
     (void)state;
     mem *ledger = open_ledger(0);
-    tokenizer *t = open_tokenizer_text(ledger, "{\"model\": {\"merges\": [\"a b\"], \"vocab\": " VOCAB ", \"unk_token\": \"<unk>\", \"type\": \"BPE\"}, "
+    tokenizer *t = open_tokenizer_text(ledger, "{\"model\": {\"merges\": [\"a b\"], \"vocab\": " VOCAB
+                                               ", \"unk_token\": \"<unk>\", \"type\": \"BPE\"}, "
                                                "\"added_tokens\": [" ADDED "], \"normalizer\": " SPACE_TO_MARK "}");
     EXPECT_IDS(t, "ab ab<s>", 0, 3, 4, 3, 5);
     tokenizer_close(&t);
@@ -285,7 +324,8 @@ static void test_truncated_files(void **state)
 {
     (void)state;
     leat_error error;
-    const char *text = write_file_parts((file_parts){.normalizer = SPACE_TO_MARK, .pre_tokenizer = "{\"type\": \"ByteLevel\", \"use_regex\": true}"});
+    const char *text = write_file_parts(
+        (file_parts){.normalizer = SPACE_TO_MARK, .pre_tokenizer = "{\"type\": \"ByteLevel\", \"use_regex\": true}"});
     for (size_t bytes = 0; bytes < strlen(text); bytes++) {
         char *copy = malloc(bytes == 0 ? 1 : bytes); /* so that a read past the end is seen */
         memcpy(copy, text, bytes);
@@ -305,12 +345,14 @@ static void read_golden(mem *ledger, text_buffer *out_text)
 static void test_every_failing_allocation(void **state)
 {
     (void)state;
-    static const char *const pre_tokenizer =
-        "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\s+|\\\\p{N}{1,3}+\"}, \"behavior\": "
-        "\"MergedWithNext\"}, {\"type\": \"Digits\"}, {\"type\": \"ByteLevel\"}]}";
-    const char *text = write_file_parts((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, " SPACE_TO_MARK "]}",
-                                                     .pre_tokenizer = pre_tokenizer, .decoder = "{\"type\": \"ByteLevel\"}",
-                                                     .added = ADDED ", {\"id\": 6, \"content\": \"x y\", \"normalized\": true}"});
+    static const char *const pre_tokenizer = "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
+                                             "\"pattern\": {\"Regex\": \"\\\\s+|\\\\p{N}{1,3}+\"}, \"behavior\": "
+                                             "\"MergedWithNext\"}, {\"type\": \"Digits\"}, {\"type\": \"ByteLevel\"}]}";
+    const char *text = write_file_parts((file_parts){
+        .normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}, " SPACE_TO_MARK "]}",
+        .pre_tokenizer = pre_tokenizer,
+        .decoder = "{\"type\": \"ByteLevel\"}",
+        .added = ADDED ", {\"id\": 6, \"content\": \"x y\", \"normalized\": true}"});
     leat_error error;
     mem *ledger = open_ledger(0);
     for (uint64_t nth = 1;; nth++) {
@@ -343,8 +385,10 @@ static void put_random_character(prng *random, text_buffer *text)
     leat_error error;
     char encoded[4];
     uint64_t range = prng_below(random, 10);
-    uint32_t scalar = range == 9 ? (uint32_t)prng_below(random, 0x110000) : starts[range] + (uint32_t)prng_below(random, 20);
-    if ((scalar >= 0xd800 && scalar <= 0xdfff) || scalar == 0x2581) scalar = ' '; /* Gemma reads its own mark as a space */
+    uint32_t scalar =
+        range == 9 ? (uint32_t)prng_below(random, 0x110000) : starts[range] + (uint32_t)prng_below(random, 20);
+    if ((scalar >= 0xd800 && scalar <= 0xdfff) || scalar == 0x2581)
+        scalar = ' '; /* Gemma reads its own mark as a space */
     assert_ok(text_buffer_append(text, encoded, utf8_encode(scalar, encoded), &error), &error);
 }
 
@@ -377,7 +421,8 @@ static void test_decoding_undoes_encoding(void **state)
         for (uint64_t i = 0; i < ids.count; i++) {
             uint64_t before = streamed.count;
             assert_ok(detokenizer_push(d, ids.ids[i], &streamed, &error), &error);
-            assert_int_equal(utf8_valid_bytes(streamed.bytes + before, streamed.count - before), streamed.count - before);
+            assert_int_equal(utf8_valid_bytes(streamed.bytes + before, streamed.count - before),
+                             streamed.count - before);
         }
         assert_ok(detokenizer_flush(d, &streamed, &error), &error);
         detokenizer_close(&d);
@@ -398,8 +443,10 @@ static void test_strip_at_both_ends(void **state)
     (void)state;
     leat_error error;
     mem *ledger = open_ledger(0);
-    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){
-        .decoder = "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"Strip\", \"content\": \"a\", \"start\": 1, \"stop\": 2}]}"}));
+    tokenizer *t = open_tokenizer_text(
+        ledger, write_file_parts(
+                    (file_parts){.decoder = "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": "
+                                            "\"Strip\", \"content\": \"a\", \"start\": 1, \"stop\": 2}]}"}));
     static const struct {
         uint32_t ids[6];
         uint32_t count;
@@ -418,8 +465,10 @@ static void test_strip_at_both_ends(void **state)
         assert_ok(detokenizer_open(t, false, &d, &error), &error);
         for (uint32_t k = 0; k <= cases[i].count; k++) {
             got.count = 0;
-            if (k < cases[i].count) assert_ok(detokenizer_push(d, cases[i].ids[k], &got, &error), &error);
-            else assert_ok(detokenizer_flush(d, &got, &error), &error);
+            if (k < cases[i].count)
+                assert_ok(detokenizer_push(d, cases[i].ids[k], &got, &error), &error);
+            else
+                assert_ok(detokenizer_flush(d, &got, &error), &error);
             assert_ok(text_buffer_append(&got, "", 0, &error), &error);
             assert_string_equal(got.bytes, cases[i].steps[k]);
         }
@@ -430,18 +479,23 @@ static void test_strip_at_both_ends(void **state)
     close_empty_ledger(ledger);
 }
 
-/* Megabytes of one thing, in settings that a careless scan would make quadratic. A second each is ten times what it takes; quadratic is hours. */
+/* Megabytes of one thing, in settings that a careless scan would make quadratic. A second each is ten times what it
+ * takes; quadratic is hours. */
 static void test_long_texts_are_cheap(void **state)
 {
     (void)state;
     enum { TEXT_BYTES = 1 << 20, SECONDS_MAX = 20 };
     static const char *const fills[] = {" ", "a", "\n", "<s", "\xcc\x81", "ab", "\xcd\x85\xcc\x81", "1"};
     static const file_parts files[] = {
-        {.normalizer = SPACE_TO_MARK, .added = ADDED ", {\"id\": 6, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true}"},
-        {.normalizer = "{\"type\": \"NFC\"}", .pre_tokenizer = "{\"type\": \"ByteLevel\"}",
-         .added = ADDED ", {\"id\": 6, \"content\": \"aa\"}, {\"id\": 7, \"content\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"}"},
+        {.normalizer = SPACE_TO_MARK,
+         .added = ADDED ", {\"id\": 6, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true}"},
+        {.normalizer = "{\"type\": \"NFC\"}",
+         .pre_tokenizer = "{\"type\": \"ByteLevel\"}",
+         .added = ADDED ", {\"id\": 6, \"content\": \"aa\"}, {\"id\": 7, \"content\": "
+                        "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"}"},
         {.pre_tokenizer = "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
-                          "\"\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|\\\\p{N}{1,3}+\"}}"},
+                          "\"\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|"
+                          "\\\\p{N}{1,3}+\"}}"},
     };
     leat_error error;
     for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
@@ -453,7 +507,8 @@ static void test_long_texts_are_cheap(void **state)
         token_list_init(&ids, ledger);
         for (size_t i = 0; i < sizeof fills / sizeof fills[0]; i++) {
             text.count = ids.count = 0;
-            while (text.count < TEXT_BYTES) assert_ok(text_buffer_append(&text, fills[i], strlen(fills[i]), &error), &error);
+            while (text.count < TEXT_BYTES)
+                assert_ok(text_buffer_append(&text, fills[i], strlen(fills[i]), &error), &error);
             assert_ok(text_buffer_append(&text, "x", 1, &error), &error);
             clock_t start = clock();
             assert_ok(tokenizer_encode(t, text.bytes, text.count, 0, &ids, &error), &error);
@@ -471,9 +526,15 @@ static void test_damaged_files(void **state)
 {
     (void)state;
     static const char *const files[][2] = {
-        {"tokenizer-truncated", "tokenizer.json"}, {"tokenizer-duplicate-id", "300"},         {"tokenizer-id-outside-vocab", "2147483648"},
-        {"tokenizer-merge-unknown-piece", "qqzz"}, {"tokenizer-merge-cycle", "empty"},        {"tokenizer-merge-huge", "merge"},
-        {"tokenizer-empty-added-token", "319"},    {"tokenizer-normalizer-unknown", "Reverse"}, {"tokenizer-bad-regex", "regular expression"},
+        {"tokenizer-truncated", "tokenizer.json"},
+        {"tokenizer-duplicate-id", "300"},
+        {"tokenizer-id-outside-vocab", "2147483648"},
+        {"tokenizer-merge-unknown-piece", "qqzz"},
+        {"tokenizer-merge-cycle", "empty"},
+        {"tokenizer-merge-huge", "merge"},
+        {"tokenizer-empty-added-token", "319"},
+        {"tokenizer-normalizer-unknown", "Reverse"},
+        {"tokenizer-bad-regex", "regular expression"},
     };
     char name[128], path[UNIT_PATH_BYTES];
     leat_error error;
