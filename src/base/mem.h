@@ -3,7 +3,7 @@
  *
  * Every byte belongs to a pool, and the sum over all pools never exceeds the budget: a request that would pass it is
  * refused with LEAT_BUDGET before the system is asked. Memory is zeroed. Blocks of MEM_MAP_BYTES and more are mapped
- * on their own, so that freeing them gives the pages back to the system.
+ * on their own, so that freeing them gives the pages back to the system; from MEM_HUGE_BYTES on they ask for huge pages.
  *
  * Threads: every function may be called from any thread.
  */
@@ -32,7 +32,7 @@ typedef enum mem_pool {
         MEM_POOL_COUNT
 } mem_pool;
 
-enum { MEM_MAP_BYTES = 256 * 1024 };
+enum { MEM_MAP_BYTES = 256 * 1024, MEM_HUGE_BYTES = 4 << 20 };
 
 typedef struct mem mem;
 
