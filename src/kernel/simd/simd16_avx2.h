@@ -139,9 +139,6 @@ static ALWAYS_INLINE v16 v16_from_e4m3(const uint8_t *p)
 
 /* ---- codes: a form is what the decoder needs of one group ---- */
 
-typedef struct no_form {
-    char unused;
-} no_form;
 typedef struct scale_form {
     __m256 scale;
 } scale_form;
@@ -152,11 +149,6 @@ typedef struct table_form {
     __m256 values;
 } table_form;
 
-static ALWAYS_INLINE no_form form_none(const float *scale, const float *offset, bool rounds_twice)
-{
-    (void)scale, (void)offset, (void)rounds_twice;
-    return (no_form){0};
-}
 static ALWAYS_INLINE scale_form form_scale(const float *scale, const float *offset, bool rounds_twice)
 {
     (void)offset, (void)rounds_twice;
@@ -198,22 +190,6 @@ static ALWAYS_INLINE __m256i load_u32s(const uint32_t *p) { return _mm256_load_s
 static ALWAYS_INLINE __m256 look_up(table_form form, __m256i codes)
 {
     return _mm256_permutevar8x32_ps(form.values, codes);
-}
-
-static ALWAYS_INLINE v16 decode_f32(const uint8_t *p, no_form form, bool rounds_twice)
-{
-    (void)form, (void)rounds_twice;
-    return v16_from_f32(p);
-}
-static ALWAYS_INLINE v16 decode_f16(const uint8_t *p, no_form form, bool rounds_twice)
-{
-    (void)form, (void)rounds_twice;
-    return v16_from_f16(p);
-}
-static ALWAYS_INLINE v16 decode_bf16(const uint8_t *p, no_form form, bool rounds_twice)
-{
-    (void)form, (void)rounds_twice;
-    return v16_from_bf16(p);
 }
 
 static ALWAYS_INLINE v16 decode_affine1(const uint8_t *p, table_form form, bool rounds_twice)

@@ -112,9 +112,6 @@ static ALWAYS_INLINE v16 v16_from_e4m3(const uint8_t *p)
 
 /* ---- codes: a form is what the decoder needs of one group ---- */
 
-typedef struct no_form {
-    char unused;
-} no_form;
 typedef struct scale_form {
     v16 scale;
 } scale_form;
@@ -135,11 +132,6 @@ typedef linear_form affine6_form, affine8_form;
 _Alignas(64) static const float CODES4[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 _Alignas(64) static const float CODES4_HIGH[16] = {16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 
-static ALWAYS_INLINE no_form form_none(const float *scale, const float *offset, bool rounds_twice)
-{
-    (void)scale, (void)offset, (void)rounds_twice;
-    return (no_form){0};
-}
 static ALWAYS_INLINE scale_form form_scale(const float *scale, const float *offset, bool rounds_twice)
 {
     (void)offset, (void)rounds_twice;
@@ -181,21 +173,6 @@ static ALWAYS_INLINE __m512i load_u32s(const uint32_t *p) { return _mm512_loadu_
 /* The index is the low 4 bits of each dword. */
 static ALWAYS_INLINE v16 look_up(table_form form, __m512i codes) { return _mm512_permutexvar_ps(codes, form.values); }
 
-static ALWAYS_INLINE v16 decode_f32(const uint8_t *p, no_form form, bool rounds_twice)
-{
-    (void)form, (void)rounds_twice;
-    return v16_from_f32(p);
-}
-static ALWAYS_INLINE v16 decode_f16(const uint8_t *p, no_form form, bool rounds_twice)
-{
-    (void)form, (void)rounds_twice;
-    return v16_from_f16(p);
-}
-static ALWAYS_INLINE v16 decode_bf16(const uint8_t *p, no_form form, bool rounds_twice)
-{
-    (void)form, (void)rounds_twice;
-    return v16_from_bf16(p);
-}
 static ALWAYS_INLINE v16 decode_affine1(const uint8_t *p, table_form form, bool rounds_twice)
 {
     (void)rounds_twice;
