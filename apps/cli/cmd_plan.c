@@ -12,10 +12,12 @@
 
 #include "base/bytes.h"
 
+#include <stdio.h>
+
 typedef struct budget_row {
     leat_plan plan;
     double resident;      /* part of the experts that stay in memory */
-    uint64_t token_bytes; /* read for a token if experts were used evenly */
+    uint64_t token_bytes; /* read for a token: what does not stay, and experts as if they were used evenly */
 } budget_row;
 
 enum { BUDGET_STEPS = 4 }; /* the way from the floor to everything, in equal steps */
@@ -31,7 +33,7 @@ static leat_status make_row(const leat_model *model, leat_options options, uint6
     TRY(leat_plan_make(model, &options, &row.plan, error));
     row.resident = row.plan.expert_slot_max > 0 ? (double)row.plan.expert_slot_count / row.plan.expert_slot_max : 1;
     uint64_t cold = (uint64_t)info->moe_layer_count * info->expert_used_count * info->expert_record_bytes;
-    row.token_bytes = (uint64_t)((double)cold * (1 - row.resident));
+    row.token_bytes = row.plan.streamed_bytes + (uint64_t)((double)cold * (1 - row.resident));
     *out_row = row;
     return LEAT_OK;
 }
@@ -52,12 +54,16 @@ static leat_status make_rows(const leat_model *model, const leat_options *option
 
 static void print_rows(cli *c, const leat_model_info *info, const budget_row *rows, uint32_t count)
 {
-    output_print(&c->out, "\n    budget    experts in memory   read for a token\n");
+    output_print(&c->out, "\n    budget    layers in memory   experts in memory   read for a token\n");
     for (uint32_t i = 0; i < count; i++) {
-        char budget[HUMAN_BYTES], read[HUMAN_BYTES];
-        output_print(&c->out, "%10s   %6u of %-6u %3.0f %%   %s%s\n", human_bytes(rows[i].plan.budget_bytes, budget),
-                     rows[i].plan.expert_slot_count, rows[i].plan.expert_slot_max, rows[i].resident * 100,
-                     human_bytes(rows[i].token_bytes, read),
+        char budget[HUMAN_BYTES], read[HUMAN_BYTES], layers[HUMAN_BYTES], experts[64] = "-";
+        snprintf(layers, sizeof layers, "%u of %u", info->layer_count - rows[i].plan.streamed_layer_count,
+                 info->layer_count);
+        if (info->expert_count > 0)
+            snprintf(experts, sizeof experts, "%u of %u %3.0f %%", rows[i].plan.expert_slot_count,
+                     rows[i].plan.expert_slot_max, rows[i].resident * 100);
+        output_print(&c->out, "%10s %19s %19s   %s%s\n", human_bytes(rows[i].plan.budget_bytes, budget), layers,
+                     experts, human_bytes(rows[i].token_bytes, read),
                      i == 0           ? "  (the floor)"
                      : i + 1 == count ? "  (everything)"
                                       : "");
@@ -73,7 +79,9 @@ static void print_text(cli *c, const leat_model_info *info, const leat_plan *pla
         const char *name;
         uint64_t bytes;
     } parts[] = {
-        {"trunk (weights always in memory)", plan->trunk_bytes},
+        {plan->streamed_bytes > 0 ? "trunk (weights always in memory, and the ring for the others)"
+                                  : "trunk (weights always in memory)",
+         plan->trunk_bytes},
         {"keys and values", plan->kv_bytes},
         {"scratch", plan->scratch_bytes},
         {"reading", plan->io_bytes},
@@ -89,6 +97,9 @@ static void print_text(cli *c, const leat_model_info *info, const leat_plan *pla
     output_print(&c->out, "budget   %s%s\n", human_bytes(plan->budget_bytes, a), fits ? "" : ": below the floor");
     for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
         if (parts[i].bytes > 0) output_print(&c->out, "  %10s  %s\n", human_bytes(parts[i].bytes, a), parts[i].name);
+    if (plan->streamed_bytes > 0)
+        output_print(&c->out, "streamed %s for each step: %u of %u layers%s\n", human_bytes(plan->streamed_bytes, a),
+                     plan->streamed_layer_count, info->layer_count, plan->head_is_streamed ? " and the head" : "");
 }
 
 static void print_json(cli *c, const leat_model_info *info, const leat_plan *plan, bool fits, const budget_row *rows,
@@ -111,6 +122,8 @@ static void print_json(cli *c, const leat_model_info *info, const leat_plan *pla
         json_writer_u64(&w, "expert_slot_count", rows[i].plan.expert_slot_count);
         json_writer_u64(&w, "expert_slot_max", rows[i].plan.expert_slot_max);
         json_writer_number(&w, "resident_expert_fraction", rows[i].resident);
+        json_writer_u64(&w, "streamed_layer_count", rows[i].plan.streamed_layer_count);
+        json_writer_u64(&w, "streamed_bytes_per_step", rows[i].plan.streamed_bytes);
         json_writer_u64(&w, "even_use_read_bytes_per_token", rows[i].token_bytes);
         json_writer_end_object(&w);
     }

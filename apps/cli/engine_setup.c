@@ -110,6 +110,7 @@ void plan_write_json(json_writer *w, const leat_plan *plan)
     json_writer_u64(w, "budget_bytes", plan->budget_bytes);
     json_writer_u64(w, "floor_bytes", plan->floor_bytes);
     json_writer_u64(w, "everything_bytes", plan->everything_bytes);
+    json_writer_u64(w, "streamed_bytes_per_step", plan->streamed_bytes);
     json_writer_begin_object(w, "parts");
     for (int i = 0; i < PLAN_PART_COUNT; i++) json_writer_u64(w, parts[i].key, parts[i].bytes);
     json_writer_end_object(w);

@@ -176,7 +176,10 @@ typedef struct leat_plan {
     uint64_t tokenizer_bytes;
     uint64_t process_bytes; /* code and C library, the model's tables, thread stacks, a sampler */
     uint64_t expert_cache_bytes;
-    uint64_t unspent_bytes;    /* nothing left to spend it on */
+    uint64_t unspent_bytes;        /* nothing left to spend it on */
+    uint32_t streamed_layer_count; /* layers whose weights are not kept */
+    bool head_is_streamed;
+    uint64_t streamed_bytes;   /* of weights that every token needs and the budget does not keep: read for each step */
     uint64_t everything_bytes; /* the budget from which on all weights are resident */
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max; /* records that fit, and records that there are */
@@ -281,11 +284,13 @@ typedef struct leat_stats {
     uint64_t read_busy_ns;               /* time with at least one read queued or under way */
     uint64_t expert_hits, expert_misses; /* one for each expert that a layer asked for */
     uint64_t expert_evictions;
-    uint64_t expert_wait_ns; /* the step waited for the disk */
-    uint64_t rss_peak_bytes; /* VmHWM of the process */
-    leat_isa isa;            /* in use */
-    bool io_is_direct;       /* every weight file is read past the page cache */
-    leat_pool pools[16];     /* (pool_count) of the engine's ledger */
+    uint64_t expert_wait_ns;        /* the step waited for the disk */
+    uint64_t streamed_record_count; /* layers, or slices of the head, read because the budget does not keep them */
+    uint64_t streamed_wait_ns;      /* the step waited for those */
+    uint64_t rss_peak_bytes;        /* VmHWM of the process */
+    leat_isa isa;                   /* in use */
+    bool io_is_direct;              /* every weight file is read past the page cache */
+    leat_pool pools[16];            /* (pool_count) of the engine's ledger */
     uint32_t pool_count;
 } leat_stats;
 /* From any thread. */

@@ -628,6 +628,9 @@ static leat_plan public_plan(const plan *p, const memory_limit *limit)
                        .process_bytes = p->process_bytes,
                        .expert_cache_bytes = p->expert_cache_bytes,
                        .unspent_bytes = p->unspent_bytes,
+                       .streamed_layer_count = p->streamed_layer_count,
+                       .head_is_streamed = p->head_is_streamed,
+                       .streamed_bytes = p->streamed_bytes,
                        .everything_bytes = p->everything_bytes,
                        .ctx = p->ctx,
                        .thread_count = p->thread_count,
@@ -731,6 +734,9 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
                         .isa = public_isa(e->kernels.level),
                         .io_is_direct = e->io_is_direct};
 
+    const weight_ring_stats streamed = weight_ring_stats_get(e->ring);
+    stats.streamed_record_count = streamed.record_count;
+    stats.streamed_wait_ns = streamed.wait_ns;
     if (e->experts) {
         const expert_cache_stats cache = expert_cache_stats_get(e->experts);
         stats.expert_hits = cache.hits;

@@ -95,7 +95,7 @@ static leat_status open_reading(engine *e, leat_error *error)
     e->file_set = (file_set){e->files, e->source->file_names, e->source->file_count};
     e->io_is_direct = all_are_direct(e->files, e->source->file_count);
     TRY(storage_threads_open(e->ledger, &e->file_set, READ_THREADS, READ_QUEUE_DEPTH, &e->reads, error));
-    if (m->places[m->embedding] == WEIGHT_ROWS)
+    if (!residency_keeps_weight(m, e->plan.trunk_level, m->embedding))
         TRY(row_reader_open(e->ledger, &m->weights[m->embedding], &e->file_set, e->reads, &e->embedding_rows, error));
     if (m->inputs.width)
         TRY(row_reader_open(e->ledger, &m->weights[m->inputs.table], &e->file_set, e->reads, &e->input_rows, error));
@@ -107,11 +107,14 @@ static leat_status open_trunk(engine *e, leat_error *error)
     const trunk_load load = {.model = e->model,
                              .files = &e->file_set,
                              .reads = e->reads,
+                             .level = e->plan.trunk_level,
                              .cancel = e->options.cancel,
                              .progress = e->options.progress,
                              .progress_user = e->options.progress_user};
 
-    return trunk_open(e->ledger, &load, &e->trunk, error);
+    TRY(trunk_open(e->ledger, &load, &e->trunk, error));
+    return weight_ring_open(e->ledger, e->model, &e->file_set, e->reads, e->trunk, e->plan.trunk_level, &e->ring,
+                            error);
 }
 
 static leat_status open_experts(engine *e, leat_error *error)
@@ -169,6 +172,7 @@ void engine_close(engine **engine_ptr)
     scratch_close(&e->scratch);
     kv_cache_close(&e->kv);
     expert_cache_close(&e->experts);
+    weight_ring_close(&e->ring);
     trunk_close(&e->trunk);
     row_reader_close(&e->input_rows);
     row_reader_close(&e->embedding_rows);

@@ -14,6 +14,7 @@
 #include "exec/row_reader.h"
 #include "exec/scratch.h"
 #include "exec/trunk.h"
+#include "exec/weight_ring.h"
 #include "kernel/kernel.h"
 #include "os/thread_pool.h"
 
@@ -47,7 +48,8 @@ typedef struct engine {
     thread_pool *threads;
     storage *reads;
     trunk *trunk;
-    row_reader embedding_rows, input_rows; /* open only where the table is read by rows */
+    weight_ring *ring;                     /* NULL when the whole trunk stays */
+    row_reader embedding_rows, input_rows; /* open only where the table does not stay */
     rope_table ropes[ROPES_MAX];
     expert_cache *experts; /* NULL for dense models */
     expert_set held_set;   /* the set that the running block holds */

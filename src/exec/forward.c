@@ -11,7 +11,7 @@ static leat_status read_embedding(const step *s, float *out, leat_error *error)
     const model_desc *m = s->engine->model;
     uint32_t tokens[ROW_READS_MAX];
 
-    if (m->places[m->embedding] == WEIGHT_RESIDENT) {
+    if (step_matrix(s, m->embedding)->data) {
         for (uint32_t i = 0; i < s->row_count; i++)
             quant_decode(step_matrix(s, m->embedding), s->rows[i].token, 0, m->hidden_size,
                          out + (size_t)i * m->hidden_size);
@@ -97,10 +97,12 @@ static leat_status run_layer(const step *s, uint32_t layer_idx, leat_error *erro
 {
     const layer *l = &s->engine->model->layers[layer_idx];
 
+    TRY(weight_ring_acquire_layer(s->engine->ring, layer_idx, error));
     for (uint32_t i = 0; i < l->residual_count; i++) TRY(run_residual(s, layer_idx, &l->residuals[i], error));
     if (l->output_scale != NO_ID)
         s->engine->kernels.scale_f32(s->engine->scratch.stream, step_vector(s, l->output_scale)[0],
                                      (size_t)s->row_count * s->engine->model->hidden_size);
+    weight_ring_release(s->engine->ring);
     return LEAT_OK;
 }
 
@@ -118,20 +120,47 @@ leat_status step_forward(const step *s, leat_error *error)
 
 /* ---- out of the model ---- */
 
-void step_logits(const step *s, uint32_t row_begin, uint32_t count)
+static void multiply_head(const step *s, const matrix *rows, uint64_t row_begin, uint32_t count)
+{
+    const model_desc *model = s->engine->model;
+    const scratch *m = &s->engine->scratch;
+    const product head = {.w = rows,
+                          .x = m->final_normed,
+                          .x_stride = model->hidden_size,
+                          .token_count = count,
+                          .y = m->logits + row_begin,
+                          .y_stride = model->vocab_size};
+    run_products(s, &head, 1);
+}
+
+/* A head that does not stay comes in slices; an output row is the same sum in either. */
+static leat_status run_head(const step *s, uint32_t count, leat_error *error)
+{
+    const model_desc *model = s->engine->model;
+    const matrix *whole = step_matrix(s, model->head);
+    matrix slice;
+
+    if (whole->data) {
+        multiply_head(s, whole, 0, count);
+        return LEAT_OK;
+    }
+    for (uint64_t row = 0; row < whole->shape.rows; row += slice.shape.rows) {
+        TRY(weight_ring_acquire_head(s->engine->ring, row, &slice, error));
+        multiply_head(s, &slice, row, count);
+        weight_ring_release(s->engine->ring);
+    }
+    return LEAT_OK;
+}
+
+leat_status step_logits(const step *s, uint32_t row_begin, uint32_t count, leat_error *error)
 {
     const model_desc *model = s->engine->model;
     const scratch *m = &s->engine->scratch;
     const uint32_t hidden = model->hidden_size;
 
     run_norm(s, model->final_norm, m->stream + (size_t)row_begin * hidden, m->final_normed, count, hidden);
-    const product head = {.w = step_matrix(s, model->head),
-                          .x = m->final_normed,
-                          .x_stride = hidden,
-                          .token_count = count,
-                          .y = m->logits,
-                          .y_stride = model->vocab_size};
-    run_products(s, &head, 1);
+    TRY(run_head(s, count, error));
     if (model->logit_softcap > 0)
         s->engine->kernels.softcap_f32(m->logits, model->logit_softcap, (size_t)count * model->vocab_size);
+    return LEAT_OK;
 }

@@ -5,7 +5,7 @@
 #include "exec/sampler.h"
 #include "exec/scratch.h"
 #include "exec/session.h"
-#include "exec/trunk.h"
+#include "exec/weight_ring.h"
 
 #include <stdio.h>
 
@@ -18,13 +18,36 @@ static uint64_t tokenizer_peak(uint64_t file_bytes) { return file_bytes ? file_b
  * long runs of one character. */
 static uint64_t encoding_bytes(uint32_t ctx) { return 256 * 1024 + ctx * UINT64_C(96); }
 
-static uint64_t io_bytes(const plan_request *r)
-{
-    uint64_t sum = storage_threads_bytes(READ_THREADS, READ_QUEUE_DEPTH);
+/* What does not depend on context, chunk and slots, for each level of the trunk. */
+typedef struct trunk_choice {
+    uint64_t stays, ring; /* bytes of the block, of the ring beside it */
+    uint64_t rows;        /* of the readers of single rows */
+} trunk_choice;
 
-    for (uint32_t i = 0; i < r->model->weight_count; i++)
-        if (r->model->places[i] == WEIGHT_ROWS) sum += row_reader_bytes(&r->model->weights[i], r->files);
+typedef struct solver {
+    const plan_request *r;
+    uint32_t level_max;
+    trunk_choice trunk[LAYERS_MAX + 2]; /* (level_max + 1) */
+} solver;
+
+static uint64_t row_readers_bytes(const plan_request *r, uint32_t level)
+{
+    const model_desc *m = r->model;
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < m->weight_count; i++)
+        if (m->places[i] == WEIGHT_ROWS || (i == m->embedding && !residency_keeps_weight(m, level, i)))
+            sum += row_reader_bytes(&m->weights[i], r->files);
     return sum;
+}
+
+static void solver_init(solver *v, const plan_request *r)
+{
+    v->r = r;
+    v->level_max = residency_level_max(r->model);
+    for (uint32_t level = 0; level <= v->level_max; level++)
+        v->trunk[level] = (trunk_choice){trunk_bytes(r->model, r->files, level),
+                                         weight_ring_bytes(r->model, r->files, level), row_readers_bytes(r, level)};
 }
 
 void plan_kv_shapes(const model_desc *model, kv_layer_shape *out_shapes)
@@ -82,61 +105,90 @@ static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t mos
     return low;
 }
 
-/* Everything but the expert cache, for one ctx and chunk. */
-static uint64_t fixed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk, plan *p)
+/* Everything but the expert cache, for one ctx, chunk and level. */
+static uint64_t fixed_bytes(const solver *v, uint32_t ctx, uint32_t chunk, uint32_t level, plan *p)
 {
+    const plan_request *r = v->r;
+
+    p->trunk_level = level;
     p->outside_bytes = PROCESS_BASE_BYTES + r->checkpoint_bytes + sampler_bytes_max(r->model->vocab_size);
     p->process_bytes = p->outside_bytes + r->tables_bytes;
     p->tokenizer_bytes = max_u64(tokenizer_kept(r->tokenizer_file_bytes), r->tokenizer_bytes);
     if (p->tokenizer_bytes) p->tokenizer_bytes += encoding_bytes(ctx);
-    p->trunk_bytes = trunk_bytes(r->model, r->files);
+    p->trunk_bytes = v->trunk[level].stays + v->trunk[level].ring;
     p->kv_bytes = kv_bytes(r, ctx, chunk);
     p->scratch_bytes = scratch_bytes(r->model, chunk, r->thread_count);
-    p->io_bytes = io_bytes(r);
+    p->io_bytes = storage_threads_bytes(READ_THREADS, READ_QUEUE_DEPTH) + v->trunk[level].rows;
     return p->process_bytes + p->tokenizer_bytes + p->trunk_bytes + p->kv_bytes + p->scratch_bytes + p->io_bytes;
 }
 
 /* The most that is taken at once before the caches are: while the tokenizer is parsed, while the trunk is read. */
-static uint64_t opening_bytes(const plan_request *r, const plan *p)
+static uint64_t opening_bytes(const solver *v, const plan *p)
 {
-    return max_u64(p->process_bytes + tokenizer_peak(r->tokenizer_file_bytes), p->process_bytes + p->tokenizer_bytes +
-                                                                                   p->trunk_bytes + p->io_bytes +
-                                                                                   trunk_staging_bytes(r->files));
+    const plan_request *r = v->r;
+    const uint64_t loading = p->process_bytes + p->tokenizer_bytes + v->trunk[p->trunk_level].stays + p->io_bytes +
+                             trunk_staging_bytes(r->files);
+
+    return max_u64(p->process_bytes + tokenizer_peak(r->tokenizer_file_bytes), loading);
 }
 
-/* The least budget that opens with so many slots. */
-static uint64_t needed_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk, uint32_t slot_count)
+/* The least budget that opens with this level and so many slots. */
+static uint64_t needed_bytes(const solver *v, uint32_t ctx, uint32_t chunk, uint32_t level, uint32_t slot_count)
 {
     plan p;
-    const uint64_t running = fixed_bytes(r, ctx, chunk, &p) + cache_bytes(r, slot_count);
+    const uint64_t running = fixed_bytes(v, ctx, chunk, level, &p) + cache_bytes(v->r, slot_count);
 
-    return max_u64(running, opening_bytes(r, &p));
+    return max_u64(running, opening_bytes(v, &p));
 }
 
-static uint64_t floor_for(const plan_request *r, uint32_t ctx, uint32_t chunk)
+/* The level that needs least is not always 0: a ring costs two layers. The terms of ctx and chunk are the same for all.
+ */
+static uint32_t least_level(const solver *v)
 {
-    return needed_bytes(r, ctx, chunk, r->experts->set_count);
+    uint32_t best = v->level_max;
+    uint64_t least = UINT64_MAX;
+
+    for (uint32_t level = v->level_max + 1; level-- > 0;) {
+        const uint64_t bytes = v->trunk[level].stays + v->trunk[level].ring + v->trunk[level].rows;
+        if (bytes >= least) continue;
+        least = bytes;
+        best = level;
+    }
+    return best;
+}
+
+static uint64_t floor_for(const solver *v, uint32_t ctx, uint32_t chunk)
+{
+    return needed_bytes(v, ctx, chunk, least_level(v), v->r->experts->set_count);
 }
 
 /* The largest chunk whose working memory takes at most an eighth of the budget, or leaves room for all experts; its
  * size never changes a result. */
-static uint32_t choose_chunk(const plan_request *r, uint32_t ctx, uint64_t budget)
+static uint32_t choose_chunk(const solver *v, uint32_t ctx, uint64_t budget)
 {
     for (uint32_t chunk = CHUNK_AUTO_MAX; chunk > CHUNK_AUTO_MIN; chunk /= 2) {
-        if (needed_bytes(r, ctx, chunk, most_slots(r)) <= budget) return chunk;
-        if (floor_for(r, ctx, chunk) <= budget && scratch_bytes(r->model, chunk, r->thread_count) <= budget / 8)
+        if (needed_bytes(v, ctx, chunk, v->level_max, most_slots(v->r)) <= budget) return chunk;
+        if (floor_for(v, ctx, chunk) <= budget && scratch_bytes(v->r->model, chunk, v->r->thread_count) <= budget / 8)
             return chunk;
     }
     return CHUNK_AUTO_MIN;
 }
 
-static uint32_t largest_ctx(const plan_request *r, uint32_t chunk, uint64_t budget)
+/* As much of the trunk as the budget keeps beside one set of experts. */
+static uint32_t choose_level(const solver *v, uint32_t ctx, uint32_t chunk, uint64_t budget)
 {
-    uint32_t low = 0, high = r->model->context_max;
+    uint32_t level = v->level_max;
+    while (level > 0 && needed_bytes(v, ctx, chunk, level, v->r->experts->set_count) > budget) level--;
+    return needed_bytes(v, ctx, chunk, level, v->r->experts->set_count) > budget ? least_level(v) : level;
+}
+
+static uint32_t largest_ctx(const solver *v, uint32_t chunk, uint64_t budget)
+{
+    uint32_t low = 0, high = v->r->model->context_max;
 
     while (low < high) {
         const uint32_t middle = low + (high - low + 1) / 2;
-        if (floor_for(r, middle, chunk) <= budget)
+        if (floor_for(v, middle, chunk) <= budget)
             low = middle;
         else
             high = middle - 1;
@@ -144,10 +196,10 @@ static uint32_t largest_ctx(const plan_request *r, uint32_t chunk, uint64_t budg
     return low;
 }
 
-static leat_status fail_below_floor(const plan_request *r, const plan *p, leat_error *error)
+static leat_status fail_below_floor(const solver *v, const plan *p, leat_error *error)
 {
     const double mib = 1048576.0;
-    const uint32_t fits = largest_ctx(r, p->prefill_chunk, p->budget_bytes);
+    const uint32_t fits = largest_ctx(v, p->prefill_chunk, p->budget_bytes);
     const leat_status status =
         FAIL(error, BUDGET,
              "the budget is %.1f MiB, the model's floor is %.1f MiB (%llu bytes) = trunk %.1f + kv %.1f (ctx %u) + "
@@ -155,13 +207,13 @@ static leat_status fail_below_floor(const plan_request *r, const plan *p, leat_e
              "(chunk %u) + io %.1f + tokenizer %.1f + process %.1f + one set of experts %.1f MiB",
              p->budget_bytes / mib, p->floor_bytes / mib, (unsigned long long)p->floor_bytes, p->trunk_bytes / mib,
              p->kv_bytes / mib, p->ctx, p->scratch_bytes / mib, p->prefill_chunk, p->io_bytes / mib,
-             p->tokenizer_bytes / mib, p->process_bytes / mib, cache_bytes(r, r->experts->set_count) / mib);
+             p->tokenizer_bytes / mib, p->process_bytes / mib, cache_bytes(v->r, v->r->experts->set_count) / mib);
 
     if (fits)
         status_hint(error, "the largest context that fits this budget is --ctx %u", fits);
     else
         status_hint(error, "no context fits this budget; give at least --ram %llu",
-                    (unsigned long long)floor_for(r, 1, p->prefill_chunk));
+                    (unsigned long long)floor_for(v, 1, p->prefill_chunk));
     return status;
 }
 
@@ -178,19 +230,25 @@ static void spend_rest_on_experts(const plan_request *r, uint64_t left, plan *p)
 leat_status plan_make(const plan_request *r, plan *out_plan, leat_error *error)
 {
     plan p = {.thread_count = r->thread_count};
+    solver v;
 
+    solver_init(&v, r);
     p.ctx = r->ctx ? r->ctx : (uint32_t)min_u64(CTX_AUTO, r->model->context_max);
     const uint32_t largest_chunk = (uint32_t)min_u64(p.ctx, r->prefill_chunk ? r->prefill_chunk : CHUNK_AUTO_MAX);
     p.expert_slot_max = most_slots(r);
-    p.everything_bytes = needed_bytes(r, p.ctx, largest_chunk, p.expert_slot_max);
+    p.everything_bytes = needed_bytes(&v, p.ctx, largest_chunk, v.level_max, p.expert_slot_max);
     p.budget_bytes = r->budget_bytes ? r->budget_bytes : min_u64(p.everything_bytes, r->spare_bytes);
     p.prefill_chunk =
-        (uint32_t)min_u64(p.ctx, r->prefill_chunk ? r->prefill_chunk : choose_chunk(r, p.ctx, p.budget_bytes));
+        (uint32_t)min_u64(p.ctx, r->prefill_chunk ? r->prefill_chunk : choose_chunk(&v, p.ctx, p.budget_bytes));
+    p.floor_bytes = floor_for(&v, p.ctx, r->prefill_chunk ? p.prefill_chunk : (uint32_t)min_u64(p.ctx, CHUNK_AUTO_MIN));
 
-    const uint64_t fixed = fixed_bytes(r, p.ctx, p.prefill_chunk, &p);
-    p.floor_bytes = floor_for(r, p.ctx, r->prefill_chunk ? p.prefill_chunk : (uint32_t)min_u64(p.ctx, CHUNK_AUTO_MIN));
+    const uint32_t level = choose_level(&v, p.ctx, p.prefill_chunk, p.budget_bytes);
+    const uint64_t fixed = fixed_bytes(&v, p.ctx, p.prefill_chunk, level, &p);
+    p.streamed_bytes = residency_streamed_bytes(r->model, level);
+    p.streamed_layer_count = residency_streamed_layers(r->model, level);
+    p.head_is_streamed = !residency_keeps_head(r->model, level);
     *out_plan = p;
-    if (p.budget_bytes < p.floor_bytes) return fail_below_floor(r, &p, error);
+    if (p.budget_bytes < p.floor_bytes) return fail_below_floor(&v, &p, error);
     spend_rest_on_experts(r, p.budget_bytes - fixed, &p);
     *out_plan = p;
     return LEAT_OK;

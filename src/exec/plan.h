@@ -4,8 +4,9 @@
  *   budget = process + tokenizer + trunk + kv(ctx) + scratch(chunk) + io + expert cache + unspent
  *
  * process: code, C library, the open checkpoint, the sampler, thread stacks and small tables. The expert cache gets
- * what is left, at most every record; the floor gives it one set of experts. Everything else is taken whole, so a
- * budget below the floor is refused.
+ * what is left, at most every record; the floor gives it one set of experts. The trunk stays as far as the budget goes,
+ * before any more experts do: all of it is needed for every token, an expert for few. What does not stay is read for
+ * each step. Everything else is taken whole, so a budget below the floor is refused.
  *
  * Every term is the sum of mem_block_bytes over the blocks that its owner takes, as its owner says (kv_cache_bytes,
  * trunk_bytes, ..): what the ledger will count, to the byte. Only the tokenizer is an estimate, from the size of its
@@ -25,7 +26,7 @@ enum {
     CHUNK_AUTO_MAX = 512,
     CHUNK_AUTO_MIN = 16,
     READ_THREADS = 4,
-    READ_QUEUE_DEPTH = 64,
+    READ_QUEUE_DEPTH = 128, /* the weight ring's, a table's rows and some of the expert cache's, all at once */
 };
 
 /* Code, C library, allocator slack and the program's own tables of the command line on Debian 12
@@ -49,6 +50,10 @@ typedef struct plan {
     uint64_t budget_bytes, floor_bytes, everything_bytes;
     uint64_t process_bytes, tokenizer_bytes, trunk_bytes, kv_bytes, scratch_bytes, io_bytes, expert_cache_bytes,
         unspent_bytes;
+    uint32_t trunk_level;    /* what of the trunk stays (residency.h); the ring of the rest is part of trunk_bytes */
+    uint64_t streamed_bytes; /* of the trunk: read for each step */
+    uint32_t streamed_layer_count;
+    bool head_is_streamed;
     uint64_t outside_bytes; /* the part of process_bytes that is not in the engine's ledger */
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max, expert_set_max;

@@ -77,10 +77,19 @@ static void report_layers(void *user, uint32_t layers_done)
         report_progress(p->session, p->done + (uint64_t)p->count * layers_done / layer_count, p->total);
 }
 
+typedef enum chunk_logits { NO_LOGITS, LAST_LOGITS, LOGITS_LATER } chunk_logits; /* LATER: the caller asks for them */
+
+/* Nothing of a step that ended early may stay under way: others need the queue. */
+static void settle_reads(const engine *e)
+{
+    if (e->experts) expert_cache_settle(e->experts);
+    if (e->ring) weight_ring_settle(e->ring);
+}
+
 /* Computes ids as the next positions, at most a chunk of them. On failure the timeline is as before. progress: NULL
  * for none. */
-static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, chunk_progress *progress, step *out_step,
-                             leat_error *error)
+static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, chunk_logits logits,
+                             chunk_progress *progress, step *out_step, leat_error *error)
 {
     for (uint32_t i = 0; i < count; i++) s->rows[i] = (step_row){s->length + i, ids[i]};
     *out_step = (step){.engine = s->engine,
@@ -91,13 +100,16 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
                        .layer_sink = progress ? report_layers : NULL,
                        .layer_user = progress};
     s->logits = NULL;
+    weight_ring_expect_head(s->engine->ring, logits != NO_LOGITS);
     kv_cache_extend(s->engine->kv, count);
-    const leat_status status = step_forward(out_step, error);
+    leat_status status = step_forward(out_step, error);
+    if (status == LEAT_OK && logits == LAST_LOGITS) status = step_logits(out_step, count - 1, 1, error);
     if (status != LEAT_OK) {
-        if (s->engine->experts) expert_cache_settle(s->engine->experts);
+        settle_reads(s->engine);
         kv_cache_rewind(s->engine->kv, s->length);
         return status;
     }
+    if (logits == LAST_LOGITS) s->logits = s->engine->scratch.logits;
     memcpy(s->tokens + s->length, ids, count * sizeof *ids);
     s->length += count;
     return LEAT_OK;
@@ -113,7 +125,7 @@ static void cut_to(session *s, uint32_t length)
 leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64_t *out_reused, leat_error *error)
 {
     uint32_t common = 0;
-    step last;
+    step done;
 
     TRY(check_request(s, ids, count, count, error));
     while (common < s->length && common < count && s->tokens[common] == ids[common]) common++;
@@ -130,11 +142,10 @@ leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64
     while (s->length < count) {
         const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
         chunk_progress progress = {s, s->length - begin, count - begin, chunk};
-        TRY(run_chunk(s, ids + s->length, chunk, &progress, &last, error));
+        const chunk_logits logits = s->length + chunk == count ? LAST_LOGITS : NO_LOGITS;
+        TRY(run_chunk(s, ids + s->length, chunk, logits, &progress, &done, error));
         report_progress(s, s->length - begin, count - begin);
     }
-    step_logits(&last, last.row_count - 1, 1);
-    s->logits = s->engine->scratch.logits;
     return LEAT_OK;
 }
 
@@ -143,10 +154,7 @@ leat_status session_append(session *s, uint32_t id, leat_error *error)
     step only;
 
     TRY(check_request(s, &id, 1, (uint64_t)s->length + 1, error));
-    TRY(run_chunk(s, &id, 1, NULL, &only, error));
-    step_logits(&only, 0, 1);
-    s->logits = s->engine->scratch.logits;
-    return LEAT_OK;
+    return run_chunk(s, &id, 1, LAST_LOGITS, NULL, &only, error);
 }
 
 static leat_status score_chunk(session *s, const step *done, session_score_fn *fn, void *user, leat_error *error)
@@ -156,7 +164,11 @@ static leat_status score_chunk(session *s, const step *done, session_score_fn *f
     for (uint32_t row = 0; row < done->row_count; row += LOGIT_ROWS) {
         const uint32_t count = (uint32_t)min_u64(LOGIT_ROWS, done->row_count - row);
         TRY(engine_check_cancel(s->engine, error));
-        step_logits(done, row, count);
+        const leat_status status = step_logits(done, row, count, error);
+        if (status != LEAT_OK) {
+            settle_reads(s->engine);
+            return status;
+        }
         for (uint32_t i = 0; i < count; i++)
             TRY(fn(user, first + row + i, s->engine->scratch.logits + (size_t)i * vocab, error));
         /* Who stops before the chunk's last row leaves a timeline without logits: these would be an earlier token's. */
@@ -175,7 +187,7 @@ leat_status session_score(session *s, const uint32_t *ids, uint64_t count, sessi
         const uint32_t chunk = (uint32_t)min_u64(count - s->length, s->engine->plan.prefill_chunk);
         step done;
         chunk_progress progress = {s, s->length, count, chunk};
-        TRY(run_chunk(s, ids + s->length, chunk, &progress, &done, error));
+        TRY(run_chunk(s, ids + s->length, chunk, LOGITS_LATER, &progress, &done, error));
         TRY(score_chunk(s, &done, fn, user, error));
         report_progress(s, s->length, count);
     }

@@ -38,8 +38,8 @@ typedef struct step {
 MUST_CHECK leat_status step_forward(const step *s, leat_error *error);
 
 /* Final norm, head and soft-cap of rows [row_begin, row_begin + count), count <= LOGIT_ROWS, into scratch.logits
- * (count, vocab). */
-void step_logits(const step *s, uint32_t row_begin, uint32_t count);
+ * (count, vocab). LEAT_IO where the head is read for it. */
+MUST_CHECK leat_status step_logits(const step *s, uint32_t row_begin, uint32_t count, leat_error *error);
 
 /* ---- the blocks: y (row_count, hidden) = block(x); x is normed already. Each in a file of its own. ---- */
 

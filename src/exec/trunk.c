@@ -219,11 +219,12 @@ static leat_status load_all(loader *l, trunk *t, leat_error *error)
         const weight *w = &m->weights[i];
         if (m->places[i] != WEIGHT_RESIDENT) continue;
         t->matrices[i].shape = w->shape;
+        if (w->global_scale_part)
+            TRY(load_staged(l, w->global_scale_part, &t->matrices[i].global_scale, true, FLOAT_F32, error));
+        if (!residency_keeps_weight(m, l->load->level, i)) continue;
         TRY(load_part(l, t, &w->parts[0][PART_DATA], &cursor, &t->matrices[i].data, error));
         TRY(load_part(l, t, &w->parts[0][PART_SCALES], &cursor, &t->matrices[i].scales, error));
         TRY(load_part(l, t, &w->parts[0][PART_OFFSETS], &cursor, &t->matrices[i].offsets, error));
-        if (w->global_scale_part)
-            TRY(load_staged(l, w->global_scale_part, &t->matrices[i].global_scale, true, FLOAT_F32, error));
     }
     for (uint32_t i = 0; i < m->vector_count; i++)
         TRY(load_floats(l, t, &m->vectors[i].part, m->vectors[i].type, m->vectors[i].count, &cursor, &t->vectors[i],
@@ -243,12 +244,12 @@ static leat_status load_all(loader *l, trunk *t, leat_error *error)
 
 /* ---- sizes: the same walk without reads ---- */
 
-static uint64_t block_bytes(const model_desc *m, const file_set *files, uint64_t *out_payload)
+static uint64_t block_bytes(const model_desc *m, const file_set *files, uint32_t level, uint64_t *out_payload)
 {
     uint64_t cursor = 0, payload = 0;
 
     for (uint32_t i = 0; i < m->weight_count; i++)
-        for (int k = 0; k < PART_COUNT && m->places[i] == WEIGHT_RESIDENT; k++) {
+        for (int k = 0; k < PART_COUNT && residency_keeps_weight(m, level, i); k++) {
             const weight_part *part = &m->weights[i].parts[0][k];
             if (part->bytes) place_part(files, part, &cursor);
             payload += part->bytes;
@@ -279,16 +280,16 @@ static uint64_t table_bytes(const model_desc *m)
            mem_block_bytes(m->moe_layer_count * MOE_STACKS * sizeof(float *), 0);
 }
 
-uint64_t trunk_bytes(const model_desc *model, const file_set *files)
+uint64_t trunk_bytes(const model_desc *model, const file_set *files, uint32_t level)
 {
     uint64_t payload;
-    return mem_block_bytes(block_bytes(model, files, &payload), block_align(files)) + table_bytes(model);
+    return mem_block_bytes(block_bytes(model, files, level, &payload), block_align(files)) + table_bytes(model);
 }
 
 static leat_status allocate(trunk *t, const trunk_load *load, loader *l, leat_error *error)
 {
     const model_desc *m = load->model;
-    const uint64_t bytes = block_bytes(m, load->files, &l->total_bytes);
+    const uint64_t bytes = block_bytes(m, load->files, load->level, &l->total_bytes);
     const size_t align = block_align(load->files);
 
     TRY(mem_alloc(t->ledger, MEM_TRUNK, m->weight_count, sizeof *t->matrices, 0, "table of weights",

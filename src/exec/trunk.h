@@ -10,8 +10,7 @@
 #ifndef EXEC_TRUNK_H
 #define EXEC_TRUNK_H
 
-#include "io/storage.h"
-#include "model/model_desc.h"
+#include "exec/residency.h"
 
 enum { TRUNK_DIRECT_BYTES = 256 << 10, TRUNK_PIECE_BYTES = 4 << 20, TRUNK_READS_MAX = 16 };
 
@@ -22,7 +21,7 @@ enum { TRUNK_DIRECT_BYTES = 256 << 10, TRUNK_PIECE_BYTES = 4 << 20, TRUNK_READS_
 typedef struct trunk {
     mem *ledger;
     uint8_t *block;
-    matrix *matrices;      /* (weight_count); data NULL for weights that are read by rows */
+    matrix *matrices;      /* (weight_count); data NULL for weights that do not stay */
     float **vectors;       /* (vector_count) */
     float **global_scales; /* (moe_layer_count * 3), gate, up, down of each; NULL where there are none */
 } trunk;
@@ -32,13 +31,14 @@ typedef struct trunk_load {
     const model_desc *model;
     const file_set *files;
     storage *reads;
+    uint32_t level;             /* what stays (residency.h) */
     const volatile int *cancel; /* may be NULL */
     trunk_progress *progress;   /* may be NULL */
     void *progress_user;
 } trunk_load;
 
 /* What open takes from MEM_TRUNK, and what it takes from MEM_IO and gives back before it returns. */
-uint64_t trunk_bytes(const model_desc *model, const file_set *files);
+uint64_t trunk_bytes(const model_desc *model, const file_set *files, uint32_t level);
 uint64_t trunk_staging_bytes(const file_set *files);
 
 MUST_CHECK leat_status trunk_open(mem *ledger, const trunk_load *load, trunk **out_trunk, leat_error *error);

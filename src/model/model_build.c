@@ -345,6 +345,18 @@ static leat_status read_token_ids(const hf_config *config, const hf_config *gene
     return LEAT_OK;
 }
 
+static leat_status map_weights_to_layers(model_builder *b, leat_error *error)
+{
+    model_desc *m = b->model;
+    weight_id ids[LAYER_WEIGHTS_MAX];
+
+    TRY(ARENA_NEW(b->source.memory, m->weight_count, &m->layers_of, error));
+    for (uint32_t i = 0; i < m->weight_count; i++) m->layers_of[i] = NO_ID;
+    for (uint32_t l = 0; l < m->layer_count; l++)
+        for (uint32_t i = layer_weights(&m->layers[l], ids); i-- > 0;) m->layers_of[ids[i]] = l;
+    return LEAT_OK;
+}
+
 leat_status model_build(const tensor_index *index, const hf_config *config, const hf_config *generation, arena *memory,
                         model_desc *out_model, leat_error *error)
 {
@@ -367,6 +379,7 @@ leat_status model_build(const tensor_index *index, const hf_config *config, cons
     model.architecture = arch->name;
     TRY(arch->build(&b, error));
     TRY(read_token_ids(config, generation, &model, error));
+    TRY(map_weights_to_layers(&b, error));
     *out_model = model;
     return LEAT_OK;
 }

@@ -31,6 +31,7 @@ enum {
     EXPERTS_MAX = 4096,
     EXPERTS_USED_MAX = 256, /* experts of one token */
     STOP_IDS_MAX = 32,
+    LAYER_WEIGHTS_MAX = 16, /* of one layer, expert stacks apart */
 };
 
 typedef enum activation { ACTIVATION_SILU, ACTIVATION_GELU_TANH } activation;
@@ -145,6 +146,7 @@ typedef struct model_desc {
 
     weight *weights;      /* (weight_count) */
     weight_place *places; /* (weight_count) */
+    uint32_t *layers_of;  /* (weight_count) the layer whose blocks alone use the weight, or NO_ID */
     uint32_t weight_count, weight_capacity;
     vector *vectors; /* (vector_count) */
     uint32_t vector_count, vector_capacity;
@@ -168,6 +170,10 @@ typedef struct model_desc {
 
 /* The block of that kind in a layer, or NULL. */
 const block *layer_block(const layer *l, block_kind kind);
+
+/* Writes the ids of the layer's weights, expert stacks apart, in the order of their use; returns how many (at most
+ * LAYER_WEIGHTS_MAX). */
+uint32_t layer_weights(const layer *l, weight_id *out_ids);
 
 /* Iterates over everything that is stored: calls fn for each resident or row-wise weight and each expert stack. */
 typedef void model_weight_fn(void *user, const weight *w, bool is_expert_stack, weight_place place);

@@ -223,7 +223,8 @@ static void check_trunk(uint32_t align)
         compare_trunk(t, &s, &d);
         assert_int_equal(w.done, w.total);
         assert_int_equal(w.total, payload_of_trunk(&s));
-        assert_int_equal(mem_pool_usage(d.ledger, MEM_TRUNK).peak_bytes, trunk_bytes(&s.model, &d.set));
+        assert_int_equal(mem_pool_usage(d.ledger, MEM_TRUNK).peak_bytes,
+                         trunk_bytes(&s.model, &d.set, residency_level_max(&s.model)));
         assert_int_equal(mem_pool_usage(d.ledger, MEM_IO).peak_bytes, trunk_staging_bytes(&d.set));
         assert_int_equal(mem_pool_usage(d.ledger, MEM_IO).current_bytes, 0);
         trunk_close(&t);
