@@ -41,7 +41,7 @@ typedef struct read_result {
 
 typedef struct storage_stats {
     uint64_t read_count, window_bytes,
-        payload_bytes; /* completed reads; bytes asked of the system; bytes wanted and got */
+        payload_bytes; /* completed reads of at least a byte; bytes asked of the system; bytes wanted and got */
     uint64_t busy_ns;  /* time during which at least one read was queued or under way */
     uint64_t read_ns;  /* sum over reads */
 } storage_stats;

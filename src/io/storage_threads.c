@@ -188,8 +188,7 @@ static void enter_request(storage_threads *t, const read_request *request)
     e->request = *request;
     e->status = LEAT_OK;
     if (request->what.bytes == 0) {
-        e->state = ENTRY_DONE;
-        t->stats.read_count++;
+        e->state = ENTRY_DONE; /* no read, and not counted as one */
         append_entry(t, &t->done, entry_idx);
         pthread_cond_broadcast(&t->done_some);
         return;
