@@ -111,7 +111,9 @@ typedef struct leat_model_info {
     const char *chat_format;  /* "gemma4", "chatml", "llama3" or "none", as the chat template looks */
     const uint32_t *stop_ids; /* (stop_id_count) of config.json and generation_config.json */
     uint32_t stop_id_count;
-    uint32_t bos_id; /* UINT32_MAX when there is none */
+    uint32_t bos_id;      /* UINT32_MAX when there is none */
+    char fingerprint[65]; /* 64 hexadecimal digits of config.json and the tensors' names, types and shapes; equal for
+                             the same model in other files */
 } leat_model_info;
 /* Lives as long as the model. */
 LEAT_API const leat_model_info *leat_model_get_info(const leat_model *model);
@@ -287,10 +289,18 @@ typedef struct leat_stats {
     uint64_t expert_wait_ns;        /* the step waited for the disk */
     uint64_t streamed_record_count; /* layers, or slices of the head, read because the budget does not keep them */
     uint64_t streamed_wait_ns;      /* the step waited for those */
-    uint64_t rss_peak_bytes;        /* VmHWM of the process */
-    leat_isa isa;                   /* in use */
-    bool io_is_direct;              /* every weight file is read past the page cache */
-    leat_pool pools[16];            /* (pool_count) of the engine's ledger */
+    /* Time of steps; without gaps or overlaps, so that they sum to what the steps took. What callbacks take is not in
+     * it, but for the route sink's. */
+    uint64_t attention_ns, ffn_ns, router_ns;
+    uint64_t moe_ns;        /* routed experts, without their router */
+    uint64_t head_ns;       /* final norm and output head */
+    uint64_t step_other_ns; /* embedding, norms, sums, per-layer inputs */
+    uint64_t
+        disk_wait_ns; /* expert_wait_ns, streamed_wait_ns, and waiting for rows of tables that are read on demand */
+    uint64_t rss_peak_bytes; /* VmHWM of the process */
+    leat_isa isa;            /* in use */
+    bool io_is_direct;       /* every weight file is read past the page cache */
+    leat_pool pools[16];     /* (pool_count) of the engine's ledger */
     uint32_t pool_count;
 } leat_stats;
 /* From any thread. */
@@ -333,6 +343,13 @@ LEAT_API leat_status leat_session_score(leat_session *session, const uint32_t *i
 typedef void leat_route_fn(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts,
                            const float *weights, uint32_t count);
 LEAT_API void leat_session_set_route_sink(leat_session *session, leat_route_fn *fn, void *user);
+
+/* Every token that is computed while a sink is set, in the order of positions: those of a prompt, each appended and
+ * each scored one. logits: vocab_size floats, or NULL where none were computed; valid during the call. All routes of
+ * the position have come before. A status other than LEAT_OK ends the running call with it; the token remains part of
+ * the timeline. NULL ends it. */
+typedef leat_status leat_token_fn(void *user, size_t position, uint32_t id, const float *logits, leat_error *error);
+LEAT_API void leat_session_set_token_sink(leat_session *session, leat_token_fn *fn, void *user);
 
 /* ---- sampler ----------------------------------------------------------------------------------------------------- */
 

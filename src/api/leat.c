@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "exec/checkpoint.h"
 #include "exec/engine.h"
+#include "exec/fingerprint.h"
 #include "exec/model_path.h"
 #include "exec/sampler.h"
 #include "exec/session.h"
@@ -463,6 +464,8 @@ static leat_status fill_info(leat_model *m, leat_error *error)
     }
     for (uint64_t i = 0; i < m->source->index.count; i++) all_bytes += m->source->index.tensors[i].bytes;
 
+    _Static_assert(sizeof info->fingerprint == FINGERPRINT_BYTES, "the public text has the internal one's size");
+    TRY(checkpoint_fingerprint(m->source, info->fingerprint, error));
     info->path = m->source->path;
     info->architecture = d->architecture;
     info->ignored_bytes = all_bytes > info->weight_bytes ? all_bytes - info->weight_bytes : 0;
@@ -732,7 +735,14 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
                         .read_busy_ns = reads.busy_ns,
                         .rss_peak_bytes = process_rss_peak_bytes(),
                         .isa = public_isa(e->kernels.level),
-                        .io_is_direct = e->io_is_direct};
+                        .io_is_direct = e->io_is_direct,
+                        .attention_ns = step_clock_read(&e->clock, STEP_ATTENTION),
+                        .ffn_ns = step_clock_read(&e->clock, STEP_FFN),
+                        .router_ns = step_clock_read(&e->clock, STEP_ROUTER),
+                        .moe_ns = step_clock_read(&e->clock, STEP_MOE),
+                        .head_ns = step_clock_read(&e->clock, STEP_HEAD),
+                        .step_other_ns = step_clock_read(&e->clock, STEP_OTHER),
+                        .disk_wait_ns = step_clock_read(&e->clock, STEP_DISK_WAIT)};
 
     const weight_ring_stats streamed = weight_ring_stats_get(e->ring);
     stats.streamed_record_count = streamed.record_count;
@@ -814,6 +824,12 @@ void leat_session_set_route_sink(leat_session *s, leat_route_fn *fn, void *user)
 {
     s->inner->route_sink = fn;
     s->inner->route_user = user;
+}
+
+void leat_session_set_token_sink(leat_session *s, leat_token_fn *fn, void *user)
+{
+    s->inner->token_sink = fn;
+    s->inner->token_user = user;
 }
 
 /* ---- sampler ---- */

@@ -13,6 +13,7 @@
 #include "exec/rope_table.h"
 #include "exec/row_reader.h"
 #include "exec/scratch.h"
+#include "exec/step_clock.h"
 #include "exec/trunk.h"
 #include "exec/weight_ring.h"
 #include "kernel/kernel.h"
@@ -55,6 +56,7 @@ typedef struct engine {
     expert_set held_set;   /* the set that the running block holds */
     kv_cache *kv;
     scratch scratch;
+    step_clock clock;
 } engine;
 
 /* The plan alone: opens and closes the files to learn their alignment. */

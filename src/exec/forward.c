@@ -6,6 +6,16 @@
 
 /* ---- into the model ---- */
 
+leat_status step_read_rows(const step *s, row_reader *r, const uint32_t *rows, uint32_t count, float *out,
+                           leat_error *error)
+{
+    const uint64_t wait_ns = r->wait_ns;
+    const leat_status status = row_reader_read(r, rows, count, out, error);
+
+    step_clock_move(&s->engine->clock, r->wait_ns - wait_ns);
+    return status;
+}
+
 static leat_status read_embedding(const step *s, float *out, leat_error *error)
 {
     const model_desc *m = s->engine->model;
@@ -20,7 +30,7 @@ static leat_status read_embedding(const step *s, float *out, leat_error *error)
     for (uint32_t begin = 0; begin < s->row_count; begin += ROW_READS_MAX) {
         const uint32_t count = s->row_count - begin < ROW_READS_MAX ? s->row_count - begin : ROW_READS_MAX;
         for (uint32_t i = 0; i < count; i++) tokens[i] = s->rows[begin + i].token;
-        TRY(row_reader_read(&s->engine->embedding_rows, tokens, count, out + (size_t)begin * m->hidden_size, error));
+        TRY(step_read_rows(s, &s->engine->embedding_rows, tokens, count, out + (size_t)begin * m->hidden_size, error));
     }
     return LEAT_OK;
 }
@@ -61,6 +71,18 @@ static leat_status run_block(const step *s, uint32_t layer_idx, const block *b, 
     return FAIL(error, INTERNAL, "a block of unknown kind %d", (int)b->kind);
 }
 
+/* Whose time a block's is. */
+static step_part part_of(block_kind kind)
+{
+    switch (kind) {
+    case BLOCK_ATTENTION: return STEP_ATTENTION;
+    case BLOCK_FFN: return STEP_FFN;
+    case BLOCK_MOE: return STEP_MOE;
+    case BLOCK_LAYER_INPUT: break;
+    }
+    return STEP_OTHER;
+}
+
 /* Runs one branch into `out`. */
 static leat_status run_branch(const step *s, uint32_t layer_idx, const branch *b, float *out, leat_error *error)
 {
@@ -72,7 +94,9 @@ static leat_status run_branch(const step *s, uint32_t layer_idx, const branch *b
         run_norm(s, b->pre_norm, m->stream, m->normed, s->row_count, hidden);
         x = m->normed;
     }
+    step_clock_switch(&s->engine->clock, part_of(b->block.kind));
     TRY(run_block(s, layer_idx, &b->block, x, out, error));
+    step_clock_switch(&s->engine->clock, STEP_OTHER);
     if (b->post_norm != NO_ID) run_norm(s, b->post_norm, out, out, s->row_count, hidden);
     return LEAT_OK;
 }
@@ -93,11 +117,20 @@ static leat_status run_residual(const step *s, uint32_t layer_idx, const residua
     return LEAT_OK;
 }
 
+/* What the ring waited for since `waited_ns` was not the running part's time. */
+static void count_ring_wait(const step *s, uint64_t waited_ns)
+{
+    step_clock_move(&s->engine->clock, weight_ring_stats_get(s->engine->ring).wait_ns - waited_ns);
+}
+
 static leat_status run_layer(const step *s, uint32_t layer_idx, leat_error *error)
 {
     const layer *l = &s->engine->model->layers[layer_idx];
 
-    TRY(weight_ring_acquire_layer(s->engine->ring, layer_idx, error));
+    const uint64_t waited_ns = weight_ring_stats_get(s->engine->ring).wait_ns;
+    const leat_status status = weight_ring_acquire_layer(s->engine->ring, layer_idx, error);
+    count_ring_wait(s, waited_ns);
+    TRY(status);
     for (uint32_t i = 0; i < l->residual_count; i++) TRY(run_residual(s, layer_idx, &l->residuals[i], error));
     if (l->output_scale != NO_ID)
         s->engine->kernels.scale_f32(s->engine->scratch.stream, step_vector(s, l->output_scale)[0],
@@ -106,7 +139,7 @@ static leat_status run_layer(const step *s, uint32_t layer_idx, leat_error *erro
     return LEAT_OK;
 }
 
-leat_status step_forward(const step *s, leat_error *error)
+static leat_status run_layers(const step *s, leat_error *error)
 {
     TRY(embed(s, error));
     prepare_angles(s);
@@ -116,6 +149,14 @@ leat_status step_forward(const step *s, leat_error *error)
         if (s->layer_sink) s->layer_sink(s->layer_user, i + 1);
     }
     return LEAT_OK;
+}
+
+leat_status step_forward(const step *s, leat_error *error)
+{
+    step_clock_start(&s->engine->clock, STEP_OTHER);
+    const leat_status status = run_layers(s, error);
+    step_clock_stop(&s->engine->clock);
+    return status;
 }
 
 /* ---- out of the model ---- */
@@ -145,14 +186,17 @@ static leat_status run_head(const step *s, uint32_t count, leat_error *error)
         return LEAT_OK;
     }
     for (uint64_t row = 0; row < whole->shape.rows; row += slice.shape.rows) {
-        TRY(weight_ring_acquire_head(s->engine->ring, row, &slice, error));
+        const uint64_t waited_ns = weight_ring_stats_get(s->engine->ring).wait_ns;
+        const leat_status status = weight_ring_acquire_head(s->engine->ring, row, &slice, error);
+        count_ring_wait(s, waited_ns);
+        TRY(status);
         multiply_head(s, &slice, row, count);
         weight_ring_release(s->engine->ring);
     }
     return LEAT_OK;
 }
 
-leat_status step_logits(const step *s, uint32_t row_begin, uint32_t count, leat_error *error)
+static leat_status compute_logits(const step *s, uint32_t row_begin, uint32_t count, leat_error *error)
 {
     const model_desc *model = s->engine->model;
     const scratch *m = &s->engine->scratch;
@@ -163,4 +207,12 @@ leat_status step_logits(const step *s, uint32_t row_begin, uint32_t count, leat_
     if (model->logit_softcap > 0)
         s->engine->kernels.softcap_f32(m->logits, model->logit_softcap, (size_t)count * model->vocab_size);
     return LEAT_OK;
+}
+
+leat_status step_logits(const step *s, uint32_t row_begin, uint32_t count, leat_error *error)
+{
+    step_clock_start(&s->engine->clock, STEP_HEAD);
+    const leat_status status = compute_logits(s, row_begin, count, error);
+    step_clock_stop(&s->engine->clock);
+    return status;
 }

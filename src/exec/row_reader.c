@@ -1,6 +1,7 @@
 #include "exec/row_reader.h"
 
 #include "base/bytes.h"
+#include "os/clock.h"
 
 #include <assert.h>
 
@@ -108,6 +109,7 @@ static void decode_row(const row_reader *r, uint32_t idx, uint64_t row, float *o
 /* All reads are awaited even when one fails: their buffers are used again. */
 static leat_status await(row_reader *r, uint32_t count, leat_error *error)
 {
+    const uint64_t begin_ns = clock_now_ns();
     leat_status status = LEAT_OK;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -119,6 +121,7 @@ static leat_status await(row_reader *r, uint32_t count, leat_error *error)
         status = result.status;
         if (error) *error = result.error;
     }
+    r->wait_ns += clock_now_ns() - begin_ns;
     return status;
 }
 

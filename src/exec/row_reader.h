@@ -21,6 +21,7 @@ typedef struct row_reader {
     uint8_t *buffer;                 /* (ROW_READS_MAX, row_bytes) */
     uint64_t row_bytes;              /* windows of all parts of one row */
     uint64_t part_begin[PART_COUNT]; /* in a row's bytes */
+    uint64_t wait_ns;                /* spent by row_reader_read waiting for the disk */
 } row_reader;
 
 uint64_t row_reader_bytes(const weight *table, const file_set *files);

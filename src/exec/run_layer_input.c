@@ -14,7 +14,7 @@ static leat_status read_table_rows(const step *s, float *out, leat_error *error)
     for (uint32_t begin = 0; begin < s->row_count; begin += ROW_READS_MAX) {
         const uint32_t count = s->row_count - begin < ROW_READS_MAX ? s->row_count - begin : ROW_READS_MAX;
         for (uint32_t i = 0; i < count; i++) tokens[i] = s->rows[begin + i].token;
-        TRY(row_reader_read(&s->engine->input_rows, tokens, count, out + begin * width, error));
+        TRY(step_read_rows(s, &s->engine->input_rows, tokens, count, out + begin * width, error));
     }
     return LEAT_OK;
 }

@@ -257,11 +257,14 @@ static void sum_outputs(const step *s, const moe_block *moe, float *y)
 leat_status run_moe(const step *s, const moe_block *moe, const float *stream, const float *x, float *y,
                     leat_error *error)
 {
+    step_clock *clock = &s->engine->clock;
+    const step_part part = step_clock_switch(clock, STEP_ROUTER);
     route(s, moe, stream, x);
-    if (s->row_count == 1)
-        TRY(run_single_row(s, moe, x, error));
-    else
-        TRY(run_many_rows(s, moe, x, error));
+    step_clock_switch(clock, part);
+    const uint64_t wait_ns = expert_cache_stats_get(s->engine->experts).wait_ns;
+    const leat_status status = s->row_count == 1 ? run_single_row(s, moe, x, error) : run_many_rows(s, moe, x, error);
+    step_clock_move(clock, expert_cache_stats_get(s->engine->experts).wait_ns - wait_ns);
+    TRY(status);
     sum_outputs(s, moe, y);
     return LEAT_OK;
 }

@@ -115,6 +115,12 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
     return LEAT_OK;
 }
 
+static leat_status tell_token(session *s, uint32_t position, const float *logits, leat_error *error)
+{
+    if (!s->token_sink) return LEAT_OK;
+    return s->token_sink(s->token_user, position, s->tokens[position], logits, error);
+}
+
 static void cut_to(session *s, uint32_t length)
 {
     s->length = kv_cache_rewindable(s->engine->kv, length);
@@ -144,9 +150,11 @@ leat_status session_sync(session *s, const uint32_t *ids, uint64_t count, uint64
         chunk_progress progress = {s, s->length - begin, count - begin, chunk};
         const chunk_logits logits = s->length + chunk == count ? LAST_LOGITS : NO_LOGITS;
         TRY(run_chunk(s, ids + s->length, chunk, logits, &progress, &done, error));
+        for (uint32_t at = s->length - chunk; at < s->length && at + 1 < count; at++)
+            TRY(tell_token(s, at, NULL, error));
         report_progress(s, s->length - begin, count - begin);
     }
-    return LEAT_OK;
+    return tell_token(s, s->length - 1, s->logits, error);
 }
 
 leat_status session_append(session *s, uint32_t id, leat_error *error)
@@ -154,7 +162,8 @@ leat_status session_append(session *s, uint32_t id, leat_error *error)
     step only;
 
     TRY(check_request(s, &id, 1, (uint64_t)s->length + 1, error));
-    return run_chunk(s, &id, 1, LAST_LOGITS, NULL, &only, error);
+    TRY(run_chunk(s, &id, 1, LAST_LOGITS, NULL, &only, error));
+    return tell_token(s, s->length - 1, s->logits, error);
 }
 
 static leat_status score_chunk(session *s, const step *done, session_score_fn *fn, void *user, leat_error *error)
@@ -169,8 +178,11 @@ static leat_status score_chunk(session *s, const step *done, session_score_fn *f
             settle_reads(s->engine);
             return status;
         }
-        for (uint32_t i = 0; i < count; i++)
-            TRY(fn(user, first + row + i, s->engine->scratch.logits + (size_t)i * vocab, error));
+        for (uint32_t i = 0; i < count; i++) {
+            const float *logits = s->engine->scratch.logits + (size_t)i * vocab;
+            TRY(tell_token(s, first + row + i, logits, error));
+            TRY(fn(user, first + row + i, logits, error));
+        }
         /* Who stops before the chunk's last row leaves a timeline without logits: these would be an earlier token's. */
         if (row + count == done->row_count) s->logits = s->engine->scratch.logits + (size_t)(count - 1) * vocab;
     }

@@ -15,6 +15,10 @@
 
 typedef leat_status session_score_fn(void *user, size_t position, const float *logits, leat_error *error);
 
+/* Every row that became part of the timeline, in the order of positions; `logits` are NULL where none were computed. */
+typedef leat_status session_token_sink(void *user, size_t position, uint32_t id, const float *logits,
+                                       leat_error *error);
+
 typedef struct session {
     engine *engine;
     uint32_t *tokens; /* (ctx) */
@@ -23,6 +27,8 @@ typedef struct session {
     step_row *rows;      /* (chunk) */
     step_route_sink *route_sink;
     void *route_user;
+    session_token_sink *token_sink; /* may be NULL */
+    void *token_user;
 } session;
 
 /* What open takes from MEM_KV. */

@@ -54,6 +54,10 @@ MUST_CHECK leat_status prepare_layer_inputs(const step *s, const float *embedded
 
 /* ---- shared by blocks ---- */
 
+/* row_reader_read, with the time that it waited counted as such. */
+MUST_CHECK leat_status step_read_rows(const step *s, row_reader *r, const uint32_t *rows, uint32_t count, float *out,
+                                      leat_error *error);
+
 typedef struct product {
     const matrix *w;
     const float *x; /* (token_count, cols), x_stride floats apart */
