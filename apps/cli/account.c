@@ -3,9 +3,14 @@
 #include "human.h"
 #include "report.h"
 
+#include "os/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LINE_BYTES = 320 };
 
@@ -163,14 +168,111 @@ static void write_memory(json_writer *w, const engine_setup *setup, const leat_s
     json_writer_end_object(w);
 }
 
-void account_write_json(json_writer *w, const engine_setup *setup, const generation *g)
+void account_write_json(json_writer *w, cli *c, const engine_setup *setup, const generation *g)
 {
     leat_stats s = leat_engine_get_stats(setup->engine);
     write_timings(w, g, &s);
-    account_write_machine_json(w, setup);
+    account_write_machine_json(w, c, setup);
 }
 
-void account_write_machine_json(json_writer *w, const engine_setup *setup)
+/* ---- where the time went ---- */
+
+typedef struct time_part {
+    const char *name, *key;
+    uint64_t ns;
+} time_part;
+
+enum { TIME_PART_COUNT = 11 };
+
+/* Without gaps or overlaps but for what the engine does around its steps; so they sum to *out_wall_ns, measured on its
+ * own, nearly. */
+static void list_times(cli *c, const leat_stats *s, time_part out[TIME_PART_COUNT], uint64_t *out_wall_ns)
+{
+    phase_clock *p = &c->phases;
+    phase_clock_switch(p, p->current); /* what has passed of this phase counts */
+    const time_part parts[TIME_PART_COUNT] = {
+        {"load", "load_s", p->spent_ns[PHASE_LOAD]},
+        {"disk", "disk_wait_s", s->disk_wait_ns},
+        {"attention", "attention_s", s->attention_ns},
+        {"ffn", "ffn_s", s->ffn_ns},
+        {"router", "router_s", s->router_ns},
+        {"experts", "moe_s", s->moe_ns},
+        {"norms and sums", "step_other_s", s->step_other_ns},
+        {"head", "head_s", s->head_ns},
+        {"sampling", "sampling_s", p->spent_ns[PHASE_SAMPLING]},
+        {"text", "text_s", p->spent_ns[PHASE_TEXT]},
+        {"other", "other_s", p->spent_ns[PHASE_OTHER]},
+    };
+    memcpy(out, parts, sizeof parts);
+    *out_wall_ns = clock_now_ns() - p->start_ns;
+}
+
+static void write_times(json_writer *w, cli *c, const leat_stats *s)
+{
+    time_part parts[TIME_PART_COUNT];
+    uint64_t wall_ns;
+    list_times(c, s, parts, &wall_ns);
+    json_writer_begin_object(w, "times");
+    json_writer_seconds(w, "wall_s", wall_ns);
+    json_writer_begin_object(w, "parts");
+    for (int i = 0; i < TIME_PART_COUNT; i++) json_writer_seconds(w, parts[i].key, parts[i].ns);
+    json_writer_end_object(w);
+    json_writer_end_object(w);
+}
+
+static void report_split(cli *c, const leat_stats *s)
+{
+    time_part parts[TIME_PART_COUNT];
+    uint64_t wall_ns;
+    char line[512] = "", time[HUMAN_BYTES];
+    size_t used = 0;
+    list_times(c, s, parts, &wall_ns);
+    for (int i = 0; i < TIME_PART_COUNT; i++) {
+        if (parts[i].ns == 0) continue;
+        int length = snprintf(line + used, sizeof line - used, "%s%s %.1f", used > 0 ? " + " : "", parts[i].name,
+                              100.0 * (double)parts[i].ns / (double)wall_ns);
+        used += length > 0 ? (size_t)length : 0;
+    }
+    report_note("time %s = %s %%", human_time(wall_ns, time), line);
+}
+
+static leat_status write_stats(cli *c, const engine_setup *setup, int fd, leat_error *error)
+{
+    output out;
+    json_writer w;
+    output_init(&out, c->ledger, fd);
+    json_writer_init(&w, &out);
+    json_writer_begin_document(&w, "leat.stats/1");
+    json_writer_text(&w, "model", setup->info->path);
+    account_write_machine_json(&w, c, setup);
+    json_writer_end_document(&w);
+    leat_status status = output_flush(&out, NULL);
+    int os_errno = out.os_errno;
+    output_reset(&out);
+    if (status == LEAT_OK) return LEAT_OK;
+    return FAIL_OS(error, IO, os_errno, "--stats: %s: write failed: %s", c->options.stats, strerror(os_errno));
+}
+
+leat_status account_report_times(cli *c, const engine_setup *setup, leat_error *error)
+{
+    if (report_verbosity() > 0) {
+        const leat_stats s = leat_engine_get_stats(setup->engine);
+        report_split(c, &s);
+    }
+    const char *path = c->options.stats;
+    if (!path) return LEAT_OK;
+    if (strcmp(path, "json") == 0) return write_stats(c, setup, STDERR_FILENO, error);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    if (fd < 0) return FAIL_OS(error, IO, errno, "--stats: %s: cannot be created: %s", path, strerror(errno));
+    leat_status status = write_stats(c, setup, fd, error);
+    if (close(fd) != 0 && status == LEAT_OK)
+        status = FAIL_OS(error, IO, errno, "--stats: %s: write failed: %s", path, strerror(errno));
+    return status;
+}
+
+/* ---- as JSON ---- */
+
+void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setup)
 {
     leat_stats s = leat_engine_get_stats(setup->engine);
     write_memory(w, setup, &s);
@@ -188,4 +290,5 @@ void account_write_machine_json(json_writer *w, const engine_setup *setup)
     json_writer_flag(w, "is_direct", s.io_is_direct);
     json_writer_end_object(w);
     json_writer_text(w, "isa", leat_isa_label(s.isa));
+    write_times(w, c, &s);
 }

@@ -15,9 +15,12 @@ void account_report_block(const engine_setup *setup, const generation *g, const 
 /* The closing line of a text that was scored. */
 void account_report_score(const engine_setup *setup, size_t token_count, uint64_t elapsed_ns);
 /* "timings", and what account_write_machine_json writes. */
-void account_write_json(json_writer *w, const engine_setup *setup, const generation *g);
+void account_write_json(json_writer *w, cli *c, const engine_setup *setup, const generation *g);
 
-/* "memory", "experts", "io", "isa": for the process from its start. */
-void account_write_machine_json(json_writer *w, const engine_setup *setup);
+/* "memory", "experts", "io", "isa", "times": for the process from its start. */
+void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setup);
+
+/* Where the time went: a line with -v, and the document that --stats wants. LEAT_IO when its file cannot be written. */
+MUST_CHECK leat_status account_report_times(cli *c, const engine_setup *setup, leat_error *error);
 
 #endif

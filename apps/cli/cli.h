@@ -9,6 +9,7 @@
 
 #include "options.h"
 #include "output.h"
+#include "phase_clock.h"
 
 #include <leat/leat.h>
 
@@ -21,6 +22,8 @@ typedef struct cli {
     uint32_t word_count;
     uint32_t next_word; /* the first that no one has taken */
     output out;
+    phase_clock phases;
+    int exit_code; /* of a command that ended well and has that to say */
 } cli;
 
 /* The next plain word, or NULL. */
@@ -33,6 +36,7 @@ leat_status cmd_chat(cli *c, leat_error *error);
 leat_status cmd_info(cli *c, leat_error *error);
 leat_status cmd_plan(cli *c, leat_error *error);
 leat_status cmd_eval(cli *c, leat_error *error);
+leat_status cmd_audit(cli *c, leat_error *error);
 leat_status cmd_tokenize(cli *c, leat_error *error);
 leat_status cmd_detokenize(cli *c, leat_error *error);
 leat_status cmd_check(cli *c, leat_error *error);

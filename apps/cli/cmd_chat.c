@@ -84,6 +84,7 @@ static leat_status answer(chat *t, leat_error *error)
         .sampler = t->sampler,
         .options = &c->options,
         .ctx = t->setup.plan->ctx,
+        .phases = &c->phases,
         .out = &c->out,
     };
     generation_reset(&t->last);

@@ -9,7 +9,7 @@
 static bool is_file_option(const option_spec *spec)
 {
     return spec->id == OPTION_file || spec->id == OPTION_config || spec->id == OPTION_logits ||
-           spec->id == OPTION_tokens;
+           spec->id == OPTION_tokens || spec->id == OPTION_audit || spec->id == OPTION_stats;
 }
 
 static bool takes_model(const verb_spec *verb) { return strncmp(verb->words, "MODEL", 5) == 0; }

@@ -4,6 +4,7 @@
  * The logits arrive position by position and are not kept; --logits writes them out as they come.
  */
 #include "account.h"
+#include "audit_writer.h"
 #include "cli.h"
 #include "engine_setup.h"
 #include "input.h"
@@ -29,6 +30,7 @@ typedef struct eval_work {
     u32_list ids;
     engine_setup setup;
     npy_writer npy;
+    audit_writer audit;
     double *log_probabilities; /* (ids.count): of token i given those before it; [0] is unused */
     candidate *top;            /* (--top), likeliest first */
     uint32_t top_count;
@@ -58,9 +60,8 @@ static void find_top(eval_work *work, const float *logits, double log_sum)
     }
 }
 
-static leat_status score_position(void *user, size_t position, const float *logits, leat_error *error)
+static leat_status take_position(eval_work *work, size_t position, const float *logits, leat_error *error)
 {
-    eval_work *work = user;
     double log_sum = log_sum_exp(logits, work->setup.info->vocab_size);
     if (position + 1 < work->ids.count) {
         work->log_probabilities[position + 1] = (double)logits[work->ids.items[position + 1]] - log_sum;
@@ -69,6 +70,15 @@ static leat_status score_position(void *user, size_t position, const float *logi
         find_top(work, logits, log_sum);
     }
     return work->npy.stream ? npy_write_row(&work->npy, logits, error) : LEAT_OK;
+}
+
+static leat_status score_position(void *user, size_t position, const float *logits, leat_error *error)
+{
+    eval_work *work = user;
+    const phase before = phase_clock_switch(&work->c->phases, PHASE_OTHER);
+    leat_status status = take_position(work, position, logits, error);
+    phase_clock_switch(&work->c->phases, before);
+    return status;
 }
 
 static leat_status read_input(eval_work *work, leat_error *error)
@@ -106,7 +116,9 @@ static leat_status prepare_ids(eval_work *work, leat_error *error)
         if (!work->setup.info->has_tokenizer)
             return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
         TRY(leat_tokenizer_open(work->model_path, &tokenizer, error));
+        const phase before = phase_clock_switch(&c->phases, PHASE_TEXT);
         leat_status status = take_ids(work, tokenizer, error);
+        phase_clock_switch(&c->phases, before);
         leat_tokenizer_close(&tokenizer);
         TRY(status);
     }
@@ -165,7 +177,7 @@ static void print_json(eval_work *work)
     }
     json_writer_end_array(&w);
     json_writer_seconds(&w, "elapsed_s", work->elapsed_ns);
-    account_write_machine_json(&w, &work->setup);
+    account_write_machine_json(&w, work->c, &work->setup);
     json_writer_end_document(&w);
 }
 
@@ -203,12 +215,16 @@ static leat_status score(eval_work *work, leat_error *error)
     TRY(MEM_NEW(c->ledger, META, c->options.top, &work->top, error));
     if (c->options.logits)
         TRY(npy_open(&work->npy, c->options.logits, work->ids.count, work->setup.info->vocab_size, error));
+    TRY(audit_writer_attach(&work->audit, &work->setup, NULL, &c->phases, error));
     uint64_t begin_ns = clock_now_ns();
+    const phase before = phase_clock_switch(&c->phases, PHASE_STEP);
     leat_status status =
         leat_session_score(work->setup.session, work->ids.items, work->ids.count, score_position, work, error);
+    phase_clock_switch(&c->phases, before);
     report_progress_end();
     TRY(status);
     work->elapsed_ns = clock_now_ns() - begin_ns;
+    TRY(audit_writer_finish(&work->audit, "scored", error));
     return work->npy.stream ? npy_finish(&work->npy, error) : LEAT_OK;
 }
 
@@ -217,6 +233,7 @@ static leat_status eval(eval_work *work, leat_error *error)
     TRY(read_input(work, error));
     TRY(engine_setup_open_model(work->model_path, &work->setup, error));
     TRY(prepare_ids(work, error));
+    if (work->c->options.audit) TRY(audit_writer_open(&work->audit, work->c->ledger, work->c->options.audit, error));
     TRY(open_engine(work, error));
     TRY(score(work, error));
     if (work->c->options.json)
@@ -224,7 +241,7 @@ static leat_status eval(eval_work *work, leat_error *error)
     else
         print_text(work);
     account_report_score(&work->setup, work->ids.count, work->elapsed_ns);
-    return LEAT_OK;
+    return account_report_times(work->c, &work->setup, error);
 }
 
 leat_status cmd_eval(cli *c, leat_error *error)
@@ -232,6 +249,7 @@ leat_status cmd_eval(cli *c, leat_error *error)
     eval_work work = {.c = c, .text = {.ledger = c->ledger}, .ids = {.ledger = c->ledger}};
     leat_status status = eval(&work, error);
     npy_close(&work.npy);
+    audit_writer_close(&work.audit);
     engine_setup_close(&work.setup);
     mem_free(c->ledger, work.log_probabilities);
     mem_free(c->ledger, work.top);

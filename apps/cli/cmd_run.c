@@ -1,5 +1,6 @@
 /* cmd_run.c - one prompt, one answer. */
 #include "account.h"
+#include "audit_writer.h"
 #include "cli.h"
 #include "generate.h"
 #include "input.h"
@@ -17,6 +18,7 @@ typedef struct run_work {
     leat_sampler *sampler;
     leat_sampler_options sampling;
     generation answer;
+    audit_writer audit;
 } run_work;
 
 static bool uses_chat(const cli *c, const leat_tokenizer *tokenizer)
@@ -111,8 +113,11 @@ done:
 static leat_status take_ids(run_work *work, const leat_tokenizer *tokenizer, leat_error *error)
 {
     leat_tokens ids = {0};
-    TRY(render_prompt(work->c, tokenizer, &work->prompt, &ids, NULL, error));
-    leat_status status = u32_list_append(&work->timeline, ids.ids, ids.count, error);
+    const phase before = phase_clock_switch(&work->c->phases, PHASE_TEXT);
+    leat_status status = render_prompt(work->c, tokenizer, &work->prompt, &ids, NULL, error);
+    phase_clock_switch(&work->c->phases, before);
+    TRY(status);
+    status = u32_list_append(&work->timeline, ids.ids, ids.count, error);
     leat_tokens_free(&ids);
     return status;
 }
@@ -172,7 +177,7 @@ static void print_json(run_work *work)
     json_writer_u64(&w, "prompt_token_count", g->prompt_count);
     json_writer_u64(&w, "seed", work->sampling.seed);
     write_sampling(&w, &work->sampling);
-    account_write_json(&w, &work->setup, g);
+    account_write_json(&w, work->c, &work->setup, g);
     json_writer_end_document(&w);
 }
 
@@ -202,18 +207,22 @@ static leat_status answer_prompt(run_work *work, leat_error *error)
         .sampler = work->sampler,
         .options = &c->options,
         .ctx = work->setup.plan->ctx,
+        .phases = &c->phases,
         .out = c->options.json ? NULL : &c->out,
     };
     if (work->sampling.temperature > 0 && !c->options.is_set[OPTION_seed])
         report_note("seed: %llu", (unsigned long long)work->sampling.seed);
     leat_stats before = leat_engine_get_stats(work->setup.engine);
+    TRY(audit_writer_attach(&work->audit, &work->setup, &work->sampling, &c->phases, error));
     TRY(generate(&request, &work->timeline, &work->answer, error));
+    TRY(audit_writer_finish(&work->audit, stop_reason_label(work->answer.reason), error));
     if (c->options.json)
         print_json(work);
     else if (c->out.is_terminal && !c->out.ends_line)
         output_write(&c->out, "\n", 1);
     TRY(output_flush(&c->out, error));
     account_report(&work->setup, &work->answer, &before);
+    TRY(account_report_times(c, &work->setup, error));
     return conclude(work, error);
 }
 
@@ -223,6 +232,7 @@ static leat_status run(run_work *work, leat_error *error)
     if (work->c->options.show_prompt) return show_prompt(work, error);
     TRY(engine_setup_open_model(work->model_path, &work->setup, error));
     TRY(check_prompt(work, error));
+    if (work->c->options.audit) TRY(audit_writer_open(&work->audit, work->c->ledger, work->c->options.audit, error));
     TRY(engine_setup_open_engine(work->c, 0, &work->setup, error));
     TRY(prepare_timeline(work, error));
     work->sampling = generate_sampler_options(work->setup.model, &work->c->options);
@@ -237,6 +247,7 @@ leat_status cmd_run(cli *c, leat_error *error)
     leat_status status = run(&work, error);
     generation_reset(&work.answer);
     leat_sampler_close(&work.sampler);
+    audit_writer_close(&work.audit);
     engine_setup_close(&work.setup);
     u32_list_reset(&work.timeline);
     strbuf_reset(&work.prompt);

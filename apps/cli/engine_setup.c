@@ -44,7 +44,9 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
 {
     leat_options options = engine_options(&c->options);
     if (options.ctx == 0 && ctx > engine_setup_ctx(c, setup)) options.ctx = ctx;
+    const phase before = phase_clock_switch(&c->phases, PHASE_LOAD);
     leat_status status = leat_engine_open(setup->model, &options, &setup->engine, error);
+    phase_clock_switch(&c->phases, before);
     report_progress_end();
     TRY(status);
     setup->plan = leat_engine_plan(setup->engine);

@@ -3,6 +3,8 @@
 #ifndef CLI_EXIT_CODES_H
 #define CLI_EXIT_CODES_H
 
+enum { EXIT_DIFFERENT = 8 };
+
 #define EXIT_CODE_MAP(X)                                                                                               \
     X("0", "all is well")                                                                                              \
     X("1", "an internal error")                                                                                        \
@@ -12,6 +14,7 @@
     X("5", "a read or write failed")                                                                                   \
     X("6", "something is not permitted")                                                                               \
     X("7", "the context is full")                                                                                      \
+    X("8", "two audits differ")                                                                                        \
     X("130", "interrupted (Ctrl-C)")                                                                                   \
     X("129", "hung up (SIGHUP: the terminal is gone)")                                                                 \
     X("141", "the reader of the output went away (as by SIGPIPE)")                                                     \

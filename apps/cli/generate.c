@@ -105,8 +105,11 @@ static leat_status take_token(answer *a, leat_error *error)
     generation *g = a->g;
     uint32_t id;
     bool is_stopped = false;
-    TRY(leat_sampler_pick(r->sampler, leat_session_logits(r->session), a->timeline->items, a->timeline->count, &id,
-                          error));
+    const phase before = phase_clock_switch(r->phases, PHASE_SAMPLING);
+    leat_status status = leat_sampler_pick(r->sampler, leat_session_logits(r->session), a->timeline->items,
+                                           a->timeline->count, &id, error);
+    phase_clock_switch(r->phases, before);
+    TRY(status);
     TRY(u32_list_append(&g->tokens, &id, 1, error));
     TRY(u32_list_append(a->timeline, &id, 1, error));
     if (g->tokens.count == 1) g->first_token_ns = clock_now_ns() - a->begin_ns;
@@ -114,7 +117,10 @@ static leat_status take_token(answer *a, leat_error *error)
         g->reason = STOP_END;
         return LEAT_OK;
     }
-    if (a->stream) TRY(add_text(a, id, &is_stopped, error));
+    phase_clock_switch(r->phases, PHASE_TEXT);
+    if (a->stream) status = add_text(a, id, &is_stopped, error);
+    phase_clock_switch(r->phases, before);
+    TRY(status);
     if (is_stopped)
         g->reason = STOP_STRING;
     else if (g->tokens.count >= r->options->max_tokens)
@@ -129,7 +135,9 @@ static leat_status take_token(answer *a, leat_error *error)
 static leat_status append_token(answer *a, leat_error *error)
 {
     uint64_t begin_ns = clock_now_ns();
+    const phase before = phase_clock_switch(a->request->phases, PHASE_STEP);
     leat_status status = leat_session_append(a->request->session, a->g->tokens.items[a->g->tokens.count - 1], error);
+    phase_clock_switch(a->request->phases, before);
     if (status == LEAT_CANCELLED) {
         a->g->reason = STOP_CANCELLED;
         return LEAT_OK;
@@ -145,7 +153,9 @@ static leat_status take_prompt(answer *a, leat_error *error)
 {
     size_t reused = 0;
     a->g->prompt_count = a->timeline->count;
+    const phase before = phase_clock_switch(a->request->phases, PHASE_STEP);
     leat_status status = leat_session_sync(a->request->session, a->timeline->items, a->timeline->count, &reused, error);
+    phase_clock_switch(a->request->phases, before);
     report_progress_end();
     if (status == LEAT_CANCELLED) {
         a->g->reason = STOP_CANCELLED;

@@ -23,6 +23,7 @@ typedef struct generate_request {
     leat_sampler *sampler;
     const cli_options *options;
     uint32_t ctx;
+    phase_clock *phases;
     output *out; /* receives the text as it comes; NULL: it is only collected */
 } generate_request;
 

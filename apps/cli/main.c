@@ -21,6 +21,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_INFO] = cmd_info,
     [VERB_PLAN] = cmd_plan,
     [VERB_EVAL] = cmd_eval,
+    [VERB_AUDIT] = cmd_audit,
     [VERB_TOKENIZE] = cmd_tokenize,
     [VERB_DETOKENIZE] = cmd_detokenize,
     [VERB_CHECK] = cmd_check,
@@ -98,7 +99,7 @@ static int exit_code_of(const cli *c, leat_status status)
     if (signals_want_end() && status == LEAT_CANCELLED) return EXIT_OF_SIGNAL + signals_arrived();
     /* The reader had enough: nobody's failure, and what a shell sees of other programs then. */
     if (c->out.is_closed && (status == LEAT_OK || status == LEAT_CANCELLED)) return EXIT_OF_SIGNAL + SIGPIPE;
-    return leat_status_exit_code(status);
+    return status == LEAT_OK ? c->exit_code : leat_status_exit_code(status);
 }
 
 static int run_without_verb(cli *c)
@@ -125,6 +126,7 @@ int main(int argument_count, char **arguments)
     signals_install();
     leat_error error = {0};
     cli c = {0};
+    phase_clock_start(&c.phases);
     leat_status status = mem_open(0, &c.ledger, &error);
     if (status != LEAT_OK) {
         report_error(&error);

@@ -8,6 +8,7 @@ folder, caches and an environment of its own. Needs models/brook and the Python 
 """
 import array
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -171,7 +172,7 @@ def test_missing_model():
 
 def test_exit_codes_are_listed():
     text = leat("help", "all").out
-    for code in (0, 1, 2, 3, 4, 5, 6, 7, 129, 130, 141, 143):
+    for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 129, 130, 141, 143):
         assert re.search(r"^  %d\s+\w" % code, text, re.M), code
 
 
@@ -1308,6 +1309,254 @@ def test_installation():
     run("cc", source, "-o", HOME + "/static", *archive)
     assert run(HOME + "/static") == "%s 9\n" % version
     assert run(prefix + "/bin/leat", "version") == leat("version").out
+
+
+# ---- audits and statistics -----------------------------------------------------------------------------------------------------
+
+
+AUDIT_ZERO = bytes(32)
+
+
+def audit_of(*args):
+    """The bytes of the audit of a run of the program."""
+    path = HOME + "/audit"
+    expect(leat(*args, "-q", "--audit", path))
+    with open(path, "rb") as stream:
+        found = stream.read()
+    os.unlink(path)
+    return found
+
+
+def chained(bodies):
+    """Lines with the chain that they ought to have, computed as docs/formats/audit.md says."""
+    lines, last = [], AUDIT_ZERO
+    for body in bodies:
+        last = hashlib.sha256(last + body).digest()
+        lines.append(body + b',"chain":"' + last.hex().encode() + b'"}\n')
+    return b"".join(lines)
+
+
+def bodies_of(audit):
+    return [line.rpartition(b',"chain":')[0] for line in audit.splitlines()]
+
+
+def write_bytes(name, content):
+    path = HOME + "/" + name
+    with open(path, "wb") as stream:
+        stream.write(content)
+    return path
+
+
+def test_audit_is_what_it_says():
+    ids = list(range(2, 40))
+    text = ",".join(map(str, ids))
+    audit = audit_of("eval", MODEL, "--tokens", text, "--logits", HOME + "/audit.npy")
+    assert audit == chained(bodies_of(audit))
+    header, *rows, end = map(json.loads, audit.splitlines())
+    assert header["schema"] == "leat.audit/1" and re.fullmatch("[0-9a-f]{64}", header["model"]) and header["sampling"] is None
+    assert end["end"] == "scored" and end["tokens"] == len(ids) == len(rows)
+    _, vocab_size, logits = read_npy(HOME + "/audit.npy")
+    info = json.loads(leat("info", MODEL, "--json").out)
+    for position, row in enumerate(rows):
+        assert row["position"] == position and row["token"] == ids[position]
+        values = logits[position * vocab_size:(position + 1) * vocab_size]
+        assert row["logits"] == hashlib.sha256(values.tobytes()).hexdigest(), position
+        assert len(row["experts"]) == len(row["weights"]) > 0
+        assert all(len(set(experts)) == len(experts) == len(rows[0]["experts"][0]) for experts in row["experts"])
+    assert len({row["routes"] for row in rows}) == len(rows)
+    assert info["layer_count"] >= len(rows[0]["experts"])
+    os.unlink(HOME + "/audit.npy")
+
+
+def test_audit_of_a_run():
+    audit = audit_of("run", MODEL, SUM, *FAST)
+    header, *rows, end = map(json.loads, audit.splitlines())
+    answer = json.loads(leat("run", MODEL, SUM, *FAST, "--json").out)
+    prompt = json.loads(leat("run", MODEL, SUM, "--show-prompt", "--json").out)["tokens"]
+    assert [row["token"] for row in rows] == prompt + answer["tokens"][:-1]
+    assert [row["logits"] is None for row in rows] == [True] * (len(prompt) - 1) + [False] * (len(rows) - len(prompt) + 1)
+    assert end["end"] == "stop" and header["sampling"]["temperature"] == 0 and header["sampling"]["seed"] is None
+    assert audit == chained(bodies_of(audit))
+    drawn = audit_of("run", MODEL, SUM, "--ctx", "256", "--temp", "1", "--seed", "5", "-n", "3")
+    assert json.loads(drawn.splitlines()[0])["sampling"]["seed"] == 5
+    assert json.loads(drawn.splitlines()[-1])["end"] == "length"
+
+
+def test_audit_is_the_same_everywhere():
+    floor = plan("--ctx", "256")["floor_bytes"]
+    isas = json.loads(leat("version", "--json").out)["instruction_sets"]
+    ways = [["--ram", str(floor)], ["--ram", str(floor * 5 // 4)], ["--ram", str(floor * 2)], ["-t", "1"], ["-t", "3"],
+            ["--prefill-chunk", "1"], ["--prefill-chunk", "7"], ["--prefill-chunk", "16"], ["--io", "buffered"], ["--io", "direct"]]
+    ways += [["--isa", isa] for isa in isas]
+    ways += [["--ram", str(floor), "--prefill-chunk", "3", "-t", "2", "--isa", "scalar"]]
+    questions = [["run", MODEL, SUM, "--ctx", "256", "--temp", "1", "--seed", "3"],
+                 ["eval", MODEL, "--tokens", ",".join(map(str, range(2, 60))), "--ctx", "256"]]
+    for question in questions:
+        want = audit_of(*question)
+        assert want.count(b"\n") > 20
+        for way in ways:
+            if way == ["--io", "direct"] and leat(*question, *way).code == 5:
+                continue  # the file system refuses
+            if "--prefill-chunk" in way and "--ram" in way:
+                way = [*way[2:], "--ram", str(plan("--ctx", "256", *way[2:])["floor_bytes"])]
+            assert audit_of(*question, *way) == want, (question, way)
+
+
+def test_audit_verifies():
+    audit = audit_of("run", MODEL, SUM, *FAST)
+    lines = audit.splitlines(keepends=True)
+    last = json.loads(lines[-1])
+    path = write_bytes("a", audit)
+    expect(leat("audit", path), out="sound: %d tokens, chain %s\n" % (last["tokens"], last["chain"]), err="")
+    found = json.loads(expect(leat("audit", path, "--json")).out)
+    assert found["schema"] == "leat.audit-result/1" and found["chain"] == last["chain"] and found["token_count"] == last["tokens"]
+    broken = "the chain is broken"
+    cut = "the file is cut off"
+    damage = {
+        "a digit": (audit.replace(b'"position":3,"token":', b'"position":3,"token":1', 1), 5, broken),
+        "a chain value": (audit[:-5] + (b"0" if audit[-5:-4] != b"0" else b"1") + audit[-4:], len(lines), broken),
+        "two lines exchanged": (b"".join(lines[:4] + [lines[5], lines[4]] + lines[6:]), 5, broken),
+        "a line taken out": (b"".join(lines[:4] + lines[5:]), 5, broken),
+        "a line twice": (b"".join(lines[:5] + lines[4:]), 6, broken),
+        "the end taken off": (b"".join(lines[:-1]), len(lines), cut),
+        "the last newline": (audit[:-1], len(lines), cut),
+        "half a line": (b"".join(lines[:6]) + lines[6][:30], 7, cut),
+        "more after the end": (audit + b"{}\n", len(lines) + 1, "something after the end line"),
+        "no chain": (b"".join(lines[:3]) + b'{"position":2}\n' + b"".join(lines[3:]), 4, "does not end with a chain value"),
+    }
+    for name, (content, line, why) in damage.items():
+        assert content != audit, name
+        bad = write_bytes("bad", content)
+        result = expect(leat("audit", bad), 5, "")
+        assert result.err.startswith("leat: error: %s: line %d: " % (bad, line)) and why in result.err, (name, result)
+        expect(leat("audit", path, bad), 5, "")
+    # Well chained, and still not what it should be.
+    bodies = bodies_of(audit)
+    for content, why in ((chained(bodies[:4] + bodies[5:]), "the file has %d" % (last["tokens"] - 1)),
+                         (chained(bodies[:1] + [b'{"position":0'] + bodies[2:]), "lacks a member"),
+                         (chained(bodies[:1] + [b'{"position":0,,'] + bodies[2:]), "is no JSON object"),
+                         (chained(bodies[:1] * 2 + bodies[1:]), "a second first line")):
+        result = expect(leat("audit", write_bytes("bad", content)), 5, "")
+        assert why in result.err, result
+    for content, why in ((b"", "is not an audit"), (b"hello\n", "is not an audit"), (b"\n" * 99, "is not an audit"),
+                         (chained([bodies[0].replace(b"audit/1", b"audit/9")] + bodies[1:]), "expected \"leat.audit/1\"")):
+        assert why in expect(leat("audit", write_bytes("bad", content)), 2, "").err
+    assert "cannot be opened" in expect(leat("audit", HOME + "/nowhere"), 2, "").err
+    assert "leat audit needs a file" in expect(leat("audit"), 2, "").err
+    assert "unexpected argument 'c'" in expect(leat("audit", path, path, "c"), 2, "").err
+
+
+def test_audit_says_where_runs_part():
+    question = ["run", MODEL, "--tokens", "2,3,4,5,6,7,8", "--ctx", "256", "--temp", "0", "-n", "4", "--ignore-eos"]
+    audit = audit_of(*question)
+    a, bodies = write_bytes("a", audit), bodies_of(audit)
+    expect(leat("audit", a, write_bytes("b", audit)), 0, "equal: 10 tokens, chain %s\n" % json.loads(audit.splitlines()[-1])["chain"], "")
+
+    def differ(content, out, code=8):
+        expect(leat("audit", a, write_bytes("b", content)), code, out, "")
+
+    def altered(position, change):
+        """The audit with one row that `change` made another one of."""
+        row = json.loads(audit.splitlines()[1 + position])
+        del row["chain"]
+        change(row)
+        return chained(bodies[:1 + position] + [json.dumps(row, separators=(",", ":"))[:-1].encode()] + bodies[2 + position:])
+
+    other = audit_of(*question[:3], "2,3,4,9,6,7,8", *question[4:])
+    differ(other, "the runs part at position 3: the token differs: 5 in A, 9 in B\n")
+    row = json.loads(audit.splitlines()[5])
+
+    def change_experts(r):
+        r["experts"][3][1] = 99
+        r["token"] = row["token"]
+
+    shown = list(row["experts"][3])
+    differ(altered(4, change_experts), "the runs part at position 4: the experts differ in layer 3 of those with experts: %s in A, %s in B\n" %
+           (",".join(map(str, shown)), ",".join(map(str, [shown[0], 99] + shown[2:]))))
+    differ(altered(4, lambda r: r["weights"].__setitem__(2, "00000000")),
+           "the runs part at position 4: the experts' weights differ in layer 2 of those with experts\n")
+    differ(altered(8, lambda r: r.update(logits="0" * 64)), "the runs part at position 8: the logits differ\n")
+    differ(altered(8, lambda r: r.update(logits=None)), "equal: 10 tokens, chain %s\n" % json.loads(audit.splitlines()[-1])["chain"], code=0)
+    differ(altered(4, lambda r: r["experts"].pop()), "the runs part at position 4: one has %d layers with experts, the other more\n" %
+           (len(row["experts"]) - 1))
+    longer = audit_of(*question[:-2], "6", question[-1])
+    differ(longer, "the runs part at position 10: A ends, the other goes on\n")
+    sampled = audit_of(*question, "--repeat-penalty", "1.0001")
+    assert expect(leat("audit", a, write_bytes("b", sampled)), 8).out.startswith("the settings of sampling differ\n")
+    strange = bodies[0].replace(json.loads(audit.splitlines()[0])["model"].encode(), b"f" * 64)
+    assert expect(leat("audit", a, write_bytes("b", chained([strange] + bodies[1:]))), 8).out.startswith("the models differ: ")
+    found = json.loads(expect(leat("audit", a, write_bytes("b", other), "--json"), 8).out)
+    assert not found["is_equal"] and found["difference"] == {"what": "token", "position": 3, "layer": 0, "a": "5", "b": "9"}
+
+
+def test_audit_file_problems():
+    assert "--audit: /nowhere/x: cannot be created" in expect(leat("run", MODEL, SUM, *FAST, "--audit", "/nowhere/x"), 5, "").err
+    assert "--audit: /dev/full: write failed" in expect(leat("run", MODEL, SUM, *FAST, "--audit", "/dev/full"), 5).err
+    path = write_bytes("old", b"x" * 1000000)
+    expect(leat("eval", MODEL, "--tokens", "2,3,4,5,6,7,8,9", "--ctx", "4", "--audit", path), 7)
+    assert os.path.getsize(path) == 1000000, "a refused run has emptied the old file"
+    expect(leat("eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--audit", path))
+    expect(leat("audit", path), err="")
+    expect(leat("eval", MODEL, "--tokens", "2,3", "--ctx", "64", "--audit", "/dev/null"))
+
+
+def stats_of(*args):
+    """The document of --stats, which has to be the same on standard error and in a file."""
+    path = HOME + "/stats"
+    result = expect(leat(*args, "-q", "--stats", "json"))
+    on_error = json.loads(result.err)
+    expect(leat(*args, "-q", "--stats", path), err="")
+    with open(path, encoding="utf-8") as stream:
+        in_file = json.load(stream)
+    os.unlink(path)
+    assert on_error.keys() == in_file.keys() and on_error["schema"] == in_file["schema"] == "leat.stats/1"
+    return [on_error, in_file]
+
+
+def check_times(times):
+    """The parts, each measured on its own, sum to the time between start and end."""
+    parts = times["parts"]
+    total = sum(parts.values())
+    assert abs(total - times["wall_s"]) <= 0.03 * times["wall_s"], (total, times)
+    assert min(parts.values()) >= 0, parts
+
+
+def test_stats_time_adds_up():
+    floor = plan("--ctx", "256")["floor_bytes"]
+    tokens = ",".join(str(2 + i * 7 % 500) for i in range(200))
+    for args in (["run", MODEL, "Tell me a story.", *FAST], ["run", MODEL, "Tell me a story.", *FAST, "--ram", str(floor)],
+                 ["run", MODEL, "--tokens", tokens, "--ctx", "256", "-n", "1", "--audit", HOME + "/audit"],
+                 ["eval", MODEL, "--tokens", tokens]):
+        for found in stats_of(*args):
+            check_times(found["times"])
+            parts = found["times"]["parts"]
+            for name in ("load_s", "attention_s", "ffn_s", "router_s", "moe_s", "step_other_s", "head_s", "other_s"):
+                assert parts[name] > 0, (name, parts)
+            assert (parts["sampling_s"] > 0) == (args[0] == "run")
+            assert (parts["text_s"] > 0) == (args[2] != "--tokens" or args[0] == "run"), parts
+            assert parts["disk_wait_s"] >= found["experts"]["wait_s"] > 0
+    answer = json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json")).out)
+    check_times(answer["times"])
+    line = [line for line in leat("run", MODEL, SUM, *FAST, "-v").err.splitlines() if line.startswith("time ")]
+    assert len(line) == 1
+    percents = [float(part) for part in re.findall(r" (\d+\.\d)(?= [+%])", line[0])]
+    assert len(percents) >= 8 and abs(sum(percents) - 100) < 4, line
+
+
+def test_stats_memory_is_there():
+    """The pools are memory that the process has: no more than its peak, and what is filled by use is resident."""
+    tokens = ",".join(str(2 + i * 7 % 500) for i in range(200))
+    for found in stats_of("eval", MODEL, "--tokens", tokens):
+        memory = found["memory"]
+        pools = {pool["name"]: pool for pool in memory["pools"]}
+        filled = pools["trunk"]["current_bytes"] + pools["experts"]["current_bytes"]
+        assert filled <= memory["rss_peak_bytes"] <= memory["budget_bytes"] + 24 * 1024 * 1024 or "asan" in LEAT, memory
+        assert found["io"]["read_bytes"] >= found["io"]["payload_bytes"] > 0
+
+
+def test_stats_file_problems():
+    assert "--stats: /nowhere/x: cannot be created" in expect(leat("run", MODEL, SUM, *FAST, "--stats", "/nowhere/x"), 5).err
+    assert "--stats: /dev/full: write failed" in expect(leat("run", MODEL, SUM, *FAST, "--stats", "/dev/full"), 5).err
 
 
 # ---- the runner ------------------------------------------------------------------------------------------------------------------------------
