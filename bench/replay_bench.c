@@ -130,7 +130,7 @@ static expert_cache_stats replay(const trace *t, uint32_t slot_count)
     expert_record *records = calloc(key_count, sizeof *records);
     if (records == NULL) die("memory", "there is none");
     for (uint32_t key = 0; key < key_count; key++) records[key] = (expert_record){&part, 1};
-    expert_cache_config config = {t->layer_count, t->expert_count, records, slot_count, t->set_max};
+    expert_cache_config config = {t->layer_count, t->expert_count, records, slot_count, t->set_max, CACHE_LRU};
     storage *reads = storage_sim_open(&files, all_contents, &(storage_sim_config){.seed = 1});
     expert_cache *cache = NULL;
     if (expert_cache_open(ledger, &config, &files, reads, &cache, &error) != LEAT_OK) die("cache", error.text);

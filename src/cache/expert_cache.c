@@ -7,10 +7,17 @@
  * alone is of no use, and two holders that took records one by one could each wait for the other's last slot. acquire
  * therefore counts first and changes the table only when the whole set will fit.
  *
- * Every slot in use is in the list of its layer, oldest acquire first. Hits move to the young end, so the least
- * recently used record of a layer is the first idle one from the old end: pinned ones are young, and few are skipped.
- * Choosing a victim is a pure function of these lists and costs at most one look per layer, never a walk over all
- * slots.
+ * Every slot in use is in one of the two lists of its layer. LRU and LFU use the first alone, oldest acquire first: a
+ * hit moves to the young end. SLRU keeps in the second what was used again, each list by last use. S3-FIFO has the
+ * small queue first and the main queue second, each by entry; hits only count.
+ *
+ * Choosing a victim is a pure function of these lists. It takes a look per layer and, at most, a walk over the slots of
+ * one layer (LFU; the others meet an idle slot near the old end, as pinned ones are young). What S3-FIFO moves between
+ * its queues on the way to a victim is moved by evict_for, between one choice and the next.
+ *
+ * LFU's counts are per key and outlive an eviction: what came back often is known when it comes back again. Each
+ * acquire of a layer takes a part off all counts of the layer, which keeps their order; integers, so that every machine
+ * agrees.
  *
  * Shares are per layer because a decoded token visits the layers in turn: with one list for all of them, recency is
  * nothing but the cyclic order of the layers, and what is evicted is exactly the layer that comes next. A cache smaller
@@ -47,6 +54,11 @@ enum {
     TABLE_ALIGN = 64,
 };
 
+/* Counts of LFU: what a use adds, and the part (a power of two) that every acquire of the layer takes off. */
+enum { LFU_USE = 1 << 20, LFU_DECAY_SHIFT = 5 };
+/* S3-FIFO counts uses up to this. */
+enum { S3_USES_MAX = 3 };
+
 typedef enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_READY } slot_state;
 
 typedef struct slot {
@@ -55,17 +67,23 @@ typedef struct slot {
     uint32_t pins;
     uint32_t older_idx; /* neighbours in the list of its layer; when EMPTY, younger_idx is the next free slot */
     uint32_t younger_idx;
-    int32_t failed_errno; /* of failed_part; 0 when the system was not involved */
-    uint8_t state;        /* slot_state; written by the state changes below and nowhere else */
-    uint8_t parts_left;   /* LOADING: reads that have not come back */
-    uint8_t failed_part;  /* LOADING: the first part whose read failed, or PART_NONE */
-    uint8_t unused;
+    int32_t failed_errno;  /* of failed_part; 0 when the system was not involved */
+    uint8_t state;         /* slot_state; written by the state changes below and nowhere else */
+    uint8_t parts_left;    /* LOADING: reads that have not come back */
+    uint8_t failed_part;   /* LOADING: the first part whose read failed, or PART_NONE */
+    uint8_t segment : 1;   /* which list of its layer */
+    uint8_t use_count : 7; /* S3FIFO: hits since it entered its queue, at most S3_USES_MAX */
 } slot;
 static_assert(sizeof(slot) == 32, "two slots to a cache line");
 
-typedef struct layer_list {
+typedef struct slot_list {
     uint32_t oldest_idx, youngest_idx, slot_count;
-} layer_list;
+} slot_list;
+
+typedef struct layer_table {
+    slot_list lists[2];   /* LRU, LFU: all, none; SLRU: on probation, protected; S3FIFO: small, main */
+    uint32_t ghost_clock; /* S3FIFO: records that left the small queue for good, plus 1 */
+} layer_table;
 
 struct expert_cache {
     /* Fixed after open. */
@@ -74,13 +92,16 @@ struct expert_cache {
     const file_set *files;
     expert_cache_config config;
     uint64_t slot_bytes;
-    uint32_t share; /* slots that a layer may hold while others want more */
-    uint8_t *block; /* (slot_count, slot_bytes) */
+    uint32_t share;      /* slots that a layer may hold while others want more */
+    cache_policy policy; /* at work: LRU below one set per layer */
+    uint8_t *block;      /* (slot_count, slot_bytes) */
 
     /* The step's thread only. */
     slot *slots;           /* (slot_count) */
-    layer_list *layers;    /* (layer_count) */
+    layer_table *layers;   /* (layer_count) */
     uint32_t *slot_of_key; /* (layer_count, expert_count); NONE when not in the cache */
+    uint32_t *key_history; /* (layer_count, expert_count); LFU: counts of uses; S3FIFO: the ghost clock when it left the
+                              small queue, or 0; else NULL */
     uint32_t first_free_idx;
     uint32_t pinned_count;  /* slots with pins > 0 */
     uint32_t orphan_count;  /* slots LOADING with pins == 0 */
@@ -137,9 +158,14 @@ uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_s
     return most_bytes > UINT64_MAX - align ? UINT64_MAX : round_up(most_bytes, align);
 }
 
-/* The table is one allocation: the cache itself, its slots, the layers' lists, the keys. */
+static bool has_history(const expert_cache_config *config)
+{
+    return config->policy == CACHE_LFU || config->policy == CACHE_S3FIFO;
+}
+
+/* The table is one allocation: the cache itself, its slots, the layers' lists, the keys, their history. */
 typedef struct table_layout {
-    uint64_t slots_offset, layers_offset, keys_offset, bytes;
+    uint64_t slots_offset, layers_offset, keys_offset, history_offset, bytes;
 } table_layout;
 
 static table_layout lay_out_table(const expert_cache_config *config)
@@ -147,8 +173,10 @@ static table_layout lay_out_table(const expert_cache_config *config)
     table_layout t;
     t.slots_offset = round_up(sizeof(expert_cache), 64);
     t.layers_offset = t.slots_offset + (uint64_t)config->slot_count * sizeof(slot);
-    t.keys_offset = t.layers_offset + (uint64_t)config->layer_count * sizeof(layer_list);
-    t.bytes = t.keys_offset + (uint64_t)config->layer_count * config->expert_count * sizeof(uint32_t);
+    t.keys_offset = t.layers_offset + (uint64_t)config->layer_count * sizeof(layer_table);
+    uint64_t keys_bytes = (uint64_t)config->layer_count * config->expert_count * sizeof(uint32_t);
+    t.history_offset = t.keys_offset + keys_bytes;
+    t.bytes = t.history_offset + (has_history(config) ? keys_bytes : 0);
     return t;
 }
 
@@ -161,12 +189,34 @@ uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *f
     return bytes;
 }
 
+uint32_t expert_cache_set_max(uint32_t layer_count, uint32_t expert_count, uint32_t used_count, uint32_t slot_count)
+{
+    if (layer_count == 0 || slot_count / layer_count <= used_count) return used_count;
+    return (uint32_t)min_u64(min_u64(slot_count / layer_count, expert_count), EXPERT_SET_MAX);
+}
+
+const char *cache_policy_label(cache_policy policy)
+{
+    static const char *const labels[CACHE_POLICY_COUNT] = {"lru", "lfu", "slru", "s3fifo"};
+    return policy < CACHE_POLICY_COUNT ? labels[policy] : "unknown";
+}
+
 /* ---- the lists of the layers ---- */
+
+static slot_list *list_of(expert_cache *cache, const slot *s)
+{
+    return &cache->layers[key_layer(cache, s->key)].lists[s->segment];
+}
+
+static uint32_t layer_slots(const expert_cache *cache, uint32_t layer)
+{
+    return cache->layers[layer].lists[0].slot_count + cache->layers[layer].lists[1].slot_count;
+}
 
 static void append_youngest(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
-    layer_list *list = &cache->layers[key_layer(cache, s->key)];
+    slot_list *list = list_of(cache, s);
     s->older_idx = list->youngest_idx;
     s->younger_idx = NONE;
     if (list->youngest_idx == NONE)
@@ -180,7 +230,7 @@ static void append_youngest(expert_cache *cache, uint32_t slot_idx)
 static void unlink_slot(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
-    layer_list *list = &cache->layers[key_layer(cache, s->key)];
+    slot_list *list = list_of(cache, s);
     if (s->older_idx == NONE)
         list->oldest_idx = s->younger_idx;
     else
@@ -210,7 +260,7 @@ static void empty_slot(expert_cache *cache, uint32_t slot_idx)
 }
 
 /* EMPTY -> LOADING: takes the first free slot for a key that is in none. Its reads are still to be submitted. */
-static uint32_t begin_load(expert_cache *cache, uint32_t key, uint64_t stamp)
+static uint32_t begin_load(expert_cache *cache, uint32_t key, uint32_t segment, uint64_t stamp)
 {
     uint32_t slot_idx = cache->first_free_idx;
     assert(slot_idx != NONE && cache->slot_of_key[key] == NONE);
@@ -221,6 +271,7 @@ static uint32_t begin_load(expert_cache *cache, uint32_t key, uint64_t stamp)
                 .key = key,
                 .state = SLOT_LOADING,
                 .failed_part = PART_NONE,
+                .segment = segment & 1,
                 .parts_left = (uint8_t)cache->config.records[key].part_count};
     cache->slot_of_key[key] = slot_idx;
     cache->orphan_count++; /* until it is pinned */
@@ -283,13 +334,6 @@ static void unpin(expert_cache *cache, uint32_t slot_idx)
     if (has_failed(s)) fail_load(cache, slot_idx);
 }
 
-static void touch(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
-{
-    unlink_slot(cache, slot_idx);
-    cache->slots[slot_idx].stamp = stamp;
-    append_youngest(cache, slot_idx);
-}
-
 static void take_back_part(expert_cache *cache, const read_result *result)
 {
     uint32_t slot_idx = (uint32_t)(result->tag / EXPERT_PARTS_MAX);
@@ -346,42 +390,130 @@ static void submit_record(expert_cache *cache, uint32_t slot_idx)
     }
 }
 
-/* ---- the policy: a pure function of the table ---- */
+/* ---- the policies: what they remember ---- */
+
+static uint32_t protected_max(const expert_cache *cache) { return cache->share * 4 / 5; }
+static uint32_t small_max(const expert_cache *cache) { return (uint32_t)max_u64(1, cache->share / 10); }
+
+/* To the young end of a list of its layer. */
+static void move_to(expert_cache *cache, uint32_t slot_idx, uint32_t segment)
+{
+    unlink_slot(cache, slot_idx);
+    cache->slots[slot_idx].segment = segment & 1;
+    append_youngest(cache, slot_idx);
+}
+
+/* A record that is in memory was named by an acquire. */
+static void touch(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
+{
+    slot *s = &cache->slots[slot_idx];
+    s->stamp = stamp;
+    if (cache->policy == CACHE_S3FIFO) {
+        if (s->use_count < S3_USES_MAX) s->use_count++;
+        return;
+    }
+    move_to(cache, slot_idx, cache->policy == CACHE_SLRU);
+    const slot_list *protected = &cache->layers[key_layer(cache, s->key)].lists[1];
+    if (cache->policy == CACHE_SLRU && protected->slot_count > protected_max(cache))
+        move_to(cache, protected->oldest_idx, 0);
+}
+
+/* Which list a record enters. A ghost is one of the last that left the small queue, as many as the main queue holds. */
+static uint32_t entry_segment(const expert_cache *cache, uint32_t key)
+{
+    if (cache->policy != CACHE_S3FIFO || cache->key_history[key] == 0) return 0;
+    uint32_t age = cache->layers[key_layer(cache, key)].ghost_clock - cache->key_history[key];
+    return age < cache->share - (uint32_t)min_u64(cache->share, small_max(cache));
+}
+
+/* A victim is about to go. */
+static void remember_victim(expert_cache *cache, const slot *s)
+{
+    if (cache->policy != CACHE_S3FIFO) return;
+    layer_table *layer = &cache->layers[key_layer(cache, s->key)];
+    if (s->segment == 0 && layer->ghost_clock < UINT32_MAX) layer->ghost_clock++;
+    cache->key_history[s->key] = s->segment == 0 ? layer->ghost_clock : 0;
+}
+
+/* One acquire of the layer. */
+static void count_uses(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count)
+{
+    if (cache->policy != CACHE_LFU || count == 0) return;
+    uint32_t *uses = &cache->key_history[layer * cache->config.expert_count];
+    for (uint32_t e = 0; e < cache->config.expert_count; e++) uses[e] -= uses[e] >> LFU_DECAY_SHIFT;
+    for (uint32_t i = 0; i < count; i++) uses[experts[i]] += LFU_USE;
+}
+
+/* ---- the choice of a victim: a pure function of the table ---- */
 
 static bool is_idle(const slot *s) { return s->pins == 0 && s->state == SLOT_READY; }
 
-/* The least recently used record of the layer that may be evicted; NONE when it has none. */
-static uint32_t find_oldest_idle(const expert_cache *cache, uint32_t layer)
+/* The first of the list that may be evicted, from the old end; NONE when there is none. */
+static uint32_t oldest_idle(const expert_cache *cache, const slot_list *list)
 {
-    uint32_t slot_idx = cache->layers[layer].oldest_idx;
+    uint32_t slot_idx = list->oldest_idx;
     while (slot_idx != NONE && !is_idle(&cache->slots[slot_idx])) slot_idx = cache->slots[slot_idx].younger_idx;
     return slot_idx;
 }
 
-static uint32_t find_youngest_idle(const expert_cache *cache, uint32_t layer)
+static uint32_t youngest_idle(const expert_cache *cache, const slot_list *list)
 {
-    uint32_t slot_idx = cache->layers[layer].youngest_idx;
+    uint32_t slot_idx = list->youngest_idx;
     while (slot_idx != NONE && !is_idle(&cache->slots[slot_idx])) slot_idx = cache->slots[slot_idx].older_idx;
     return slot_idx;
 }
 
-/* The least recently used of the layers that hold more than their share; NONE when there are none. */
-static uint32_t find_oldest_surplus(const expert_cache *cache)
+/* The least used; among equals the one used longest ago. */
+static uint32_t least_used_idle(const expert_cache *cache, const slot_list *list)
 {
     uint32_t best_idx = NONE;
-    for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
-        uint32_t slot_idx = cache->layers[layer].slot_count > cache->share ? find_oldest_idle(cache, layer) : NONE;
-        if (slot_idx != NONE && (best_idx == NONE || cache->slots[slot_idx].stamp < cache->slots[best_idx].stamp))
-            best_idx = slot_idx;
-    }
+    for (uint32_t i = list->oldest_idx; i != NONE; i = cache->slots[i].younger_idx)
+        if (is_idle(&cache->slots[i]) && (best_idx == NONE || cache->key_history[cache->slots[i].key] <
+                                                                  cache->key_history[cache->slots[best_idx].key]))
+            best_idx = i;
     return best_idx;
 }
 
-static uint32_t find_youngest_of_all(const expert_cache *cache)
+/* The record of this layer that the policy gives up; NONE when all are held. */
+static uint32_t choose_in_layer(const expert_cache *cache, uint32_t layer)
+{
+    const slot_list *lists = cache->layers[layer].lists;
+    if (cache->policy == CACHE_LFU) return least_used_idle(cache, &lists[0]);
+    bool main_first = cache->policy == CACHE_S3FIFO && lists[0].slot_count < small_max(cache);
+    uint32_t slot_idx = oldest_idle(cache, &lists[main_first]);
+    return slot_idx != NONE ? slot_idx : oldest_idle(cache, &lists[!main_first]);
+}
+
+/* Of the layers that hold more than their share the one whose oldest record was used longest ago; NONE when there is
+ * none. */
+static uint32_t choose_surplus_layer(const expert_cache *cache)
+{
+    uint32_t best_layer = NONE;
+    uint64_t best_stamp = UINT64_MAX;
+    for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
+        if (layer_slots(cache, layer) <= cache->share) continue;
+        const slot_list *lists = cache->layers[layer].lists;
+        uint32_t slot_idx = oldest_idle(cache, &lists[0]);
+        if (slot_idx == NONE) slot_idx = oldest_idle(cache, &lists[1]);
+        if (slot_idx == NONE || cache->slots[slot_idx].stamp >= best_stamp) continue;
+        best_stamp = cache->slots[slot_idx].stamp;
+        best_layer = layer;
+    }
+    return best_layer;
+}
+
+/* Whose record makes room for one of `layer`; NONE: of no layer in particular. */
+static uint32_t choose_layer(const expert_cache *cache, uint32_t layer)
+{
+    if (layer_slots(cache, layer) >= cache->share && choose_in_layer(cache, layer) != NONE) return layer;
+    return choose_surplus_layer(cache);
+}
+
+static uint32_t choose_youngest_of_all(const expert_cache *cache)
 {
     uint32_t best_idx = NONE;
-    for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
-        uint32_t slot_idx = find_youngest_idle(cache, layer);
+    for (uint32_t i = 0; i < cache->config.layer_count * 2; i++) {
+        uint32_t slot_idx = youngest_idle(cache, &cache->layers[i / 2].lists[i % 2]);
         if (slot_idx != NONE && (best_idx == NONE || cache->slots[slot_idx].stamp > cache->slots[best_idx].stamp))
             best_idx = slot_idx;
     }
@@ -391,12 +523,26 @@ static uint32_t find_youngest_of_all(const expert_cache *cache)
 /* Who makes room for a record of `layer` when no slot is free. */
 static uint32_t choose_victim(const expert_cache *cache, uint32_t layer)
 {
-    uint32_t slot_idx = NONE;
-    if (cache->layers[layer].slot_count >= cache->share) slot_idx = find_oldest_idle(cache, layer);
-    if (slot_idx == NONE) slot_idx = find_oldest_surplus(cache);
-    if (slot_idx == NONE) slot_idx = find_youngest_of_all(cache);
+    uint32_t from_layer = choose_layer(cache, layer);
+    uint32_t slot_idx = from_layer != NONE ? choose_in_layer(cache, from_layer) : choose_youngest_of_all(cache);
     assert(slot_idx != NONE); /* acquire has counted */
     return slot_idx;
+}
+
+/* Frees a slot for a record of `layer`. In S3-FIFO a record with a use is no victim but moves on: from the small queue
+ * to the main one, from the old end of the main one to its young end for one use less. */
+static void evict_for(expert_cache *cache, uint32_t layer)
+{
+    uint32_t slot_idx = choose_victim(cache, layer);
+    slot *s = &cache->slots[slot_idx];
+    while (s->use_count > 0) {
+        s->use_count = s->segment == 0 ? 0 : (s->use_count - 1) & 0x7f;
+        move_to(cache, slot_idx, 1);
+        slot_idx = choose_victim(cache, layer);
+        s = &cache->slots[slot_idx];
+    }
+    remember_victim(cache, s);
+    evict(cache, slot_idx);
 }
 
 /* ---- open and close ---- */
@@ -404,6 +550,8 @@ static uint32_t choose_victim(const expert_cache *cache, uint32_t layer)
 static leat_status check_config(const expert_cache_config *config, leat_error *error)
 {
     uint64_t key_count = (uint64_t)config->layer_count * config->expert_count;
+    if ((unsigned)config->policy >= CACHE_POLICY_COUNT)
+        return FAIL(error, USAGE, "there is no cache policy %d", (int)config->policy);
     if (config->set_max < 1 || config->set_max > EXPERT_SET_MAX)
         return FAIL(error, USAGE, "an expert cache for sets of %" PRIu32 " experts; 1 to %d are possible",
                     config->set_max, EXPERT_SET_MAX);
@@ -443,10 +591,12 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     cache->config = *config;
     cache->slot_bytes = slot_bytes;
     cache->share = (uint32_t)max_u64(config->slot_count / config->layer_count, config->set_max);
+    cache->policy = config->slot_count / config->layer_count < config->set_max ? CACHE_LRU : config->policy;
     cache->block = block;
     cache->slots = (slot *)(void *)(table + layout.slots_offset);
-    cache->layers = (layer_list *)(void *)(table + layout.layers_offset);
+    cache->layers = (layer_table *)(void *)(table + layout.layers_offset);
     cache->slot_of_key = (uint32_t *)(void *)(table + layout.keys_offset);
+    if (has_history(config)) cache->key_history = (uint32_t *)(void *)(table + layout.history_offset); /* all zero */
     cache->stats.slot_count = config->slot_count;
     for (uint32_t i = 0; i < config->slot_count; i++)
         cache->slots[i] = (slot){.key = NONE,
@@ -454,7 +604,8 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
                                  .failed_part = PART_NONE,
                                  .older_idx = NONE,
                                  .younger_idx = i + 1 < config->slot_count ? i + 1 : NONE};
-    for (uint32_t i = 0; i < config->layer_count; i++) cache->layers[i] = (layer_list){NONE, NONE, 0};
+    for (uint32_t i = 0; i < config->layer_count; i++)
+        cache->layers[i] = (layer_table){{{NONE, NONE, 0}, {NONE, NONE, 0}}, 1};
     for (uint32_t i = 0; i < config->layer_count * config->expert_count; i++) cache->slot_of_key[i] = NONE;
     pthread_mutex_init(&cache->mutex, NULL); /* cannot fail on Linux with default attributes */
     *out_cache = cache;
@@ -532,13 +683,14 @@ leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint
     out_set->layer = layer;
     out_set->count = count;
     out_set->handed_out_count = 0;
+    count_uses(cache, layer, experts, count);
     for (uint32_t i = count; i-- > 0;) {
         uint32_t slot_idx = slot_of_expert[experts[i]];
         uint64_t stamp = ++cache->last_stamp;
         if (is_absent[i]) {
             assert(slot_idx == NONE); /* else the same expert was named twice */
-            if (cache->first_free_idx == NONE) evict(cache, choose_victim(cache, layer));
-            slot_idx = begin_load(cache, first_key + experts[i], stamp);
+            if (cache->first_free_idx == NONE) evict_for(cache, layer);
+            slot_idx = begin_load(cache, first_key + experts[i], entry_segment(cache, first_key + experts[i]), stamp);
             pin(cache, slot_idx);
         } else {
             assert(cache->slots[slot_idx].stamp <= stamp_before); /* likewise */
@@ -627,6 +779,24 @@ static void require(bool holds)
     if (!holds) abort();
 }
 
+/* Returns how many slots the list has. */
+static uint32_t check_list(const expert_cache *cache, uint32_t layer, uint32_t segment)
+{
+    const slot_list *list = &cache->layers[layer].lists[segment];
+    bool is_by_use = cache->policy == CACHE_LRU || cache->policy == CACHE_LFU;
+    uint32_t older_idx = NONE, count = 0;
+    for (uint32_t i = list->oldest_idx; i != NONE; older_idx = i, i = cache->slots[i].younger_idx) {
+        const slot *s = &cache->slots[i];
+        require(s->state != SLOT_EMPTY && key_layer(cache, s->key) == layer && s->older_idx == older_idx);
+        require(s->segment == segment && (segment == 0 || !is_by_use));
+        require(s->use_count <= (cache->policy == CACHE_S3FIFO ? S3_USES_MAX : 0));
+        require(older_idx == NONE || !is_by_use || cache->slots[older_idx].stamp < s->stamp);
+        require(++count <= cache->config.slot_count);
+    }
+    require(list->youngest_idx == older_idx && list->slot_count == count);
+    return count;
+}
+
 void expert_cache_check(const expert_cache *cache)
 {
     const expert_cache_config *config = &cache->config;
@@ -667,17 +837,15 @@ void expert_cache_check(const expert_cache *cache)
         empty_count--;
     }
     require(empty_count == 0);
-    for (uint32_t layer = 0; layer < config->layer_count; layer++) {
-        const layer_list *list = &cache->layers[layer];
-        uint32_t older_idx = NONE, count = 0;
-        for (uint32_t i = list->oldest_idx; i != NONE; older_idx = i, i = cache->slots[i].younger_idx) {
-            const slot *s = &cache->slots[i];
-            require(s->state != SLOT_EMPTY && key_layer(cache, s->key) == layer && s->older_idx == older_idx);
-            require(older_idx == NONE || cache->slots[older_idx].stamp < s->stamp);
-            require(++count <= config->slot_count);
-        }
-        require(list->youngest_idx == older_idx && list->slot_count == count);
-        listed_count += count;
-    }
+    for (uint32_t i = 0; i < config->layer_count * 2; i++) listed_count += check_list(cache, i / 2, i % 2);
+    if (cache->policy == CACHE_SLRU)
+        for (uint32_t i = 0; i < config->layer_count; i++)
+            require(cache->layers[i].lists[1].slot_count <= protected_max(cache));
+    if (cache->policy == CACHE_LFU) /* a sum of ever smaller uses stays below 2^DECAY_SHIFT of them */
+        for (uint32_t key = 0; key < key_count; key++)
+            require(cache->key_history[key] <= (uint32_t)LFU_USE << (LFU_DECAY_SHIFT + 1));
+    if (cache->policy == CACHE_S3FIFO)
+        for (uint32_t key = 0; key < key_count; key++)
+            require(cache->key_history[key] <= cache->layers[key_layer(cache, key)].ghost_clock);
     require(listed_count == keyed_count);
 }

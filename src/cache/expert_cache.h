@@ -18,10 +18,11 @@
  * Use: acquire pins a whole set, or nothing, and starts the missing reads; next hands out one record after the other,
  * those already READY first and the others as they arrive; one release for every acquire.
  *
- * Policy: least recently used within a layer. A layer may hold slot_count / layer_count slots (at least set_max);
- * beyond that it replaces its own. Free slots are taken first; then the oldest record of a layer that holds more than
- * its share; then the youngest of all (a cache below one set per layer: the layers come round in turn, so the youngest
- * is needed last).
+ * Shares: a layer may hold slot_count / layer_count slots (at least set_max); beyond that it replaces its own. Free
+ * slots are taken first; then a record of the layer beyond its share whose oldest was used longest ago; then the
+ * youngest of all (a cache below one set per layer: the layers come round in turn, so the youngest is needed last).
+ *
+ * Policies: which record of a layer goes (docs/expert-cache.md). Below one set per layer all of them are CACHE_LRU.
  *
  * Threads: acquire, next and release from one thread at a time (the step's); stats from any. The mutex is never held
  * across a read.
@@ -35,6 +36,19 @@ enum { EXPERT_PARTS_MAX = 12, EXPERT_SET_MAX = 256 };
 
 typedef struct expert_cache expert_cache;
 
+typedef enum cache_policy {
+    CACHE_LRU,    /* the least recently used */
+    CACHE_LFU,    /* the least often used, where a use counts half after CACHE_LFU_HALF_LIFE; evicted records keep
+                     their count */
+    CACHE_SLRU,   /* segmented LRU: a second use moves a record to a protected list of four fifths */
+    CACHE_S3FIFO, /* three queues: a small one of a tenth for newcomers, the main one, and a list of ghosts */
+    CACHE_POLICY_COUNT
+} cache_policy;
+/* "lru", "lfu", "slru", "s3fifo" */
+const char *cache_policy_label(cache_policy policy);
+/* What is best on recorded routing (docs/measurements/expert-cache.md). */
+enum { CACHE_POLICY_AUTO = CACHE_LFU };
+
 /* The extents that must be in memory together to compute one expert. */
 typedef struct expert_record {
     const extent *parts; /* (part_count), borrowed until close */
@@ -47,6 +61,7 @@ typedef struct expert_cache_config {
     const expert_record *records; /* (layer_count, expert_count), borrowed until close */
     uint32_t slot_count;
     uint32_t set_max; /* most experts one acquire may name; at most EXPERT_SET_MAX */
+    cache_policy policy;
 } expert_cache_config;
 
 /* One record of a held set. parts[i] points at the payload of part i; valid until release, and only after next handed
@@ -69,6 +84,10 @@ typedef struct expert_cache_stats {
     uint64_t wait_ns;                 /* time spent waiting for the disk, nearly all of it by next */
     uint32_t slot_count, ready_count;
 } expert_cache_stats;
+
+/* The set_max of an engine whose tokens use `used_count` experts of a layer: a prefill chunk asks for as many at once
+ * as a layer's share of the slots holds. */
+uint32_t expert_cache_set_max(uint32_t layer_count, uint32_t expert_count, uint32_t used_count, uint32_t slot_count);
 
 /* Bytes of one slot: the largest record's windows, each rounded up so that every part is aligned. 0 when there is no
  * record. */

@@ -61,7 +61,8 @@ static plan_request request_of(const checkpoint *source, const model_desc *model
                           .spare_bytes = o->spare_bytes,
                           .ctx = o->ctx,
                           .thread_count = o->thread_count,
-                          .prefill_chunk = o->prefill_chunk};
+                          .prefill_chunk = o->prefill_chunk,
+                          .cache_policy = o->cache_policy};
 }
 
 leat_status engine_plan(const checkpoint *source, const model_desc *model, const engine_options *options,

@@ -25,6 +25,7 @@ typedef struct engine_options {
     uint32_t ctx, thread_count, prefill_chunk; /* 0: auto; thread_count is given */
     isa level;
     file_mode io;
+    cache_policy cache_policy;
     uint64_t model_bytes;          /* what the description of the model holds */
     uint64_t tokenizer_file_bytes; /* 0: none */
     uint64_t tokenizer_bytes;      /* where it is open already */

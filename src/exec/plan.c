@@ -71,14 +71,13 @@ static uint64_t kv_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk)
 expert_cache_config plan_cache_config(const plan_request *r, uint32_t slot_count)
 {
     const expert_records *e = r->experts;
-    expert_cache_config config = {.layer_count = e->layer_count,
-                                  .expert_count = e->expert_count,
-                                  .records = e->records,
-                                  .slot_count = slot_count,
-                                  .set_max = e->set_count};
-    /* A prefill chunk asks for as many experts at once as a layer's share of the slots holds. */
-    if (e->layer_count && slot_count / e->layer_count > config.set_max)
-        config.set_max = (uint32_t)min_u64(min_u64(slot_count / e->layer_count, e->expert_count), EXPERT_SET_MAX);
+    const expert_cache_config config = {
+        .layer_count = e->layer_count,
+        .expert_count = e->expert_count,
+        .records = e->records,
+        .slot_count = slot_count,
+        .set_max = expert_cache_set_max(e->layer_count, e->expert_count, e->set_count, slot_count),
+        .policy = r->cache_policy};
     return config;
 }
 

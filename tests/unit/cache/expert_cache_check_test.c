@@ -23,11 +23,11 @@ typedef struct scene {
     uint32_t idle_idx, held_idx, loading_idx, orphan_idx;
 } scene;
 
-static void open_scene(scene *s)
+static void open_scene(scene *s, cache_policy policy)
 {
     static const storage_sim_config disk = {.seed = 1, .latency_ns_min = 5, .latency_ns_max = 5};
     expert_set set;
-    world_open(&s->w, &(world_shape){2, 8, 8, 2, 2, 100}, &disk);
+    world_open_with(&s->w, &(world_shape){2, 8, 8, 2, 2, 100}, policy, &disk);
     world_visit(&s->w, 0, LIST(1, 2));
     world_acquire(&s->w, &s->held, 0, LIST(2));
     world_next(&s->w, &s->held);
@@ -49,7 +49,7 @@ static void close_scene(scene *s)
 
 typedef void damage(scene *s, expert_cache *c);
 
-static bool check_aborts(damage *harm)
+static bool check_aborts(cache_policy policy, damage *harm)
 {
     pid_t child = fork();
     assert_true(child >= 0);
@@ -57,7 +57,7 @@ static bool check_aborts(damage *harm)
         signal(SIGABRT, SIG_DFL);
         setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
         scene s;
-        open_scene(&s);
+        open_scene(&s, policy);
         harm(&s, s.w.cache);
         expert_cache_check(s.w.cache);
         _exit(0);
@@ -94,13 +94,22 @@ DAMAGE(miscount_reads, c->reading_count++)
 DAMAGE(miscount_ready_slots, c->stats.ready_count++)
 DAMAGE(put_a_used_slot_on_the_free_list, c->first_free_idx = s->idle_idx)
 DAMAGE(lose_free_slots, c->first_free_idx = NONE)
-DAMAGE(break_a_list_forwards, c->slots[c->layers[0].oldest_idx].younger_idx = NONE)
-DAMAGE(break_a_list_backwards, c->slots[c->layers[0].youngest_idx].older_idx = NONE)
-DAMAGE(lose_the_youngest, c->layers[0].youngest_idx = c->layers[0].oldest_idx)
-DAMAGE(miscount_a_layer, c->layers[0].slot_count++)
-DAMAGE(swap_two_layers, layer_list l = c->layers[0]; c->layers[0] = c->layers[1]; c->layers[1] = l)
-DAMAGE(unsort_a_list, c->slots[c->layers[0].oldest_idx].stamp = c->last_stamp)
+DAMAGE(break_a_list_forwards, c->slots[c->layers[0].lists[0].oldest_idx].younger_idx = NONE)
+DAMAGE(break_a_list_backwards, c->slots[c->layers[0].lists[0].youngest_idx].older_idx = NONE)
+DAMAGE(lose_the_youngest, c->layers[0].lists[0].youngest_idx = c->layers[0].lists[0].oldest_idx)
+DAMAGE(miscount_a_layer, c->layers[0].lists[0].slot_count++)
+DAMAGE(swap_two_layers, layer_table l = c->layers[0]; c->layers[0] = c->layers[1]; c->layers[1] = l)
+DAMAGE(unsort_a_list, c->slots[c->layers[0].lists[0].oldest_idx].stamp = c->last_stamp)
+DAMAGE(leave_the_only_list, c->slots[s->idle_idx].segment = 1)
+DAMAGE(count_what_is_not_counted, c->slots[s->idle_idx].use_count = 1)
 DAMAGE(live_in_the_future, c->slots[s->loading_idx].stamp = c->last_stamp + 1)
+
+DAMAGE(protect_too_many,
+       for (uint32_t i = 0; i < c->config.slot_count; i++) if (c->slots[i].state != SLOT_EMPTY) move_to(c, i, 1);
+       c->share = 1)
+DAMAGE(use_too_often, c->key_history[3] = UINT32_MAX)
+DAMAGE(be_a_ghost_of_the_future, c->key_history[3] = c->layers[0].ghost_clock + 1)
+DAMAGE(count_beyond_the_most, c->slots[s->idle_idx].use_count = S3_USES_MAX + 1)
 
 static void check_finds_every_damage(void **state)
 {
@@ -108,8 +117,13 @@ static void check_finds_every_damage(void **state)
     static const struct {
         const char *name;
         damage *harm;
+        cache_policy policy;
     } damages[] = {
-#define ROW(name) {#name, name}
+#define ROW(name) {#name, name, CACHE_LRU}
+#define ROW_OF(policy, name)                                                                                           \
+    {                                                                                                                  \
+#name, name, policy                                                                                            \
+    }
         ROW(put_a_key_into_two_slots),
         ROW(forget_a_key),
         ROW(point_a_key_at_a_strange_slot),
@@ -135,26 +149,36 @@ static void check_finds_every_damage(void **state)
         ROW(miscount_a_layer),
         ROW(swap_two_layers),
         ROW(unsort_a_list),
+        ROW(leave_the_only_list),
+        ROW(count_what_is_not_counted),
         ROW(live_in_the_future),
+        ROW_OF(CACHE_LFU, unsort_a_list),
+        ROW_OF(CACHE_LFU, use_too_often),
+        ROW_OF(CACHE_SLRU, protect_too_many),
+        ROW_OF(CACHE_S3FIFO, be_a_ghost_of_the_future),
+        ROW_OF(CACHE_S3FIFO, count_beyond_the_most),
     };
-    assert_false(check_aborts(do_no_harm));
+    for (int policy = 0; policy < CACHE_POLICY_COUNT; policy++)
+        assert_false(check_aborts((cache_policy)policy, do_no_harm));
     for (size_t i = 0; i < ARRAY_COUNT(damages); i++)
-        if (!check_aborts(damages[i].harm)) fail_msg("not noticed: %s", damages[i].name);
+        if (!check_aborts(damages[i].policy, damages[i].harm)) fail_msg("not noticed: %s", damages[i].name);
 }
 
 /* The policy depends on the table alone and leaves it as it is. */
 static void choosing_a_victim_changes_nothing(void **state)
 {
     (void)state;
-    scene s;
-    open_scene(&s);
-    expert_cache *c = s.w.cache;
-    slot before[8];
-    memcpy(before, c->slots, sizeof before);
-    assert_int_equal(choose_victim(c, 0), s.idle_idx); /* the only one that is READY and not held */
-    assert_int_equal(choose_victim(c, 1), s.idle_idx);
-    assert_memory_equal(before, c->slots, sizeof before);
-    close_scene(&s);
+    for (int policy = 0; policy < CACHE_POLICY_COUNT; policy++) {
+        scene s;
+        open_scene(&s, (cache_policy)policy);
+        expert_cache *c = s.w.cache;
+        slot before[8];
+        memcpy(before, c->slots, sizeof before);
+        assert_int_equal(choose_victim(c, 0), s.idle_idx); /* the only one that is READY and not held */
+        assert_int_equal(choose_victim(c, 1), s.idle_idx);
+        assert_memory_equal(before, c->slots, sizeof before);
+        close_scene(&s);
+    }
 }
 
 int main(void)

@@ -70,7 +70,7 @@ static void hands_out_what_is_on_the_disk(void **state)
     for (uint32_t i = 0; i < ARRAY_COUNT(parts); i++) parts[i] = (extent){0, (uint64_t)i * PART_BYTES, PART_BYTES};
     for (uint32_t i = 0; i < ARRAY_COUNT(records); i++)
         records[i] = (expert_record){parts + (size_t)i * PART_COUNT, PART_COUNT};
-    expert_cache_config config = {LAYER_COUNT, EXPERT_COUNT, records, SLOT_COUNT, SET_MAX};
+    expert_cache_config config = {LAYER_COUNT, EXPERT_COUNT, records, SLOT_COUNT, SET_MAX, CACHE_LRU};
 
     file f;
     const char *names[] = {name};

@@ -32,6 +32,11 @@ static void place_records(expert_world *w, uint64_t *file_bytes)
 
 void world_open(expert_world *w, const world_shape *shape, const storage_sim_config *sim)
 {
+    world_open_with(w, shape, CACHE_LRU, sim);
+}
+
+void world_open_with(expert_world *w, const world_shape *shape, cache_policy policy, const storage_sim_config *sim)
+{
     *w = (expert_world){.shape = *shape};
     size_t key_count = (size_t)shape->layer_count * shape->expert_count;
     w->extents = calloc(key_count * EXPERT_PARTS_MAX, sizeof *w->extents);
@@ -51,7 +56,8 @@ void world_open(expert_world *w, const world_shape *shape, const storage_sim_con
                                       .expert_count = shape->expert_count,
                                       .records = w->records,
                                       .slot_count = shape->slot_count,
-                                      .set_max = shape->set_max};
+                                      .set_max = shape->set_max,
+                                      .policy = policy};
     leat_error error;
     assert_int_equal(mem_open(0, &w->ledger, &error), LEAT_OK);
     w->reads = storage_sim_open(&w->set, (const uint8_t *const *)w->contents, sim);

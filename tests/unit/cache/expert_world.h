@@ -30,7 +30,9 @@ typedef struct expert_world {
     expert_cache *cache;
 } expert_world;
 
+/* With CACHE_LRU, or another policy. */
 void world_open(expert_world *w, const world_shape *shape, const storage_sim_config *sim);
+void world_open_with(expert_world *w, const world_shape *shape, cache_policy policy, const storage_sim_config *sim);
 /* Closes the cache, then asserts that every read has come back and every byte of the ledger as well. */
 void world_close(expert_world *w);
 
