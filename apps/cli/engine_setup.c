@@ -18,6 +18,7 @@ leat_options engine_options(const cli_options *options)
     o.prefill_chunk = options->prefill_chunk;
     o.isa = (leat_isa)options->isa; /* the words of --isa and --io stand in the order of the enums */
     o.io = (leat_io_mode)options->io;
+    o.cache_policy = (leat_cache_policy)options->cache_policy;
     o.force = options->force;
     o.cancel = &signals_cancel;
     o.progress = report_progress;
@@ -52,11 +53,16 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
     setup->plan = leat_engine_plan(setup->engine);
     setup->tokenizer = leat_engine_tokenizer(setup->engine);
     plan_report(setup->plan);
-    return leat_session_open(setup->engine, &setup->session, error);
+    TRY(leat_session_open(setup->engine, &setup->session, error));
+    if (c->options.route_trace) route_trace_begin(&setup->trace, c->options.route_trace, setup->info, setup->plan);
+    if (route_trace_is_open(&setup->trace))
+        leat_session_set_acquire_sink(setup->session, route_trace_take, &setup->trace);
+    return LEAT_OK;
 }
 
 void engine_setup_close(engine_setup *setup)
 {
+    route_trace_end(&setup->trace);
     leat_session_close(&setup->session);
     leat_engine_close(&setup->engine);
     leat_model_close(&setup->model);
@@ -122,4 +128,5 @@ void plan_write_json(json_writer *w, const leat_plan *plan)
     json_writer_u64(w, "expert_slot_count", plan->expert_slot_count);
     json_writer_u64(w, "expert_slot_max", plan->expert_slot_max);
     json_writer_u64(w, "expert_slot_bytes", plan->expert_slot_bytes);
+    json_writer_text(w, "cache_policy", leat_cache_policy_label(plan->cache_policy));
 }

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "json_writer.h"
+#include "route_trace_writer.h"
 
 typedef struct engine_setup {
     leat_model *model;
@@ -14,6 +15,7 @@ typedef struct engine_setup {
     leat_session *session;
     const leat_model_info *info;
     const leat_plan *plan;
+    route_trace_writer trace;        /* --route-trace */
     const leat_tokenizer *tokenizer; /* NULL when the model has none */
 } engine_setup;
 

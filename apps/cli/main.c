@@ -25,6 +25,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_TOKENIZE] = cmd_tokenize,
     [VERB_DETOKENIZE] = cmd_detokenize,
     [VERB_CHECK] = cmd_check,
+    [VERB_REPLAY] = cmd_replay,
     [VERB_LIST] = cmd_list,
     [VERB_COMPLETIONS] = cmd_completions,
     [VERB_MAN] = cmd_man,

@@ -149,6 +149,17 @@ LEAT_API leat_status leat_model_check(const leat_model *model, leat_progress_fn 
 
 typedef enum leat_io_mode { LEAT_IO_AUTO, LEAT_IO_DIRECT, LEAT_IO_BUFFERED } leat_io_mode;
 
+/* Which expert goes when its layer needs room. AUTO: what is best on recorded routing. */
+typedef enum leat_cache_policy {
+    LEAT_CACHE_AUTO,
+    LEAT_CACHE_LRU,
+    LEAT_CACHE_LFU,
+    LEAT_CACHE_SLRU,
+    LEAT_CACHE_S3FIFO
+} leat_cache_policy;
+/* "auto", "lru", "lfu", "slru", "s3fifo" */
+LEAT_API const char *leat_cache_policy_label(leat_cache_policy policy);
+
 typedef struct leat_options {
     uint64_t ram_bytes;         /* the budget; 0: auto (4/5 of what is free, at most what the model can use) */
     double ram_fraction;        /* 0, or up to 1: this part of the machine's (the cgroup's) memory instead */
@@ -162,6 +173,7 @@ typedef struct leat_options {
                                    running call ends with LEAT_CANCELLED; may be NULL */
     leat_progress_fn *progress; /* phases "load" (bytes) and "prefill" (tokens); may be NULL */
     void *progress_user;
+    leat_cache_policy cache_policy;
 } leat_options; /* cancel and progress are borrowed by the engine until it is closed */
 
 /* All zero: everything automatic. */
@@ -186,6 +198,8 @@ typedef struct leat_plan {
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max; /* records that fit, and records that there are */
     uint64_t expert_slot_bytes;
+    uint32_t expert_set_max;                               /* most experts that a layer asks for at once */
+    leat_cache_policy cache_policy;                        /* AUTO resolved */
     uint64_t physical_bytes, limit_bytes, available_bytes; /* of the machine; limit: the cgroup's or physical */
 } leat_plan;
 
@@ -350,6 +364,39 @@ LEAT_API void leat_session_set_route_sink(leat_session *session, leat_route_fn *
  * the timeline. NULL ends it. */
 typedef leat_status leat_token_fn(void *user, size_t position, uint32_t id, const float *logits, leat_error *error);
 LEAT_API void leat_session_set_token_sink(leat_session *session, leat_token_fn *fn, void *user);
+/* Every set of experts that the expert cache was asked for while a sink is set, in order; set_idx counts the sets of
+ * one layer of the step, position is the step's first row. Enough to replay the cache exactly. Arguments as above. */
+typedef void leat_acquire_fn(void *user, uint32_t layer_idx, uint32_t set_idx, size_t position, uint32_t row_count,
+                             const uint32_t *experts, uint32_t count);
+LEAT_API void leat_session_set_acquire_sink(leat_session *session, leat_acquire_fn *fn, void *user);
+
+/* ---- replay ------------------------------------------------------------------------------------------------------ */
+
+/* Recorded routing (docs/expert-cache.md): what another size of the expert cache, or another policy, would have done.
+ */
+typedef struct leat_replay leat_replay;
+typedef struct leat_replay_info {
+    uint64_t step_count, token_count;
+    uint32_t layer_count, expert_count;
+    uint32_t used_count; /* experts that one token uses in a layer */
+    bool has_settings;   /* of the engine that wrote the file; else the next two are 0 */
+    uint32_t slot_count;
+    leat_cache_policy cache_policy;
+} leat_replay_info;
+typedef struct leat_replay_counts {
+    uint64_t hits, misses, evictions;
+} leat_replay_counts;
+/* LEAT_MODEL: not such a file, with the line. */
+LEAT_API leat_status leat_replay_open(const char *path, leat_replay **out_replay, leat_error *error);
+LEAT_API void leat_replay_close(leat_replay **replay);
+LEAT_API leat_replay_info leat_replay_get_info(const leat_replay *replay);
+/* LEAT_BUDGET: fewer slots than one set of experts. With the settings of the file the counts are those of the engine
+ * that wrote it. */
+LEAT_API leat_status leat_replay_run(const leat_replay *replay, uint32_t slot_count, leat_cache_policy policy,
+                                     leat_replay_counts *out_counts, leat_error *error);
+/* The bound that no policy passes: what is wanted last is evicted. */
+LEAT_API leat_status leat_replay_run_belady(const leat_replay *replay, uint32_t slot_count,
+                                            leat_replay_counts *out_counts, leat_error *error);
 
 /* ---- sampler ----------------------------------------------------------------------------------------------------- */
 

@@ -591,6 +591,8 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
     TRY(read_budget(o, limit, &budget, error));
     if ((unsigned)o->isa > LEAT_ISA_AVX512) return FAIL(error, USAGE, "there is no instruction set %d", (int)o->isa);
     if ((unsigned)o->io > LEAT_IO_BUFFERED) return FAIL(error, USAGE, "there is no I/O mode %d", (int)o->io);
+    if ((unsigned)o->cache_policy > LEAT_CACHE_S3FIFO)
+        return FAIL(error, USAGE, "there is no cache policy %d", (int)o->cache_policy);
     if (!leat_isa_is_usable(o->isa))
         return FAIL(error, USAGE, "the instruction set %s is not available on this CPU or not built in",
                     leat_isa_label(o->isa));
@@ -611,6 +613,8 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .io = o->io == LEAT_IO_BUFFERED ? FILE_BUFFERED
                                   : o->io == LEAT_IO_DIRECT ? FILE_DIRECT
                                                             : FILE_DIRECT_IF_POSSIBLE,
+                            .cache_policy = o->cache_policy == LEAT_CACHE_AUTO ? (cache_policy)CACHE_POLICY_AUTO
+                                                                               : (cache_policy)(o->cache_policy - 1),
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
                             .cancel = o->cancel,
@@ -619,7 +623,7 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
     return LEAT_OK;
 }
 
-static leat_plan public_plan(const plan *p, const memory_limit *limit)
+static leat_plan public_plan(const plan *p, const engine_options *o, const memory_limit *limit)
 {
     return (leat_plan){.budget_bytes = p->budget_bytes,
                        .floor_bytes = p->floor_bytes,
@@ -641,6 +645,8 @@ static leat_plan public_plan(const plan *p, const memory_limit *limit)
                        .expert_slot_count = p->expert_slot_count,
                        .expert_slot_max = p->expert_slot_max,
                        .expert_slot_bytes = p->expert_slot_bytes,
+                       .expert_set_max = p->expert_set_max,
+                       .cache_policy = (leat_cache_policy)(o->cache_policy + 1),
                        .physical_bytes = limit->physical_bytes,
                        .limit_bytes = memory_limit_ceiling(limit),
                        .available_bytes = limit->available_bytes};
@@ -654,7 +660,7 @@ leat_status leat_plan_make(const leat_model *model, const leat_options *options,
 
     TRY(engine_options_from(model, options, &limit, &inner, error));
     const leat_status status = engine_plan(model->source, &model->desc, &inner, &solved, error);
-    if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(&solved, &limit);
+    if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(&solved, &inner, &limit);
     return status;
 }
 
@@ -694,7 +700,7 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
                                  error)); /* the estimate may have been too low */
         TRY_OR(fail, mem_set_budget(ledger, solved.budget_bytes - solved.outside_bytes, error));
     }
-    e->plan = public_plan(&solved, &limit);
+    e->plan = public_plan(&solved, &inner, &limit);
     TRY_OR(fail, engine_open(model->source, &model->desc, &inner, &solved, ledger, &e->inner, error));
     e->load_ns = clock_now_ns() - begin_ns;
     *out_engine = e;
@@ -830,6 +836,12 @@ void leat_session_set_token_sink(leat_session *s, leat_token_fn *fn, void *user)
 {
     s->inner->token_sink = fn;
     s->inner->token_user = user;
+}
+
+void leat_session_set_acquire_sink(leat_session *s, leat_acquire_fn *fn, void *user)
+{
+    s->inner->acquire_sink = fn;
+    s->inner->acquire_user = user;
 }
 
 /* ---- sampler ---- */

@@ -38,7 +38,7 @@ typedef struct expert_cache expert_cache;
 
 typedef enum cache_policy {
     CACHE_LRU,    /* the least recently used */
-    CACHE_LFU,    /* the least often used, where a use counts half after CACHE_LFU_HALF_LIFE; evicted records keep
+    CACHE_LFU,    /* the least often used; a use counts half after 22 sets of its layer, and evicted records keep
                      their count */
     CACHE_SLRU,   /* segmented LRU: a second use moves a record to a protected list of four fifths */
     CACHE_S3FIFO, /* three queues: a small one of a tenth for newcomers, the main one, and a list of ghosts */

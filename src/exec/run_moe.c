@@ -143,12 +143,21 @@ static leat_status compute_held_set(const step *s, const moe_block *moe, expert_
     return LEAT_OK;
 }
 
+static leat_status acquire(const step *s, const moe_block *moe, uint32_t set_idx, const uint32_t *experts,
+                           uint32_t count, leat_error *error)
+{
+    TRY(expert_cache_acquire(s->engine->experts, moe->moe_idx, experts, count, &s->engine->held_set, error));
+    if (s->acquire_sink)
+        s->acquire_sink(s->acquire_user, moe->moe_idx, set_idx, s->rows[0].position, s->row_count, experts, count);
+    return LEAT_OK;
+}
+
 static leat_status run_single_row(const step *s, const moe_block *moe, const float *x, leat_error *error)
 {
     const scratch *m = &s->engine->scratch;
     expert_set *set = &s->engine->held_set;
 
-    TRY(expert_cache_acquire(s->engine->experts, moe->moe_idx, m->chosen, moe->used_count, set, error));
+    TRY(acquire(s, moe, 0, m->chosen, moe->used_count, error));
     const leat_status status = compute_held_set(s, moe, set, x, error);
     expert_cache_release(s->engine->experts, set);
     return status;
@@ -206,14 +215,14 @@ static void compute_expert(const step *s, const moe_block *moe, const expert_ref
         memcpy(m->expert_out + (size_t)pairs[i] * hidden, m->expert_down + (size_t)i * hidden, hidden * sizeof *x);
 }
 
-static leat_status compute_group(const step *s, const moe_block *moe, const uint32_t *experts, uint32_t count,
-                                 const uint32_t *pairs, const float *x, leat_error *error)
+static leat_status compute_group(const step *s, const moe_block *moe, uint32_t set_idx, const uint32_t *experts,
+                                 uint32_t count, const uint32_t *pairs, const float *x, leat_error *error)
 {
     const uint32_t *first = s->engine->scratch.expert_rows;
     expert_set *set = &s->engine->held_set;
     leat_status status = LEAT_OK;
 
-    TRY(expert_cache_acquire(s->engine->experts, moe->moe_idx, experts, count, set, error));
+    TRY(acquire(s, moe, set_idx, experts, count, error));
     for (uint32_t done = 0; done < count && status == LEAT_OK; done++) {
         uint32_t place;
         status = expert_cache_next(s->engine->experts, set, &place, error);
@@ -230,12 +239,12 @@ static leat_status run_many_rows(const step *s, const moe_block *moe, const floa
 {
     const uint32_t *pairs = group_by_expert(s, moe), *first = s->engine->scratch.expert_rows;
     const uint32_t set_max = s->engine->plan.expert_set_max;
-    uint32_t experts[EXPERT_SET_MAX], count = 0;
+    uint32_t experts[EXPERT_SET_MAX], count = 0, set_idx = 0;
 
     for (uint32_t e = 0; e < moe->expert_count; e++) {
         if (first[e + 1] > first[e]) experts[count++] = e;
         if (count == set_max || (count && e + 1 == moe->expert_count)) {
-            TRY(compute_group(s, moe, experts, count, pairs, x, error));
+            TRY(compute_group(s, moe, set_idx++, experts, count, pairs, x, error));
             count = 0;
         }
     }

@@ -97,6 +97,8 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
                        .row_count = count,
                        .route_sink = s->route_sink,
                        .route_user = s->route_user,
+                       .acquire_sink = s->acquire_sink,
+                       .acquire_user = s->acquire_user,
                        .layer_sink = progress ? report_layers : NULL,
                        .layer_user = progress};
     s->logits = NULL;

@@ -20,6 +20,10 @@ typedef struct step_row {
 typedef void step_route_sink(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts,
                              const float *weights, uint32_t count);
 
+/* Receives every set that the expert cache was asked for, in order; set_idx counts those of one layer of the step. */
+typedef void step_acquire_sink(void *user, uint32_t moe_idx, uint32_t set_idx, size_t position, uint32_t row_count,
+                               const uint32_t *experts, uint32_t count);
+
 /* Called after each layer with how many are done. */
 typedef void step_layer_sink(void *user, uint32_t layers_done);
 
@@ -29,6 +33,8 @@ typedef struct step {
     uint32_t row_count;   /* <= scratch.row_max */
     step_route_sink *route_sink;
     void *route_user;
+    step_acquire_sink *acquire_sink; /* may be NULL */
+    void *acquire_user;
     step_layer_sink *layer_sink; /* may be NULL */
     void *layer_user;
 } step;

@@ -544,6 +544,104 @@ def test_run_json():
     assert found["experts"]["misses"] > 0 and found["io"]["read_bytes"] >= found["io"]["payload_bytes"] > 0
 
 
+# ---- recorded routing --------------------------------------------------------------------------------------------------------
+
+
+def replay(trace, *args):
+    found = json.loads(expect(leat("replay", trace, "--json", *args), err="").out)
+    assert found["schema"] == "leat.replay/1" and found["file"] == trace
+    return found
+
+
+def counters(experts):
+    return [experts[name] for name in ("hits", "misses", "evictions")]
+
+
+def recorded(trace):
+    """The counters of the row that has the settings of the recording."""
+    rows = [row for row in replay(trace)["rows"] if row["as_recorded"]]
+    assert len(rows) == 1, rows
+    return rows[0]
+
+
+def test_route_trace_replays_exactly():
+    trace, texts, seen = HOME + "/route.jsonl", set(), set()
+    sizes = plan("--ctx", "256", "--prefill-chunk", "7")
+    floor, everything = sizes["floor_bytes"], sizes["everything_bytes"]
+    for policy in ("auto", "lru", "lfu", "slru", "s3fifo"):
+        for part in (0, 0.25, 0.6, 1):
+            ram = str(int(floor + part * (everything + 8192 - floor)))
+            out = expect(leat("run", MODEL, SUM, *FAST, "-n", "24", "--ignore-eos", "--json", "--ram", ram, "--prefill-chunk", "7",
+                              "--cache-policy", policy, "--route-trace", trace)).out
+            live = json.loads(out)
+            row = recorded(trace)
+            assert row["policy"] == live["memory"]["cache_policy"] == ("lfu" if policy == "auto" else policy)
+            assert row["slot_count"] == live["memory"]["expert_slot_count"]
+            assert counters(row) == counters(live["experts"]), (policy, part, row, live["experts"])
+            assert (row["evictions"] > 0) == (part < 1)
+            texts.add(live["text"])
+            seen.add((row["slot_count"], *counters(row)))
+    assert len(texts) == 1
+    assert len(seen) > 8, seen  # the policies differ, so that the wrong one would be noticed
+
+
+def test_route_trace_of_a_score_and_a_chat():
+    trace, ram = HOME + "/route.jsonl", str(plan("--ctx", "256")["floor_bytes"] * 6 // 5)
+    live = json.loads(expect(leat("eval", MODEL, "-p", SUM * 6, "--json", "--ram", ram, "--ctx", "256", "--route-trace", trace)).out)
+    assert counters(recorded(trace)) == counters(live["experts"])
+    lines = [json.loads(line) for line in open(trace, encoding="utf-8")]
+    assert lines[0]["leat_route_trace"] == 1 and lines[0]["prefill_chunk"] > 1
+    assert sum(line.get("rows", 1) for line in lines[1:]) == live["token_count"]
+    assert all(len(line["layers"]) == lines[0]["layer_count"] for line in lines[1:])
+    chat = expect(leat("chat", MODEL, *FAST, "-v", "--ram", ram, "--route-trace", trace, stdin=SUM + "\n" + SUM + "\n"))
+    said = re.findall(r"experts (\d+) hit (\d+) miss .*?(\d+) evicted", chat.err)
+    assert len(said) == 2 and counters(recorded(trace)) == [sum(int(row[i]) for row in said) for i in range(3)], (said, recorded(trace))
+
+
+def test_route_trace_of_an_interrupted_answer():
+    trace = HOME + "/route.jsonl"
+    process = start(*LONG, "--route-trace", trace)
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code == 130
+    assert recorded(trace)["hits"] > 0
+    text = open(trace, encoding="utf-8").read()
+    with open(trace, "w", encoding="utf-8") as f:
+        f.write(text[:len(text) * 2 // 3])  # as a crash leaves it
+    assert 0 < replay(trace)["step_count"] < text.count("\n") - 1
+
+
+def test_route_trace_that_cannot_be_written():
+    for path, why in (("/dev/full", "write failed: No space left on device"), (HOME + "/none/x", "cannot be created: No such file or directory")):
+        if path == "/dev/full" and not os.path.exists(path):
+            continue
+        result = expect(leat("run", MODEL, SUM, *FAST, "--route-trace", path), out=SUM_ANSWER)
+        assert result.err.count("warning") == 1 and "leat: warning: %s: %s; the routing is not recorded\n" % (path, why) in result.err, result
+
+
+def test_replay():
+    trace = write(HOME + "/bare.jsonl", "".join('{"tok": %d, "layers": [[%d, %d], [%d, 5]]}\n' % (i, i % 3, 3 + i % 2, i % 4) for i in range(40)))
+    found = replay(trace, "--slots", "4,6,12")
+    assert [found[name] for name in ("token_count", "layer_count", "expert_count", "used_count", "recorded_policy")] == [40, 2, 6, 2, None]
+    assert [(row["slot_count"], row["policy"]) for row in found["rows"]] == [
+        (slots, policy) for slots in (4, 6, 12) for policy in ("lru", "lfu", "slru", "s3fifo", "belady")]
+    for row in found["rows"]:
+        bound = next(r for r in found["rows"] if r["slot_count"] == row["slot_count"] and r["policy"] == "belady")
+        assert row["hits"] + row["misses"] == 160 and row["hits"] <= bound["hits"]
+        assert abs(row["hit_rate"] - row["hits"] / 160) < 1e-9 and not row["as_recorded"]
+        assert row["evictions"] == 0 or row["slot_count"] < 12
+    only = replay(trace, "--slots", "6", "--policy", "belady")["rows"]
+    assert only == [row for row in found["rows"] if row["slot_count"] == 6 and row["policy"] == "belady"]
+    assert "belady" in expect(leat("replay", trace), err="").out
+    expect(leat("replay"), 2, "", usage_error("leat replay: which file?", "leat run MODEL PROMPT --route-trace FILE writes one"))
+    for bad in ("0", "4,", ",4", "x", "4;5", "99999999999", "-4", ""):
+        result = leat("replay", trace, "--slots=" + bad)
+        assert result.code == 2 and result.err.startswith("leat: error: --slots '%s': expected numbers" % bad), (bad, result)
+    assert "1 slots, but a token needs 2" in expect(leat("replay", trace, "--slots", "1"), 4, "").err
+    assert "bare.jsonl, line 41" in expect(leat("replay", write(trace, open(trace).read() + '{"tok": 41}\n')), 3, "").err
+    expect(leat("replay", HOME + "/none"), 3, "")
+
+
 def test_run_tokens_as_text():
     ids = json.loads(expect(leat("run", MODEL, SUM, "--show-prompt", "--json")).out)["tokens"]
     assert len(ids) == 16

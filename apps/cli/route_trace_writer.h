@@ -1,0 +1,33 @@
+/*
+ * route_trace_writer.h - --route-trace: which experts every step asked for, one JSON object a line
+ * (docs/expert-cache.md has the format).
+ *
+ * A file that cannot be written is told once, as a warning; the answer goes on.
+ *
+ * Threads: the main thread.
+ */
+#ifndef CLI_ROUTE_TRACE_WRITER_H
+#define CLI_ROUTE_TRACE_WRITER_H
+
+#include <leat/leat.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+
+typedef struct route_trace_writer {
+    const char *path; /* borrowed */
+    FILE *stream;     /* NULL before begin, after end, and after a failure */
+    bool has_line;    /* a step's line has been begun */
+    uint32_t layer;   /* the last one in it */
+} route_trace_writer;
+
+/* Replaces the file and writes its first line: the settings of the expert cache. A zeroed writer. */
+void route_trace_begin(route_trace_writer *w, const char *path, const leat_model_info *info, const leat_plan *plan);
+bool route_trace_is_open(const route_trace_writer *w);
+/* A leat_acquire_fn; `user` is the writer. */
+void route_trace_take(void *user, uint32_t layer_idx, uint32_t set_idx, size_t position, uint32_t row_count,
+                      const uint32_t *experts, uint32_t count);
+/* Ends the last line and closes. */
+void route_trace_end(route_trace_writer *w);
+
+#endif
