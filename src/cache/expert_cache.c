@@ -12,7 +12,8 @@
  * small queue first and the main queue second, each by entry; hits only count.
  *
  * Choosing a victim is a pure function of these lists. It takes a look per layer and, at most, a walk over the slots of
- * one layer (LFU; the others meet an idle slot near the old end, as pinned ones are young). What S3-FIFO moves between
+ * one layer (LFU; the others meet an idle slot near the old end, as pinned ones are young); below one set per layer LFU
+ * walks over all slots, which are few then. What S3-FIFO moves between
  * its queues on the way to a victim is moved by evict_for, between one choice and the next.
  *
  * LFU's counts are per key and outlive an eviction: what came back often is known when it comes back again. Each
@@ -21,8 +22,9 @@
  *
  * Shares are per layer because a decoded token visits the layers in turn: with one list for all of them, recency is
  * nothing but the cyclic order of the layers, and what is evicted is exactly the layer that comes next. A cache smaller
- * than one set per layer therefore evicts the youngest record of all, which is the one that is wanted last; layers that
- * hold a whole set replace their own. docs/measurements/expert-cache.md has the figures.
+ * than one set per layer therefore evicts the youngest record of all, which is the one that is wanted last (LFU: the
+ * least used of all, which is better still); layers that hold a whole set replace their own.
+ * docs/measurements/expert-cache.md has the figures.
  *
  * Nothing depends on which slot holds a record nor, as long as sets are handed out completely before they are released,
  * on the order in which reads come back: the same acquires give the same hits, misses and evictions on every machine. A
@@ -93,7 +95,8 @@ struct expert_cache {
     expert_cache_config config;
     uint64_t slot_bytes;
     uint32_t share;      /* slots that a layer may hold while others want more */
-    cache_policy policy; /* at work: LRU below one set per layer */
+    cache_policy policy; /* at work */
+    bool is_below_sets;  /* fewer slots than one set per layer */
     uint8_t *block;      /* (slot_count, slot_bytes) */
 
     /* The step's thread only. */
@@ -520,11 +523,30 @@ static uint32_t choose_youngest_of_all(const expert_cache *cache)
     return best_idx;
 }
 
+/* The youngest among equals. The slots are few: less than a set per layer. */
+static uint32_t choose_least_used_of_all(const expert_cache *cache)
+{
+    uint32_t best_idx = NONE, best_uses = 0;
+    for (uint32_t i = 0; i < cache->config.slot_count; i++) {
+        const slot *s = &cache->slots[i];
+        if (!is_idle(s)) continue;
+        uint32_t uses = cache->key_history[s->key];
+        if (best_idx != NONE && (uses > best_uses || (uses == best_uses && s->stamp < cache->slots[best_idx].stamp)))
+            continue;
+        best_idx = i;
+        best_uses = uses;
+    }
+    return best_idx;
+}
+
 /* Who makes room for a record of `layer` when no slot is free. */
 static uint32_t choose_victim(const expert_cache *cache, uint32_t layer)
 {
-    uint32_t from_layer = choose_layer(cache, layer);
-    uint32_t slot_idx = from_layer != NONE ? choose_in_layer(cache, from_layer) : choose_youngest_of_all(cache);
+    bool is_of_all = cache->is_below_sets && cache->policy == CACHE_LFU;
+    uint32_t from_layer = is_of_all ? NONE : choose_layer(cache, layer);
+    uint32_t slot_idx = is_of_all            ? choose_least_used_of_all(cache)
+                        : from_layer != NONE ? choose_in_layer(cache, from_layer)
+                                             : choose_youngest_of_all(cache);
     assert(slot_idx != NONE); /* acquire has counted */
     return slot_idx;
 }
@@ -591,7 +613,8 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     cache->config = *config;
     cache->slot_bytes = slot_bytes;
     cache->share = (uint32_t)max_u64(config->slot_count / config->layer_count, config->set_max);
-    cache->policy = config->slot_count / config->layer_count < config->set_max ? CACHE_LRU : config->policy;
+    cache->is_below_sets = config->slot_count / config->layer_count < config->set_max;
+    cache->policy = cache->is_below_sets && config->policy != CACHE_LFU ? CACHE_LRU : config->policy;
     cache->block = block;
     cache->slots = (slot *)(void *)(table + layout.slots_offset);
     cache->layers = (layer_table *)(void *)(table + layout.layers_offset);

@@ -22,7 +22,8 @@
  * slots are taken first; then a record of the layer beyond its share whose oldest was used longest ago; then the
  * youngest of all (a cache below one set per layer: the layers come round in turn, so the youngest is needed last).
  *
- * Policies: which record of a layer goes (docs/expert-cache.md). Below one set per layer all of them are CACHE_LRU.
+ * Policies: which record of a layer goes (docs/expert-cache.md). Below one set per layer CACHE_LFU knows no shares: the
+ * least used of all goes, the youngest among equals; the others are CACHE_LRU there.
  *
  * Threads: acquire, next and release from one thread at a time (the step's); stats from any. The mutex is never held
  * across a read.

@@ -89,7 +89,6 @@ typedef struct oracle {
     uint64_t heap_count;
     uint64_t *next_of_id;  /* (id_count): the set that names the same key again */
     uint64_t *next_of_key; /* (key_count): of keys in the cache; 0 when not in it */
-    uint64_t *set_of_key;  /* (key_count): the running set, plus 1, where it names the key */
     uint32_t slot_count, used_count;
     replay_counts counts;
 } oracle;
@@ -123,12 +122,12 @@ static wanted heap_pop(oracle *o)
     return top;
 }
 
-/* What the running set names is pushed only after the set, so it is never on top with a true entry. */
-static void evict_last_wanted(oracle *o, uint64_t set_number)
+/* What the running set names is wanted now, before all others, so it is never the one. */
+static void evict_last_wanted(oracle *o)
 {
     for (;;) {
         wanted top = heap_pop(o);
-        if (o->next_of_key[top.key] != top.next || o->set_of_key[top.key] == set_number) continue;
+        if (o->next_of_key[top.key] != top.next) continue;
         o->next_of_key[top.key] = 0;
         o->used_count--;
         o->counts.evictions++;
@@ -136,18 +135,14 @@ static void evict_last_wanted(oracle *o, uint64_t set_number)
     }
 }
 
-static void visit_set(oracle *o, uint32_t first_key, const uint32_t *ids, const uint64_t *next_of_id, uint32_t count,
-                      uint64_t set_number)
+static void visit_set(oracle *o, uint32_t first_key, const uint32_t *ids, const uint64_t *next_of_id, uint32_t count)
 {
     uint32_t absent_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        o->set_of_key[first_key + ids[i]] = set_number;
-        absent_count += o->next_of_key[first_key + ids[i]] == 0;
-    }
+    for (uint32_t i = 0; i < count; i++) absent_count += o->next_of_key[first_key + ids[i]] == 0;
     o->counts.hits += count - absent_count;
     o->counts.misses += absent_count;
     o->used_count += absent_count;
-    while (o->used_count > o->slot_count) evict_last_wanted(o, set_number);
+    while (o->used_count > o->slot_count) evict_last_wanted(o);
     for (uint32_t i = 0; i < count; i++) {
         o->next_of_key[first_key + ids[i]] = next_of_id[i];
         heap_push(o, (wanted){next_of_id[i], first_key + ids[i]});
@@ -157,7 +152,7 @@ static void visit_set(oracle *o, uint32_t first_key, const uint32_t *ids, const 
 /* Walks the sets, backwards to learn the future or forwards to live it. Sets are numbered from 1. */
 static void walk(oracle *o, const route_trace *t, uint32_t set_max, uint64_t *last_seen)
 {
-    uint64_t set_count = 0, set_number = 0;
+    uint64_t set_count = 0;
     for (uint64_t i = 0; i < t->list_count; i++) set_count += (t->lists[i].count + set_max - 1) / set_max;
     for (uint64_t i = t->list_count, later = set_count; i-- > 0;) {
         const route_list *list = &t->lists[i];
@@ -173,7 +168,7 @@ static void walk(oracle *o, const route_trace *t, uint32_t set_max, uint64_t *la
         const route_list *list = &t->lists[i];
         for (uint32_t n = 0; n < list->count; n += set_max)
             visit_set(o, list->layer * t->expert_count, t->ids + list->begin + n, o->next_of_id + list->begin + n,
-                      (uint32_t)min_u64(list->count - n, set_max), ++set_number);
+                      (uint32_t)min_u64(list->count - n, set_max));
     }
 }
 
@@ -192,13 +187,11 @@ leat_status expert_replay_belady(mem *ledger, const route_trace *t, uint32_t slo
     TRY_OR(done, MEM_NEW(ledger, META, t->id_count, &o.heap, error));
     TRY_OR(done, MEM_NEW(ledger, META, t->id_count, &o.next_of_id, error));
     TRY_OR(done, MEM_NEW(ledger, META, key_count, &o.next_of_key, error));
-    TRY_OR(done, MEM_NEW(ledger, META, key_count, &o.set_of_key, error));
     TRY_OR(done, MEM_NEW(ledger, META, key_count, &last_seen, error));
     walk(&o, t, set_max, last_seen);
     *out_counts = o.counts;
 done:
     mem_free(ledger, last_seen);
-    mem_free(ledger, o.set_of_key);
     mem_free(ledger, o.next_of_key);
     mem_free(ledger, o.next_of_id);
     mem_free(ledger, o.heap);

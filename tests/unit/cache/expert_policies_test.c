@@ -30,6 +30,7 @@ typedef struct reference {
     cache_policy policy;
     reference_slot slots[SLOTS_MAX];
     uint32_t slot_count, layer_count, expert_count, share;
+    bool is_below_sets;
     uint32_t counts[LAYERS_MAX][EXPERTS_MAX];                          /* LFU */
     uint32_t left_at[LAYERS_MAX][EXPERTS_MAX], left_count[LAYERS_MAX]; /* S3FIFO: when it left the small queue, or 0 */
     uint64_t stamp, place, hits, misses, evictions;
@@ -75,8 +76,20 @@ static uint32_t find_in_layer(const reference *r, uint32_t layer)
     return best != UINT32_MAX ? best : find_end(r, layer, !first, false);
 }
 
+static uint32_t find_least_used(const reference *r)
+{
+    uint32_t best = UINT32_MAX;
+    for (uint32_t i = 0; i < r->slot_count; i++) {
+        const reference_slot *s = &r->slots[i], *b = &r->slots[best == UINT32_MAX ? i : best];
+        uint32_t count = r->counts[s->layer][s->expert], least = r->counts[b->layer][b->expert];
+        if (is_idle(s) && (best == UINT32_MAX || count < least || (count == least && s->stamp > b->stamp))) best = i;
+    }
+    return best;
+}
+
 static uint32_t find_victim(const reference *r, uint32_t layer)
 {
+    if (r->is_below_sets && r->policy == CACHE_LFU) return find_least_used(r);
     uint32_t best = count_slots(r, layer, 0, 2) >= r->share ? find_in_layer(r, layer) : UINT32_MAX;
     uint64_t best_stamp = UINT64_MAX;
     if (best != UINT32_MAX) return best;
@@ -206,7 +219,9 @@ static void compare_with_reference(const world_shape *shape, cache_policy policy
     expert_world w;
     prng dice;
     leat_error error;
-    r = (reference){.policy = shape->slot_count / shape->layer_count < shape->set_max ? CACHE_LRU : policy,
+    bool is_below_sets = shape->slot_count / shape->layer_count < shape->set_max;
+    r = (reference){.policy = is_below_sets && policy != CACHE_LFU ? CACHE_LRU : policy,
+                    .is_below_sets = is_below_sets,
                     .slot_count = shape->slot_count,
                     .layer_count = shape->layer_count,
                     .expert_count = shape->expert_count,
@@ -251,7 +266,7 @@ static void every_policy_equals_its_reference(void **state)
     for (int i = 0; i < CACHE_POLICY_COUNT; i++) {
         cache_policy policy = (cache_policy)i;
         compare_with_reference(&(world_shape){3, 20, 24, 6, 0, 300}, policy, 11, 4000); /* a share of 8 */
-        compare_with_reference(&(world_shape){3, 20, 8, 4, 2, 300}, policy, 12, 2000);  /* below a set per layer: LRU */
+        compare_with_reference(&(world_shape){3, 20, 8, 4, 2, 300}, policy, 12, 2000);  /* below a set per layer */
         compare_with_reference(&(world_shape){1, 60, 40, 8, 1, 300}, policy, 13, 4000); /* one layer */
         compare_with_reference(&(world_shape){4, 60, 63, 5, 1, 300}, policy, 14, 5000); /* slots left over */
     }
@@ -344,6 +359,22 @@ static void s3fifo_takes_ghosts_into_the_main_queue(void **state)
     }
 }
 
+/* Every layer wants two records each time round, and one that changes. There is room for the two of half of them. */
+static void lfu_keeps_the_most_used_of_all_below_a_set_per_layer(void **state)
+{
+    (void)state;
+    uint64_t hits[2];
+    for (int i = 0; i < 2; i++) {
+        expert_world w;
+        world_open_with(&w, &(world_shape){8, 32, 12, 3, 1, 500}, i ? CACHE_LFU : CACHE_LRU, &disk);
+        for (uint32_t visit = 0; visit < 160; visit++) world_visit(&w, visit % 8, LIST(2 + visit / 8, 0, 1));
+        hits[i] = expert_cache_stats_get(w.cache).hits;
+        world_close(&w);
+    }
+    assert_true(hits[0] < hits[1] &&
+                hits[1] >= 18 * 9); /* 12 slots less a set of three, each time round but the first */
+}
+
 static void open_refuses_an_unknown_policy(void **state)
 {
     (void)state;
@@ -378,6 +409,7 @@ int main(void)
         cmocka_unit_test(lfu_remembers_what_it_evicted),
         cmocka_unit_test(lfu_forgets),
         cmocka_unit_test(s3fifo_takes_ghosts_into_the_main_queue),
+        cmocka_unit_test(lfu_keeps_the_most_used_of_all_below_a_set_per_layer),
         cmocka_unit_test(open_refuses_an_unknown_policy),
         cmocka_unit_test(a_set_is_as_large_as_a_share),
     };

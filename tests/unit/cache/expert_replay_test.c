@@ -216,6 +216,13 @@ static void long_lists_come_in_pieces(void **state)
     assert_int_equal(expert_replay_belady(ledger, &t, 4, &counts, &error), LEAT_OK);
     assert_int_equal(counts.hits, 2);
     route_trace_close(&t);
+    /* the recorded cache may have had a set_max of its own */
+    t = parse("{\"leat_route_trace\":1,\"layer_count\":1,\"expert_count\":8,\"used_count\":2,"
+              "\"slot_count\":4,\"set_max\":2,\"policy\":\"lru\"}\n"
+              "{\"tok\":0,\"rows\":9,\"layers\":[[0,1,2,3,4,5]]}\n{\"tok\":9,\"layers\":[[2,3]]}\n");
+    assert_int_equal(expert_replay(ledger, &t, 4, CACHE_LRU, &counts, &error), LEAT_OK);
+    assert_int_equal(counts.hits, 2); /* pieces of two: 0 and 1 had to go for 4 and 5 */
+    route_trace_close(&t);
     close_ledger();
 }
 
