@@ -140,7 +140,7 @@ static char *draw_trace(uint64_t seed, uint32_t steps, uint32_t layers, uint32_t
     prng dice;
     prng_init(&dice, seed);
     char *text = malloc(steps * (layers * (count * 4 + 4) + 40)), *at = text;
-    assert_non_null(text);
+    if (text == NULL) abort();
     for (uint32_t step = 0; step < steps; step++) {
         at += sprintf(at, "{\"tok\":%u,\"layers\":[", step);
         for (uint32_t layer = 0; layer < layers; layer++) {
