@@ -139,22 +139,24 @@ static char *draw_trace(uint64_t seed, uint32_t steps, uint32_t layers, uint32_t
 {
     prng dice;
     prng_init(&dice, seed);
-    char *text = malloc(steps * (layers * (count * 4 + 4) + 40)), *at = text;
+    const size_t bytes = steps * (layers * (count * 4 + 4) + 40);
+    char *text = malloc(bytes);
+    size_t length = 0;
     if (text == NULL) abort();
     for (uint32_t step = 0; step < steps; step++) {
-        at += sprintf(at, "{\"tok\":%u,\"layers\":[", step);
+        length += (size_t)snprintf(text + length, bytes - length, "{\"tok\":%u,\"layers\":[", step);
         for (uint32_t layer = 0; layer < layers; layer++) {
             uint64_t used = 0;
-            at += sprintf(at, layer > 0 ? ",[" : "[");
+            length += (size_t)snprintf(text + length, bytes - length, layer > 0 ? ",[" : "[");
             for (uint32_t i = 0; i < count;) {
                 uint64_t id = prng_below(&dice, experts) * prng_below(&dice, experts) / experts;
                 if (used >> id & 1) continue;
                 used |= 1ull << id;
-                at += sprintf(at, i++ > 0 ? ",%u" : "%u", (uint32_t)id);
+                length += (size_t)snprintf(text + length, bytes - length, i++ > 0 ? ",%u" : "%u", (uint32_t)id);
             }
-            at += sprintf(at, "]");
+            length += (size_t)snprintf(text + length, bytes - length, "]");
         }
-        at += sprintf(at, "]}\n");
+        length += (size_t)snprintf(text + length, bytes - length, "]}\n");
     }
     return text;
 }
