@@ -30,6 +30,9 @@
  * on the order in which reads come back: the same acquires give the same hits, misses and evictions on every machine. A
  * replay can check that.
  *
+ * Parts of a record that follow each other in a file are read as one (a packed checkpoint: the whole record), and empty
+ * parts not at all. The runs are derived from the record wherever they are needed: it costs less than to keep them.
+ *
  * A failed read. The other parts of the record may still be on their way into the slot, so it stays LOADING until all
  * of them are back. Then every holder learns of it through next, which drops that holder's pin; with the last pin the
  * slot is EMPTY.
@@ -71,8 +74,8 @@ typedef struct slot {
     uint32_t younger_idx;
     int32_t failed_errno;  /* of failed_part; 0 when the system was not involved */
     uint8_t state;         /* slot_state; written by the state changes below and nowhere else */
-    uint8_t parts_left;    /* LOADING: reads that have not come back */
-    uint8_t failed_part;   /* LOADING: the first part whose read failed, or PART_NONE */
+    uint8_t reads_left;    /* LOADING: reads that have not come back */
+    uint8_t failed_part;   /* LOADING: the first part of the read that failed first, or PART_NONE */
     uint8_t segment : 1;   /* which list of its layer */
     uint8_t use_count : 7; /* S3FIFO: hits since it entered its queue, at most S3_USES_MAX */
 } slot;
@@ -120,21 +123,58 @@ struct expert_cache {
 
 static uint32_t key_layer(const expert_cache *cache, uint32_t key) { return key / cache->config.expert_count; }
 
-/* Bytes of the record's windows, UINT64_MAX when absurd; offsets (may be NULL) receives where each window begins. */
-static uint64_t lay_out_parts(const expert_record *record, const file_set *files, uint64_t *offsets)
+/* Parts that follow each other in a file are one read: its window, and where in the slot it begins. */
+typedef struct part_run {
+    extent what;
+    uint64_t offset;
+    uint32_t first_part;
+} part_run;
+
+typedef struct record_layout {
+    part_run runs[EXPERT_PARTS_MAX];
+    uint64_t payload_offsets[EXPERT_PARTS_MAX]; /* of each part in the slot */
+    uint64_t bytes;                             /* of the windows; UINT64_MAX when absurd */
+    uint32_t run_count;
+} record_layout;
+
+static bool continues_run(const extent *run, const extent *part)
 {
-    uint64_t bytes = 0;
+    if (part->bytes == 0) return true;
+    return part->file_idx == run->file_idx && part->offset - run->offset == run->bytes &&
+           run->bytes <= UINT64_MAX - part->bytes;
+}
+
+/* The runs of a record, in the order of its parts. */
+static void find_runs(const expert_record *record, record_layout *out)
+{
+    out->run_count = 0;
     for (uint32_t i = 0; i < record->part_count; i++) {
         const extent *part = &record->parts[i];
-        assert(part->file_idx < files->count);
-        uint64_t align = max_u64(PART_ALIGN_MIN, files->files[part->file_idx].memory_align);
-        uint64_t window_bytes = storage_window_bytes(files, part);
-        if (bytes > UINT64_MAX - align) return UINT64_MAX;
-        bytes = round_up(bytes, align);
-        if (offsets != NULL) offsets[i] = bytes;
-        if (!size_add(bytes, window_bytes, &bytes)) return UINT64_MAX;
+        if (out->run_count > 0 && continues_run(&out->runs[out->run_count - 1].what, part))
+            out->runs[out->run_count - 1].what.bytes += part->bytes;
+        else
+            out->runs[out->run_count++] = (part_run){.what = *part, .first_part = i};
     }
-    return bytes;
+}
+
+/* Where everything lies in the slot. */
+static void lay_out_record(const expert_record *record, const file_set *files, record_layout *out)
+{
+    find_runs(record, out);
+    out->bytes = 0;
+    for (uint32_t r = 0; r < out->run_count; r++) {
+        part_run *run = &out->runs[r];
+        assert(run->what.file_idx < files->count);
+        uint64_t align = max_u64(PART_ALIGN_MIN, files->files[run->what.file_idx].memory_align);
+        uint64_t window_bytes = storage_window_bytes(files, &run->what);
+        if (out->bytes > UINT64_MAX - align) out->bytes = UINT64_MAX;
+        if (out->bytes == UINT64_MAX) return;
+        run->offset = round_up(out->bytes, align);
+        uint64_t at = run->offset + storage_payload_offset(files, &run->what);
+        const uint32_t end = r + 1 < out->run_count ? out->runs[r + 1].first_part : record->part_count;
+        for (uint32_t i = run->first_part; i < end; at += record->parts[i++].bytes) out->payload_offsets[i] = at;
+        if (!size_add(run->offset, window_bytes, &out->bytes)) out->bytes = UINT64_MAX;
+    }
 }
 
 static uint64_t block_align(const file_set *files)
@@ -156,8 +196,11 @@ uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_s
 {
     uint64_t key_count = (uint64_t)config->layer_count * config->expert_count;
     uint64_t most_bytes = 0, align = slot_align(files);
-    for (uint64_t key = 0; key < key_count; key++)
-        most_bytes = max_u64(most_bytes, lay_out_parts(&config->records[key], files, NULL));
+    for (uint64_t key = 0; key < key_count; key++) {
+        record_layout layout;
+        lay_out_record(&config->records[key], files, &layout);
+        most_bytes = max_u64(most_bytes, layout.bytes);
+    }
     return most_bytes > UINT64_MAX - align ? UINT64_MAX : round_up(most_bytes, align);
 }
 
@@ -251,7 +294,7 @@ static void unlink_slot(expert_cache *cache, uint32_t slot_idx)
 static void empty_slot(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
-    assert(s->pins == 0 && s->parts_left == 0);
+    assert(s->pins == 0 && s->reads_left == 0);
     assert(cache->slot_of_key[s->key] == slot_idx);
     unlink_slot(cache, slot_idx);
     cache->slot_of_key[s->key] = NONE;
@@ -270,12 +313,14 @@ static uint32_t begin_load(expert_cache *cache, uint32_t key, uint32_t segment, 
     slot *s = &cache->slots[slot_idx];
     assert(s->state == SLOT_EMPTY && s->pins == 0);
     cache->first_free_idx = s->younger_idx;
+    record_layout layout;
+    find_runs(&cache->config.records[key], &layout);
     *s = (slot){.stamp = stamp,
                 .key = key,
                 .state = SLOT_LOADING,
                 .failed_part = PART_NONE,
-                .segment = segment & 1,
-                .parts_left = (uint8_t)cache->config.records[key].part_count};
+                 .segment = segment & 1,
+                 .reads_left = (uint8_t)layout.run_count};
     cache->slot_of_key[key] = slot_idx;
     cache->orphan_count++; /* until it is pinned */
     append_youngest(cache, slot_idx);
@@ -286,7 +331,7 @@ static uint32_t begin_load(expert_cache *cache, uint32_t key, uint32_t segment, 
 static void finish_load(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
-    assert(s->state == SLOT_LOADING && s->parts_left == 0 && s->failed_part == PART_NONE);
+    assert(s->state == SLOT_LOADING && s->reads_left == 0 && s->failed_part == PART_NONE);
     s->state = SLOT_READY;
     if (s->pins == 0) cache->orphan_count--;
     pthread_mutex_lock(&cache->mutex);
@@ -315,7 +360,7 @@ static void evict(expert_cache *cache, uint32_t slot_idx)
 
 /* ---- pins and parts: what happens to a slot between its state changes ---- */
 
-static bool has_failed(const slot *s) { return s->state == SLOT_LOADING && s->parts_left == 0; }
+static bool has_failed(const slot *s) { return s->state == SLOT_LOADING && s->reads_left == 0; }
 
 static void pin(expert_cache *cache, uint32_t slot_idx)
 {
@@ -337,16 +382,16 @@ static void unpin(expert_cache *cache, uint32_t slot_idx)
     if (has_failed(s)) fail_load(cache, slot_idx);
 }
 
-static void take_back_part(expert_cache *cache, const read_result *result)
+static void take_back_read(expert_cache *cache, const read_result *result)
 {
     uint32_t slot_idx = (uint32_t)(result->tag / EXPERT_PARTS_MAX);
     slot *s = &cache->slots[slot_idx];
-    assert(s->state == SLOT_LOADING && s->parts_left > 0);
+    assert(s->state == SLOT_LOADING && s->reads_left > 0);
     if (result->status != LEAT_OK && s->failed_part == PART_NONE) {
         s->failed_part = (uint8_t)(result->tag % EXPERT_PARTS_MAX);
         s->failed_errno = result->error.os_errno;
     }
-    if (--s->parts_left > 0) return;
+    if (--s->reads_left > 0) return;
     if (s->failed_part == PART_NONE)
         finish_load(cache, slot_idx);
     else if (s->pins == 0)
@@ -365,13 +410,13 @@ static void reap_one(expert_cache *cache)
     assert(found); /* a submitted read is never lost */
     (void)found;
     cache->reading_count--;
-    take_back_part(cache, &result);
+    take_back_read(cache, &result);
     pthread_mutex_lock(&cache->mutex);
     cache->stats.wait_ns += wait_ns;
     pthread_mutex_unlock(&cache->mutex);
 }
 
-static void submit_part(expert_cache *cache, const read_request *request)
+static void submit_read(expert_cache *cache, const read_request *request)
 {
     const storage_ops *ops = cache->reads->ops;
     bool is_in = false;
@@ -383,13 +428,13 @@ static void submit_part(expert_cache *cache, const read_request *request)
 static void submit_record(expert_cache *cache, uint32_t slot_idx)
 {
     const expert_record *record = &cache->config.records[cache->slots[slot_idx].key];
-    uint64_t offsets[EXPERT_PARTS_MAX];
-    lay_out_parts(record, cache->files, offsets);
-    for (uint32_t i = 0; i < record->part_count; i++) {
-        read_request request = {.what = record->parts[i],
-                                .buffer = cache->block + slot_idx * cache->slot_bytes + offsets[i],
-                                .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + i};
-        submit_part(cache, &request);
+    record_layout layout;
+    lay_out_record(record, cache->files, &layout);
+    for (uint32_t i = 0; i < layout.run_count; i++) {
+        read_request request = {.what = layout.runs[i].what,
+                                .buffer = cache->block + slot_idx * cache->slot_bytes + layout.runs[i].offset,
+                                .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + layout.runs[i].first_part};
+        submit_read(cache, &request);
     }
 }
 
@@ -736,17 +781,21 @@ static void hand_out(const expert_cache *cache, expert_ref *ref)
     const slot *s = &cache->slots[ref->slot_idx];
     assert(s->state == SLOT_READY && s->pins > 0);
     const expert_record *record = &cache->config.records[s->key];
-    uint64_t offsets[EXPERT_PARTS_MAX];
-    lay_out_parts(record, cache->files, offsets);
+    record_layout layout;
+    lay_out_record(record, cache->files, &layout);
     for (uint32_t i = 0; i < record->part_count; i++)
-        ref->parts[i] = cache->block + ref->slot_idx * cache->slot_bytes + offsets[i] +
-                        storage_payload_offset(cache->files, &record->parts[i]);
+        ref->parts[i] = cache->block + ref->slot_idx * cache->slot_bytes + layout.payload_offsets[i];
 }
 
 static leat_status tell_failure(expert_cache *cache, uint32_t layer, expert_ref *ref, leat_error *error)
 {
     const slot *s = &cache->slots[ref->slot_idx];
-    const extent *part = &cache->config.records[s->key].parts[s->failed_part];
+    record_layout layout;
+    lay_out_record(&cache->config.records[s->key], cache->files, &layout);
+    const extent *part = NULL; /* what was to be read at once */
+    for (uint32_t i = 0; i < layout.run_count; i++)
+        if (layout.runs[i].first_part == s->failed_part) part = &layout.runs[i].what;
+    assert(part != NULL);
     leat_status status = FAIL_OS(error, IO, s->failed_errno,
                                  "layer %" PRIu32 ", expert %" PRIu32 ": %" PRIu64 " bytes at offset %" PRIu64
                                  " of %s could not be read: %s",
@@ -830,20 +879,20 @@ void expert_cache_check(const expert_cache *cache)
     for (uint32_t i = 0; i < config->slot_count; i++) {
         const slot *s = &cache->slots[i];
         if (s->state == SLOT_EMPTY) {
-            require(s->key == NONE && s->pins == 0 && s->parts_left == 0); /* 2: a pinned slot is LOADING or READY */
+            require(s->key == NONE && s->pins == 0 && s->reads_left == 0); /* 2: a pinned slot is LOADING or READY */
             empty_count++;
             continue;
         }
         require(s->key < key_count && cache->slot_of_key[s->key] == i); /* 1: a key is in at most one slot */
         require(s->stamp <= cache->last_stamp);
         pinned_count += s->pins > 0;
-        part_count += s->parts_left;
+        part_count += s->reads_left;
         if (s->state == SLOT_READY) {
-            require(s->parts_left == 0 && s->failed_part == PART_NONE); /* 2: no read can change its bytes any more */
+            require(s->reads_left == 0 && s->failed_part == PART_NONE); /* 2: no read can change its bytes any more */
             ready_count++;
         } else {
             require(s->state == SLOT_LOADING);
-            require(s->parts_left > 0 || (s->failed_part != PART_NONE && s->pins > 0));
+            require(s->reads_left > 0 || (s->failed_part != PART_NONE && s->pins > 0));
             orphan_count += s->pins == 0;
         }
     }

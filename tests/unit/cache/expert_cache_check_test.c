@@ -82,9 +82,9 @@ DAMAGE(pin_an_empty_slot, c->slots[c->first_free_idx].pins = 1)
 DAMAGE(empty_a_held_slot, c->slots[s->held_idx].state = SLOT_EMPTY)
 DAMAGE(invent_a_state, c->slots[s->orphan_idx].state = 7)
 DAMAGE(call_a_loading_slot_ready, c->slots[s->loading_idx].state = SLOT_READY)
-DAMAGE(lose_a_read, c->slots[s->loading_idx].parts_left--)
+DAMAGE(lose_a_read, c->slots[s->loading_idx].reads_left--)
 DAMAGE(leave_a_failure_on_a_ready_slot, c->slots[s->idle_idx].failed_part = 0)
-DAMAGE(keep_a_failed_orphan, c->slots[s->orphan_idx].parts_left = 0; c->reading_count -= 2;
+DAMAGE(keep_a_failed_orphan, c->slots[s->orphan_idx].reads_left = 0; c->reading_count -= 2;
        c->slots[s->orphan_idx].failed_part = 0)
 DAMAGE(have_too_few_slots, c->config.set_max = c->config.slot_count + 1)
 DAMAGE(lose_a_pin, c->slots[s->held_idx].pins = 0)

@@ -279,7 +279,7 @@ static void check_every_failure(uint32_t row_count, uint32_t slot_count)
         world_stop(&w);
         if (!has_failed) break;
     }
-    assert_in_range(failures, 4 * 3, 1000); /* at least every matrix of one row's experts */
+    assert_in_range(failures, 4, 1000); /* at least every one of a row's experts, each of which is one read here */
     free(d);
     world_close(&w);
 }
