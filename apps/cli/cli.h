@@ -41,6 +41,7 @@ leat_status cmd_tokenize(cli *c, leat_error *error);
 leat_status cmd_detokenize(cli *c, leat_error *error);
 leat_status cmd_check(cli *c, leat_error *error);
 leat_status cmd_replay(cli *c, leat_error *error);
+leat_status cmd_pack(cli *c, leat_error *error);
 leat_status cmd_list(cli *c, leat_error *error);
 leat_status cmd_completions(cli *c, leat_error *error);
 leat_status cmd_man(cli *c, leat_error *error);

@@ -26,6 +26,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_DETOKENIZE] = cmd_detokenize,
     [VERB_CHECK] = cmd_check,
     [VERB_REPLAY] = cmd_replay,
+    [VERB_PACK] = cmd_pack,
     [VERB_LIST] = cmd_list,
     [VERB_COMPLETIONS] = cmd_completions,
     [VERB_MAN] = cmd_man,

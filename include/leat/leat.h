@@ -145,6 +145,22 @@ typedef void leat_progress_fn(void *user, const char *phase, uint64_t done, uint
 LEAT_API leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user,
                                       const volatile int *cancel, uint64_t *out_checked_bytes, leat_error *error);
 
+typedef struct leat_pack_result {
+    uint64_t bytes;         /* of the weight files written */
+    uint64_t kept_bytes;    /* of that: finished by an earlier call that was stopped */
+    uint64_t padding_bytes; /* of that: between records */
+    uint64_t record_count;  /* experts, each of which is now one read */
+    uint32_t file_count;
+} leat_pack_result;
+/* Writes the model into a new folder in which every expert's weights lie side by side, so that an expert is one read:
+ * safetensors files with one tensor per expert, configuration, tokenizer, checksums for leat_model_check. Everything is
+ * compared with the source before the folder gets its name; until then it is called FOLDER.unfinished, and a call that
+ * was stopped goes on there. LEAT_USAGE: the folder exists; LEAT_MODEL: the model has no experts; LEAT_IO: writing
+ * failed. progress (phases "pack" and "compare", bytes), cancel (polled between blocks) and out_result may be NULL. */
+LEAT_API leat_status leat_model_pack(const leat_model *model, const char *folder, leat_progress_fn *progress,
+                                     void *user, const volatile int *cancel, leat_pack_result *out_result,
+                                     leat_error *error);
+
 /* ---- plan -------------------------------------------------------------------------------------------------------- */
 
 typedef enum leat_io_mode { LEAT_IO_AUTO, LEAT_IO_DIRECT, LEAT_IO_BUFFERED } leat_io_mode;

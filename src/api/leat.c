@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "exec/checkpoint.h"
+#include "exec/pack.h"
 #include "exec/engine.h"
 #include "exec/fingerprint.h"
 #include "exec/model_path.h"
@@ -556,6 +557,28 @@ leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress
                              const volatile int *cancel, uint64_t *out_checked_bytes, leat_error *error)
 {
     return checkpoint_verify(model->source, progress, user, cancel, out_checked_bytes, error);
+}
+
+leat_status leat_model_pack(const leat_model *model, const char *folder, leat_progress_fn *progress, void *user,
+                            const volatile int *cancel, leat_pack_result *out_result, leat_error *error)
+{
+    pack_result result;
+    const pack_request request = {.source = model->source,
+                                  .model = &model->desc,
+                                  .folder = folder,
+                                  .progress = progress,
+                                  .user = user,
+                                  .cancel = cancel};
+
+    if (!folder || !*folder) return FAIL(error, USAGE, "no folder was named");
+    TRY(pack_write(&request, &result, error));
+    if (out_result)
+        *out_result = (leat_pack_result){.bytes = result.bytes,
+                                         .kept_bytes = result.kept_bytes,
+                                         .padding_bytes = result.padding_bytes,
+                                         .record_count = result.record_count,
+                                         .file_count = result.file_count};
+    return LEAT_OK;
 }
 
 /* ---- plan ---- */

@@ -6,6 +6,8 @@
  * NUL, then the content). Elsewhere there is nothing to compare with. And does it hold numbers only? A NaN or an
  * infinity in a float tensor, a scale or a zero offset spoils every answer, however it came there.
  *
+ * A packed checkpoint carries checksums of its own (pack_manifest.h), one for every tensor and every expert's record.
+ *
  * One pass: a file is read in blocks, each block is hashed and scanned while it is in memory. Because a tensor may
  * begin at any byte, an element can straddle two blocks: the last bytes of a block are kept in front of the next one,
  * and an element is looked at in the block in which it ends.
@@ -17,6 +19,7 @@
 #include "exec/checkpoint.h"
 
 #include "base/bytes.h"
+#include "exec/pack_manifest.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -45,6 +48,8 @@ typedef struct verifier {
     uint8_t *buffer;          /* (CARRY_BYTES + BLOCK_BYTES) */
     const tensor **by_offset; /* (tensor count) by file, then by offset */
     uint64_t done_bytes, total_bytes;
+    bool is_packed;
+    pack_manifest manifest; /* of a packed checkpoint */
 } verifier;
 
 /* ---- numbers that are none ---- */
@@ -279,6 +284,89 @@ static leat_status compare_checksum(checksum *sum, const char *name, leat_error 
     return status;
 }
 
+/* ---- checksums of a packed checkpoint ---- */
+
+typedef struct span_sums {
+    EVP_MD_CTX *context; /* NULL: the file is not listed */
+    const pack_file *listed;
+    uint64_t span_idx, begin, have; /* the span under way: where it begins, how much of it was seen */
+} span_sums;
+
+static leat_status open_manifest(verifier *v, leat_error *error)
+{
+    char *text = NULL;
+    uint64_t bytes = 0;
+    TRY(checkpoint_load_text(v->c, PACK_MANIFEST_NAME, v->c->ledger, MEM_META, &text, &bytes, error));
+    v->is_packed = text != NULL;
+    leat_status status = LEAT_OK;
+    if (v->is_packed) {
+        pack_manifest_init(&v->manifest, v->c->ledger);
+        status = pack_manifest_parse(&v->manifest, text, bytes, error);
+    }
+    mem_free(v->c->ledger, text);
+    for (uint32_t i = 0; status == LEAT_OK && v->is_packed && i < v->c->file_count; i++)
+        if (!pack_manifest_find(&v->manifest, v->c->file_names[i]))
+            status = FAIL(error, MODEL, "%s: not one of the files that " PACK_MANIFEST_NAME " lists",
+                          v->c->file_names[i]);
+    return status;
+}
+
+static leat_status open_span_sums(const verifier *v, const char *name, uint64_t file_bytes, span_sums *out_sums,
+                                  leat_error *error)
+{
+    span_sums sums = {.listed = v->is_packed ? pack_manifest_find(&v->manifest, name) : NULL};
+    if (sums.listed) {
+        if (sums.listed->bytes != file_bytes)
+            return FAIL(error, MODEL, "%s: damaged: has %llu bytes, " PACK_MANIFEST_NAME " says %llu", name,
+                        (unsigned long long)file_bytes, (unsigned long long)sums.listed->bytes);
+        sums.context = EVP_MD_CTX_new();
+        if (!sums.context) return FAIL(error, NO_MEMORY, "%s: no memory for a checksum", name);
+        if (EVP_DigestInit_ex(sums.context, EVP_sha256(), NULL) != 1) {
+            EVP_MD_CTX_free(sums.context);
+            return FAIL(error, INTERNAL, "%s: the cryptographic library has no SHA-256", name);
+        }
+    }
+    *out_sums = sums;
+    return LEAT_OK;
+}
+
+static leat_status compare_span(span_sums *sums, const pack_span *span, const char *name, leat_error *error)
+{
+    uint8_t digest[PACK_DIGEST_BYTES];
+    if (EVP_DigestFinal_ex(sums->context, digest, NULL) != 1 ||
+        EVP_DigestInit_ex(sums->context, EVP_sha256(), NULL) != 1)
+        return FAIL(error, INTERNAL, "%s: the cryptographic library failed", name);
+    if (memcmp(digest, span->digest, sizeof digest) == 0) return LEAT_OK;
+    char found[PACK_DIGEST_TEXT], expected[PACK_DIGEST_TEXT];
+    pack_digest_text(digest, found);
+    pack_digest_text(span->digest, expected);
+    leat_status status =
+        FAIL(error, MODEL, "%s: damaged: the %llu bytes from byte %llu on have the SHA-256 %s, packed were %s", name,
+             (unsigned long long)span->bytes, (unsigned long long)sums->begin, found, expected);
+    status_hint(error, "pack the model again");
+    return status;
+}
+
+static leat_status add_to_span_sums(span_sums *sums, const uint8_t *bytes, uint64_t count, const char *name,
+                                    leat_error *error)
+{
+    while (sums->context && count > 0) {
+        const pack_span *span = &sums->listed->spans[sums->span_idx]; /* as many bytes as the file has */
+        const uint64_t taken = min_u64(count, span->bytes - sums->have);
+        if (EVP_DigestUpdate(sums->context, bytes, taken) != 1)
+            return FAIL(error, INTERNAL, "%s: the cryptographic library failed", name);
+        bytes += taken;
+        count -= taken;
+        sums->have += taken;
+        if (sums->have < span->bytes) break;
+        TRY(compare_span(sums, span, name, error));
+        sums->begin += span->bytes;
+        sums->have = 0;
+        sums->span_idx++;
+    }
+    return LEAT_OK;
+}
+
 /* ---- files ---- */
 
 /* Reads `f` whole. [next, last) are its tensors in by_offset, none for a file without weights. A checksum that differs
@@ -287,7 +375,13 @@ static leat_status verify_file(verifier *v, const file *f, const char *name, uin
                                leat_error *error)
 {
     checksum sum;
-    TRY(open_checksum(v, name, f->bytes, &sum, error));
+    span_sums spans;
+    TRY(open_span_sums(v, name, f->bytes, &spans, error));
+    leat_status opened = open_checksum(v, name, f->bytes, &sum, error);
+    if (opened != LEAT_OK) {
+        EVP_MD_CTX_free(spans.context);
+        return opened;
+    }
     uint8_t *block = v->buffer + CARRY_BYTES;
     leat_status status = LEAT_OK, scan_status = LEAT_OK;
     for (uint64_t begin = 0; begin < f->bytes;) {
@@ -299,6 +393,7 @@ static leat_status verify_file(verifier *v, const file *f, const char *name, uin
         }
         TRY_OR(done, file_read(f, name, begin, block, count, NULL, error));
         TRY_OR(done, add_to_checksum(&sum, block, count, name, error));
+        TRY_OR(done, add_to_span_sums(&spans, block, count, name, error));
         if (scan_status == LEAT_OK) scan_status = scan_block(v, block, begin, begin + count, &next, last, error);
         if (scan_status != LEAT_OK && !sum.context) break;                 /* nothing more to learn from this file */
         memcpy(v->buffer, block + BLOCK_BYTES - CARRY_BYTES, CARRY_BYTES); /* only the last block is shorter */
@@ -310,6 +405,7 @@ static leat_status verify_file(verifier *v, const file *f, const char *name, uin
     if (status == LEAT_OK) status = scan_status;
 done:
     close_checksum(&sum);
+    EVP_MD_CTX_free(spans.context);
     return status;
 }
 
@@ -348,7 +444,9 @@ static leat_status verify_other_files(verifier *v, bool is_counting, leat_error 
     for (const struct dirent *entry; status == LEAT_OK && (entry = readdir(listing));) {
         char digits[SHA256_DIGITS + 1], path[PATH_MAX + 2];
         file other = {.fd = -1};
-        if (is_weight_file(c, entry->d_name) || !read_blob_name(c->folder_fd, entry->d_name, digits)) continue;
+        const bool is_listed = v->is_packed && pack_manifest_find(&v->manifest, entry->d_name);
+        if (is_weight_file(c, entry->d_name)) continue;
+        if (!is_listed && !read_blob_name(c->folder_fd, entry->d_name, digits)) continue;
         snprintf(path, sizeof path, "%s/%s", c->below_root, entry->d_name);
         status = file_open(c->root_fd, path, true, FILE_BUFFERED, &other, error);
         if (status != LEAT_OK) break;
@@ -374,6 +472,7 @@ leat_status checkpoint_verify(const checkpoint *c, checkpoint_progress *progress
     TRY_OR(done, MEM_NEW(c->ledger, META, c->index.count, &v.by_offset, error));
     for (uint64_t i = 0; i < c->index.count; i++) v.by_offset[i] = &c->index.tensors[i];
     sort_by_place(v.by_offset, c->index.count);
+    TRY_OR(done, open_manifest(&v, error));
 
     for (uint32_t i = 0; i < c->file_count; i++) v.total_bytes += c->files[i].bytes;
     TRY_OR(done, verify_other_files(&v, true, error));
@@ -381,6 +480,7 @@ leat_status checkpoint_verify(const checkpoint *c, checkpoint_progress *progress
     TRY_OR(done, verify_other_files(&v, false, error));
     if (out_bytes) *out_bytes = v.done_bytes;
 done:
+    pack_manifest_reset(&v.manifest);
     mem_free(c->ledger, v.by_offset);
     mem_free(c->ledger, v.buffer);
     return status;

@@ -84,6 +84,7 @@ typedef struct moe_block {
     bool renormalise;         /* chosen probabilities are divided by their sum */
     vector_id expert_scale;   /* (expert_count) factors after that, or NO_ID */
     weight gate, up, down;    /* stacks of expert_count; streamed */
+    const char *experts_path; /* the module whose children are experts where each has tensors of its own */
 } moe_block;
 
 /* Gemma's per-layer inputs: down( gelu(gate h) * input[layer] ). */

@@ -1,5 +1,6 @@
 #include "model/blocks/blocks.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 enum { PATH_BYTES = 256 };
@@ -21,6 +22,9 @@ leat_status moe_build_experts(model_builder *b, const char *stacked, const char 
     const uint64_t hidden = b->model->hidden_size, width = moe->width;
     char path[PATH_BYTES];
 
+    int length = snprintf(path, sizeof path, "%s%s", b->source.prefix, fused);
+    assert(length > 0 && length < PATH_BYTES);
+    TRY(arena_copy_text(b->source.memory, path, (size_t)length, &moe->experts_path, error));
     snprintf(path, sizeof path, "%s.gate_up_proj", fused);
     if (weights_exist(&b->source, path)) {
         TRY(weights_find_stack(&b->source, path, NULL, moe->expert_count, 0, width, 2 * width, hidden, &moe->gate,
