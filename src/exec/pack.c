@@ -8,8 +8,9 @@
  *   compare  the folder is opened as any checkpoint, and every tensor and part that its model names is compared with
  *            the source's: what is published is what the reader sees
  *
- * The checksums of what was read are written into the manifest (pack_manifest.h) as each file is finished; an interrupted
- * pack goes on from there, if its source and layout are the same (`source` of the manifest is a digest of both).
+ * The checksums of what was read are written into the manifest (pack_manifest.h) as each file is finished; an
+ * interrupted pack goes on from there, if its source and layout are the same (`source` of the manifest is a digest of
+ * both).
  *
  * Threads: one; the source is only read.
  */
@@ -134,7 +135,8 @@ static leat_status add_item(packer *p, const item *added, leat_error *error)
         return FAIL(error, MODEL, "the pack would have more than %d tensors", TENSOR_COUNT_MAX);
     if (p->item_count == p->item_capacity) {
         const uint64_t capacity = max_u64(256, 2 * p->item_capacity);
-        TRY(mem_resize(p->ledger, MEM_META, (void **)&p->items, capacity, sizeof *p->items, "tensors of a pack", error));
+        TRY(mem_resize(p->ledger, MEM_META, (void **)&p->items, capacity, sizeof *p->items, "tensors of a pack",
+                       error));
         p->item_capacity = capacity;
     }
     item *to = &p->items[p->item_count];
@@ -157,8 +159,10 @@ static leat_status mark_experts(packer *p, leat_error *error)
         for (uint32_t which = 0; b && which < EXPERT_MATRICES; which++) {
             const weight *w = stack_of(&b->moe, which);
             if (w->global_scale_part)
-                return FAIL(error, MODEL, "%s has global scales, and experts with tensors of their own have no place "
-                                          "for them: such a model cannot be packed", w->name);
+                return FAIL(error, MODEL,
+                            "%s has global scales, and experts with tensors of their own have no place "
+                            "for them: such a model cannot be packed",
+                            w->name);
             for (uint32_t e = 0; e < w->stack_count; e++)
                 for (int part = 0; part < PART_COUNT; part++)
                     if (w->parts[e][part].bytes) p->is_expert[tensor_of_part(p, &w->parts[e][part])] = true;
@@ -171,7 +175,8 @@ static leat_status add_rest(packer *p, leat_error *error)
 {
     for (uint64_t i = 0; i < p->request->source->index.count; i++) {
         const tensor *t = &p->by_place[i];
-        const bool is_padding = strncmp(t->name, padding_prefix, sizeof padding_prefix - 1) == 0; /* an earlier pack's */
+        const bool is_padding =
+            strncmp(t->name, padding_prefix, sizeof padding_prefix - 1) == 0; /* an earlier pack's */
         if (p->is_expert[i] || is_padding) continue;
         TRY(add_item(p, &(item){.what = *t, .begins_span = true}, error));
     }
@@ -189,7 +194,8 @@ static leat_status add_record(packer *p, const moe_block *moe, uint32_t expert, 
             const tensor *stored = &p->by_place[tensor_of_part(p, from)];
             const int length = snprintf(name, sizeof name, "%s.%u.%s%s", moe->experts_path, expert, matrix_names[which],
                                         part_suffixes[part]);
-            assert(length > 0 && length < (int)sizeof name);
+            if (length >= (int)sizeof name)
+                return FAIL(error, MODEL, "%.64s...: the names of its experts would be too long", moe->experts_path);
             const tensor what = {.name = name,
                                  .type = stored->type,
                                  .rank = 2,
@@ -426,8 +432,8 @@ static leat_status read_manifest(packer *p, leat_error *error)
                            &bytes, error));
     TRY_OR(fail, pack_manifest_parse(&found, text, bytes, error));
     if (strcmp(found.source, p->manifest.source) != 0) {
-        status = FAIL(error, USAGE, "%s: an unfinished pack of another model, or of one that has changed since",
-                      p->work);
+        status =
+            FAIL(error, USAGE, "%s: an unfinished pack of another model, or of one that has changed since", p->work);
         status_hint(error, "remove it, or give another folder");
         goto fail;
     }
@@ -482,8 +488,7 @@ static leat_status open_work(packer *p, leat_error *error)
         return FAIL(error, USAGE, "%s: another process is writing this pack", p->work);
     TRY(path_in_work(p, PACK_MANIFEST_NAME, manifest_path, error));
     const bool has_manifest = faccessat(p->work_fd, PACK_MANIFEST_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-    if (is_new || (!has_manifest && is_barely_begun(p)))
-        return pack_manifest_save(&p->manifest, manifest_path, error);
+    if (is_new || (!has_manifest && is_barely_begun(p))) return pack_manifest_save(&p->manifest, manifest_path, error);
     TRY(read_manifest(p, error));
     remove_leftovers(p);
     return LEAT_OK;
@@ -521,9 +526,9 @@ static leat_status check_room(packer *p, leat_error *error)
     if (fstatvfs(p->work_fd, &fs) != 0) return LEAT_OK; /* writing will tell */
     const uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (room >= missing) return LEAT_OK;
-    leat_status status =
-        FAIL_OS(error, IO, ENOSPC, "%s: %" PRIu64 " bytes are still to be written, the file system has room for %" PRIu64,
-                p->work, missing, room);
+    leat_status status = FAIL_OS(error, IO, ENOSPC,
+                                 "%s: %" PRIu64 " bytes are still to be written, the file system has room for %" PRIu64,
+                                 p->work, missing, room);
     status_hint(error, "make room and give the same command again; remove %s to give up", p->work);
     return status;
 }
@@ -630,8 +635,8 @@ static leat_status write_shard(packer *p, uint32_t idx, leat_error *error)
         goto done;
     }
     /* A full disk is met before the work is done, where the file system can say so. */
-    if (fallocate(w.fd, 0, 0, (off_t)(s->header_bytes + s->data_bytes)) != 0 && errno != EOPNOTSUPP && errno != ENOSYS &&
-        errno != EINTR) {
+    if (fallocate(w.fd, 0, 0, (off_t)(s->header_bytes + s->data_bytes)) != 0 && errno != EOPNOTSUPP &&
+        errno != ENOSYS && errno != EINTR) {
         status = fail_write(p, part_name, errno, error);
         goto done;
     }
@@ -695,9 +700,9 @@ static bool ends_with(const char *text, const char *suffix)
 /* Configuration, tokenizer, template, licence: every file that holds no weights. */
 static bool is_copied(const checkpoint *c, const char *name)
 {
-    static const char *const weights[] = {".safetensors", ".safetensors.index.json", ".bin",  ".bin.index.json",
-                                          ".pt",          ".pth",                    ".gguf", ".onnx",
-                                          ".part",        ".tmp"};
+    static const char *const weights[] = {
+        ".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth", ".gguf", ".onnx", ".part",
+        ".tmp"};
     struct stat info;
     if (name[0] == '.' || strcmp(name, PACK_MANIFEST_NAME) == 0) return false;
     for (size_t i = 0; i < ARRAY_COUNT(weights); i++)
@@ -790,9 +795,9 @@ static leat_status compare_layer(comparison *k, const moe_block *a, const moe_bl
                 const weight_part *there = &to->parts[e][part];
                 TRY(compare_bytes(k, from->name, &from->parts[e][part], there, error));
                 if (!there->bytes) continue;
-                const bool is_in_place = before ? there->file_idx == before->file_idx &&
-                                                      there->offset == before->offset + before->bytes
-                                                : there->offset % PACK_ALIGN == 0;
+                const bool is_in_place =
+                    before ? there->file_idx == before->file_idx && there->offset == before->offset + before->bytes
+                           : there->offset % PACK_ALIGN == 0;
                 if (!is_in_place || from->shape.type != to->shape.type || from->shape.group != to->shape.group)
                     return FAIL(error, INTERNAL, "%s: expert %u is not stored as it should be", to->name, e);
                 before = there;
@@ -859,7 +864,8 @@ static leat_status publish(packer *p, leat_error *error)
     if (fsync(p->work_fd) != 0) return fail_write(p, ".", errno, error);
     snprintf(folder, sizeof folder, "%.*s", (int)(strlen(p->work) - strlen(".unfinished")), p->work);
     int result = renameat2(AT_FDCWD, p->work, AT_FDCWD, folder, RENAME_NOREPLACE);
-    if (result != 0 && errno == EINVAL && access(folder, F_OK) != 0) result = rename(p->work, folder); /* no such flag */
+    if (result != 0 && errno == EINVAL && access(folder, F_OK) != 0)
+        result = rename(p->work, folder); /* no such flag */
     if (result != 0)
         return FAIL_OS(error, IO, errno, "%s: cannot be renamed to %s: %s", p->work, folder, strerrordesc_np(errno));
     sync_parent(folder);

@@ -115,8 +115,8 @@ leat_status pack_file_add_span(pack_manifest *m, pack_file *listed, uint64_t byt
         return FAIL(error, MODEL, PACK_MANIFEST_NAME ": %s: the spans are longer than any file", listed->name);
     if (listed->span_count == listed->span_capacity) {
         const uint64_t capacity = max_u64(16, 2 * listed->span_capacity);
-        TRY(mem_resize(m->ledger, MEM_META, (void **)&listed->spans, capacity, sizeof *listed->spans, "checksums of a pack",
-                       error));
+        TRY(mem_resize(m->ledger, MEM_META, (void **)&listed->spans, capacity, sizeof *listed->spans,
+                       "checksums of a pack", error));
         listed->span_capacity = capacity;
     }
     pack_span *span = &listed->spans[listed->span_count++];

@@ -306,8 +306,13 @@ static leat_status open_manifest(verifier *v, leat_error *error)
     mem_free(v->c->ledger, text);
     for (uint32_t i = 0; status == LEAT_OK && v->is_packed && i < v->c->file_count; i++)
         if (!pack_manifest_find(&v->manifest, v->c->file_names[i]))
-            status = FAIL(error, MODEL, "%s: not one of the files that " PACK_MANIFEST_NAME " lists",
-                          v->c->file_names[i]);
+            status =
+                FAIL(error, MODEL, "%s: not one of the files that " PACK_MANIFEST_NAME " lists", v->c->file_names[i]);
+    for (uint32_t i = 0; status == LEAT_OK && i < v->manifest.file_count; i++) {
+        const char *name = v->manifest.files[i].name;
+        if (faccessat(v->c->folder_fd, name, F_OK, 0) != 0)
+            status = FAIL(error, MODEL, "%s: missing; " PACK_MANIFEST_NAME " lists it", name);
+    }
     return status;
 }
 

@@ -110,7 +110,7 @@ def test_help_goes_to_stdout():
 
 def test_help_of_every_verb():
     found = verbs()
-    for name in ("run", "chat", "info", "plan", "eval", "tokenize", "detokenize", "check", "list", "completions", "man", "version", "help"):
+    for name in ("run", "chat", "info", "plan", "eval", "tokenize", "detokenize", "check", "pack", "list", "completions", "man", "version", "help"):
         assert found[name].startswith("usage: leat %s [options]" % name), found[name]
         assert leat(name, "--help").out == found[name]
 
@@ -429,6 +429,61 @@ def copy_model(name, *files):
     for file in files or sorted(os.listdir(os.path.join(ROOT, MODEL))):
         shutil.copy(os.path.join(ROOT, MODEL, file), folder)
     return folder
+
+
+def test_pack():
+    folder = HOME + "/packed"
+    found = json.loads(expect(leat("pack", MODEL, folder, "--json"), err="").out)
+    assert found["schema"] == "leat.pack/1" and found["record_count"] == 360 and found["kept_bytes"] == 0
+    assert sorted(os.listdir(folder)) == sorted(["leat-pack.json", "model-00001-of-00001.safetensors", "model.safetensors.index.json"] + [
+        name for name in os.listdir(os.path.join(ROOT, MODEL)) if not name.startswith("model.")])
+    assert not os.path.exists(folder + ".unfinished")
+    assert expect(leat("check", folder)).out.startswith("sound: ")
+    expect(leat("pack", MODEL, folder), 2, "",
+           usage_error(folder + ": exists already; a pack never overwrites", "remove it, or give another folder"))
+    # The same text and logits, in one read an expert.
+    reads = {}
+    for model in (MODEL, folder):
+        result = json.loads(expect(leat("run", model, SUM, *FAST, "--ram", "28M", "--json")).out)
+        before = json.loads(expect(leat("run", model, SUM, *FAST, "--ram", "28M", "--json", "-n", "1")).out)
+        assert result["text"] == SUM_ANSWER
+        misses = result["experts"]["misses"] - before["experts"]["misses"]
+        reads[model] = result["io"]["read_count"] - before["io"]["read_count"], misses
+        path = "%s/%d.npy" % (HOME, model == MODEL)
+        expect(leat("eval", model, "--prompt", SUM, "--logits", path))
+    assert open(HOME + "/0.npy", "rb").read() == open(HOME + "/1.npy", "rb").read()
+    assert reads[folder][1] > 0 and reads[folder][0] == reads[folder][1], reads
+    assert reads[MODEL][0] == 9 * reads[MODEL][1], reads
+    with open(folder + "/model-00001-of-00001.safetensors", "r+b") as f:
+        f.seek(-10, os.SEEK_END)
+        f.write(b"\1")
+    assert "damaged" in expect(leat("check", folder), 3, "").err
+    shutil.rmtree(folder)
+
+
+def test_pack_usage():
+    expect(leat("pack"), 2)
+    expect(leat("pack", MODEL), 2, "", usage_error("leat pack: which folder should the pack be written to?", "usage: leat pack MODEL FOLDER"))
+    assert "unexpected argument" in expect(leat("pack", MODEL, "a", "b"), 2, "").err
+    assert "no-such" in expect(leat("pack", MODEL, HOME + "/no-such/folder"), 5, "").err
+    expect(leat("pack", HOME + "/nothing", HOME + "/packed"), 3)
+
+
+def test_pack_goes_on_after_a_kill():
+    folder = HOME + "/killed"
+    for after in (0.02, 0.05, 0.1, 0.2):
+        process = subprocess.Popen([LEAT, "pack", MODEL, folder], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
+        time.sleep(after)
+        process.kill()
+        process.wait()
+        if os.path.exists(folder):  # then it is whole
+            break
+    else:
+        expect(leat("pack", MODEL, folder))
+    assert not os.path.exists(folder + ".unfinished")
+    assert expect(leat("check", folder)).out.startswith("sound: ")
+    shutil.rmtree(folder)
 
 
 def test_check_finds_damage():

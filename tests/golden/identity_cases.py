@@ -228,6 +228,20 @@ def checkpoint_subject(leat, base, name):
     return Subject(leat, name, folder, ids, ("--tokens", ",".join(map(str, ids)), "-n", "24", "--ignore-eos"))
 
 
+def check_packed(subject):
+    """The pack gives the source's text and logits, at its least budget and with everything in memory."""
+    leat = subject.leat
+    args = ("pack", subject.folder, leat.file(".packed") + ".folder", "-q")
+    expect_success(leat.run(*args), leat.shown(args))
+    packed = Subject(leat, subject.name, args[2], [], subject.text_args)
+    packed.ids_file = subject.ids_file
+    for ram, io in (("floor", "auto"), ("floor", "buffered"), ("all", "auto")):
+        options = ["--ctx", str(CTX), "--io", io]
+        budget = budget_of(ram, leat.plan(packed.folder, *options))
+        found = packed.results(*options, "--ram", str(budget))
+        assert found == subject.reference(), "%s, %s reads: the pack answers otherwise" % (ram, io)
+
+
 def guessed_seconds(subject, settings):
     seconds = (30 if settings["isa"] == "scalar" else 3) * (1.5 if settings["prefill-chunk"] < 64 else 1)
     return seconds if subject.folder == BROOK else 0.5
@@ -249,6 +263,7 @@ def identity_cases(leat, base):
             cases.append(Case(name, check_same, subject, run, is_grouped, lambda: direct()[0],
                               seconds=guessed_seconds(subject, run)))
         cases.append(Case("identity: %s: automatic" % subject.name, check_automatic, subject, seconds=2))
+        cases.append(Case("identity: %s: packed" % subject.name, check_packed, subject, seconds=4))
         cases.append(Case("memory: %s: least budget" % subject.name, check_least_budget, subject, seconds=2))
     for isa in SETTINGS["isa"]:
         cases.append(Case("identity: instruction set " + isa, check_instruction_set, leat, isa, seconds=0.1))
