@@ -139,9 +139,9 @@ LEAT_API const char *leat_model_warning(const leat_model *model, uint32_t idx);
 /* How far a long call is: 0 <= done <= total. `phase` is one of the words that the calls below name. */
 typedef void leat_progress_fn(void *user, const char *phase, uint64_t done, uint64_t total);
 /* Reads every byte of every weight file; verifies the checksums that a Hugging Face cache's blob names carry (there
- * also of the other files), and that no scale and no float tensor holds a NaN or an infinity. LEAT_MODEL names file or
- * tensor, and where. progress (phase "check", bytes), cancel (polled between blocks) and out_checked_bytes may be
- * NULL. */
+ * also of the other files) and those of a pack, and that no scale and no float tensor holds a NaN or an infinity.
+ * LEAT_MODEL names file or tensor, and where. progress (phase "check", bytes), cancel (polled between blocks) and
+ * out_checked_bytes may be NULL. */
 LEAT_API leat_status leat_model_check(const leat_model *model, leat_progress_fn *progress, void *user,
                                       const volatile int *cancel, uint64_t *out_checked_bytes, leat_error *error);
 

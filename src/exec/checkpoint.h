@@ -51,8 +51,8 @@ MUST_CHECK leat_status checkpoint_text_bytes(const checkpoint *c, const char *na
 MUST_CHECK leat_status checkpoint_reopen(const checkpoint *c, file_mode mode, file *out_files, leat_error *error);
 
 /* Reads every byte of every file: Hugging Face blob names (64 hex: SHA-256, 40 hex: git blob SHA-1) are verified
- * against the content, scales, zero offsets and float tensors are searched for NaN and infinities (LEAT_MODEL naming
- * tensor and byte offset). */
+ * against the content, and so are the checksums of a packed checkpoint (pack_manifest.h); scales, zero offsets and
+ * float tensors are searched for NaN and infinities (LEAT_MODEL naming tensor and byte offset). */
 typedef void checkpoint_progress(void *user, const char *phase, uint64_t done, uint64_t total);
 MUST_CHECK leat_status checkpoint_verify(const checkpoint *c, checkpoint_progress *progress, void *user,
                                          const volatile int *cancel, uint64_t *out_bytes, leat_error *error);

@@ -304,6 +304,33 @@ static void nothing_is_overwritten(void **state)
     close_model(&a);
 }
 
+static void make_the_folder(void *user, const char *phase, uint64_t done, uint64_t total)
+{
+    if (strcmp(phase, "compare") == 0 && done == total) assert_int_equal(mkdir(user, 0700), 0);
+}
+
+/* Somebody makes the folder while the pack is written: it stays theirs. */
+static void a_folder_made_meanwhile_stays(void **state)
+{
+    leat_error error = {0};
+    pack_result result = {0};
+    struct stat before, after;
+    opened a = open_model(GOLDEN("mlx/gemma4-moe-mixed"));
+    pack_request request = request_for(&a, temp_folder_path(*state, "pack"), 0);
+    request.progress = make_the_folder;
+    request.user = (void *)request.folder;
+    assert_fails(IO, pack_write(&request, &result, &error), &error);
+    assert_text_has(error.text, "cannot be renamed");
+    assert_int_equal(stat(request.folder, &before), 0);
+    assert_int_equal(rmdir(request.folder), 0); /* it was left empty */
+    request.progress = NULL;
+    pack_well(&request, &result);
+    assert_int_equal(stat(request.folder, &after), 0);
+    assert_int_equal(result.kept_bytes, result.bytes);
+    assert_true(before.st_ino != after.st_ino);
+    close_model(&a);
+}
+
 /* A source whose files were touched since is another one. */
 static void a_changed_source_is_another(void **state)
 {
@@ -453,15 +480,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(every_form_becomes_one_piece_an_expert),
-        TEST(a_stopped_pack_goes_on_where_it_was),
-        TEST(a_failed_write_loses_nothing),
-        TEST(nothing_is_overwritten),
-        TEST(a_changed_source_is_another),
-        TEST(what_cannot_be_packed_says_why),
-        TEST(damage_before_publishing_is_found),
-        TEST(the_check_finds_every_changed_byte),
-        TEST(the_check_covers_the_other_files),
+        TEST(every_form_becomes_one_piece_an_expert), TEST(a_stopped_pack_goes_on_where_it_was),
+        TEST(a_failed_write_loses_nothing),           TEST(nothing_is_overwritten),
+        TEST(a_folder_made_meanwhile_stays),          TEST(a_changed_source_is_another),
+        TEST(what_cannot_be_packed_says_why),         TEST(damage_before_publishing_is_found),
+        TEST(the_check_finds_every_changed_byte),     TEST(the_check_covers_the_other_files),
     };
     return cmocka_run_group_tests_name("pack", tests, NULL, NULL);
 }
