@@ -853,7 +853,7 @@ def test_eval_logits():
     best = sorted(range(cols), key=lambda t: -data[4 * cols + t])[:3]
     assert [row["id"] for row in found["top"]] == best
     assert abs(found["top"][0]["log_probability"] - log_p(4, best[0])) < 1e-5
-    assert [name for name in os.listdir(HOME) if "npy" in name] == ["logits.npy"]
+    assert [name for name in os.listdir(HOME) if name.startswith("logits")] == ["logits.npy"]
 
 
 def test_eval_never_leaves_half_a_file():
