@@ -1,13 +1,17 @@
 /*
- * storage_bench.c - what the storage seam costs: reads of one size at one depth through storage_threads beside a plain
- * loop of O_DIRECT preads with as many threads, in one interleaved run, so that both meet the same disk in the same
- * mood.
+ * storage_bench.c - what the storage seam costs: reads of one size at one depth through its threads and through
+ * io_uring, beside a plain loop of O_DIRECT preads with as many threads, in one interleaved run, so that all meet the
+ * same disk in the same mood.
  *
- *     storage_bench FILE [SIZES [DEPTHS [BYTES]]]      e.g. storage_bench big.bin 256K,1M,4M 1,2,4,8 512M
+ *     storage_bench FILE [SIZES [DEPTHS [BYTES [READERS]]]]
+ *     e.g. storage_bench big.bin 256K,1M,4M 1,2,4,8 512M
  *
- * Both read the same blocks, in the same random order, at most once each in a round. BYTES is what one round reads (at
- * most the file). Printed are medians of five rounds; the ratio is storage / plain. A file that fits a host's cache
- * measures that cache.
+ * All read the same blocks, in the same random order, at most once each in a round. BYTES is what one round reads (at
+ * most the file). Printed are medians of five rounds, with the CPU time of the process for each GB, and the rates of
+ * threads / plain and uring / threads. A file that fits a host's cache measures that cache.
+ *
+ * `threads` has DEPTH readers and as many reads again that wait for one; `uring` has DEPTH reads under way. With
+ * READERS both have DEPTH reads submitted, and `threads` has so many readers, as in the engine (4 at depth 64).
  */
 #include "io/storage.h"
 
@@ -20,15 +24,16 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { ROUND_COUNT = 5, LIST_MAX = 16, DEPTH_MAX = 64, BUFFER_ALIGN = 65536 };
 
 typedef struct job {
     const char *path;
-    uint64_t bytes; /* of a block */
-    uint32_t depth;
-    uint64_t *block_offsets; /* (block_count), in random order */
+    uint64_t bytes;               /* of a block */
+    uint32_t depth, reader_count; /* reader_count 0: depth */
+    uint64_t *block_offsets;      /* (block_count), in random order */
     uint32_t block_count;
     uint8_t *buffers; /* (2 * depth, bytes) */
     file f;           /* opened directly */
@@ -40,9 +45,29 @@ static void die(const char *what, const char *text)
     exit(1);
 }
 
-static double rate_of(const job *j, uint64_t begin_ns)
+typedef struct figures {
+    double rate;       /* bytes per ns = GB/s */
+    double cpu_per_gb; /* seconds */
+} figures;
+
+typedef struct start {
+    uint64_t wall_ns;
+    double cpu_s;
+} start;
+
+static double cpu_seconds(void)
 {
-    return (double)j->bytes * j->block_count / (double)(clock_now_ns() - begin_ns); /* bytes per ns = GB/s */
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+}
+
+static start start_now(void) { return (start){clock_now_ns(), cpu_seconds()}; }
+
+static figures figures_since(const job *j, start begin)
+{
+    double bytes = (double)j->bytes * j->block_count;
+    return (figures){bytes / (double)(clock_now_ns() - begin.wall_ns), (cpu_seconds() - begin.cpu_s) / bytes * 1e9};
 }
 
 /* ---- the plain loop ---- */
@@ -66,61 +91,71 @@ static void *read_plainly(void *context)
     return NULL;
 }
 
-static double measure_plain(const job *j)
+static figures measure_plain(const job *j)
 {
     plain_reader readers[DEPTH_MAX];
-    uint64_t begin_ns = clock_now_ns();
+    start begin = start_now();
     for (uint32_t i = 0; i < j->depth; i++) {
         readers[i] = (plain_reader){.j = j, .reader_idx = i};
         if (pthread_create(&readers[i].thread, NULL, read_plainly, &readers[i]) != 0) die("thread", "cannot start");
     }
     for (uint32_t i = 0; i < j->depth; i++) pthread_join(readers[i].thread, NULL);
-    return rate_of(j, begin_ns);
+    return figures_since(j, begin);
 }
 
-/* ---- the seam: as many reader threads, and as many reads again waiting for them ---- */
+/* ---- the seam ---- */
 
-static double measure_storage(const job *j)
+static figures measure_storage(const job *j, storage_kind kind)
 {
     leat_error error;
     mem *ledger = NULL;
     storage *s = NULL;
     file_set files = {&j->f, &j->path, 1};
+    uint32_t reader_count = j->reader_count ? j->reader_count : j->depth;
+    uint32_t flying = kind == STORAGE_THREADS && !j->reader_count ? 2 * j->depth : j->depth;
     if (mem_open(0, &ledger, &error) != LEAT_OK) die("ledger", error.text);
-    if (storage_threads_open(ledger, &files, j->depth, 2 * j->depth, &s, &error) != LEAT_OK) die("storage", error.text);
+    if (storage_open(kind, ledger, &files, reader_count, flying, &s, &error) != LEAT_OK) die("storage", error.text);
+    if (s->ops->kind != kind) die("storage", "the system has no io_uring");
     uint32_t submitted_count = 0;
     read_result result;
-    uint64_t begin_ns = clock_now_ns(); /* an engine opens its storage once */
-    for (; submitted_count < 2 * j->depth && submitted_count < j->block_count; submitted_count++)
-        s->ops->submit(s, &(read_request){{0, j->block_offsets[submitted_count], j->bytes},
-                                          j->buffers + submitted_count * j->bytes,
-                                          submitted_count});
+    start begin = start_now(); /* an engine opens its storage once */
+    for (; submitted_count < flying && submitted_count < j->block_count; submitted_count++)
+        s->ops->submit(s, &(read_request){.what = {0, j->block_offsets[submitted_count], j->bytes},
+                                          .buffer = j->buffers + submitted_count * j->bytes,
+                                          .tag = submitted_count});
     while (s->ops->reap(s, 0, UINT64_MAX, &result)) {
         if (result.status != LEAT_OK) die("read", result.error.text);
         if (submitted_count == j->block_count) continue;
         /* The tag is the buffer. */
-        s->ops->submit(s, &(read_request){{0, j->block_offsets[submitted_count++], j->bytes},
-                                          j->buffers + result.tag * j->bytes,
-                                          result.tag});
+        s->ops->submit(s, &(read_request){.what = {0, j->block_offsets[submitted_count++], j->bytes},
+                                          .buffer = j->buffers + result.tag * j->bytes,
+                                          .tag = result.tag});
     }
-    double rate = rate_of(j, begin_ns);
+    figures found = figures_since(j, begin);
     s->ops->close(&s);
     mem_close(&ledger);
-    return rate;
+    return found;
 }
 
 /* ---- rounds ---- */
 
-static int compare_rates(const void *a, const void *b)
+enum { WAY_PLAIN, WAY_THREADS, WAY_URING, WAY_COUNT };
+
+static figures measure(const job *j, int way)
+{
+    return way == WAY_PLAIN ? measure_plain(j) : measure_storage(j, way == WAY_URING ? STORAGE_URING : STORAGE_THREADS);
+}
+
+static int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double median(double *rates)
+static double median(double *values)
 {
-    qsort(rates, ROUND_COUNT, sizeof *rates, compare_rates);
-    return rates[ROUND_COUNT / 2];
+    qsort(values, ROUND_COUNT, sizeof *values, compare_doubles);
+    return values[ROUND_COUNT / 2];
 }
 
 static void draw_blocks(job *j, uint64_t round_bytes, prng *dice)
@@ -139,22 +174,29 @@ static void draw_blocks(job *j, uint64_t round_bytes, prng *dice)
     j->block_count = (uint32_t)min_u64(min_u64(block_count, wanted_count), UINT32_MAX);
 }
 
-static void run_job(job *j, uint64_t round_bytes)
+static void run_job(job *j, uint64_t round_bytes, int way_count)
 {
-    double plain_rates[ROUND_COUNT], storage_rates[ROUND_COUNT];
+    double rates[WAY_COUNT][ROUND_COUNT], cpu_times[WAY_COUNT][ROUND_COUNT], rate[WAY_COUNT] = {0};
     prng dice;
     prng_init(&dice, j->bytes + j->depth);
     draw_blocks(j, round_bytes, &dice);
-    measure_plain(j); /* not counted: the host's caches, if any, are then the same for both */
-    for (int round = 0; round < ROUND_COUNT; round++) {
-        if (round % 2 == 0) plain_rates[round] = measure_plain(j);
-        storage_rates[round] = measure_storage(j);
-        if (round % 2 == 1) plain_rates[round] = measure_plain(j);
+    measure_plain(j); /* not counted: the host's caches, if any, are then the same for all */
+    for (int round = 0; round < ROUND_COUNT; round++)
+        for (int turn = 0; turn < way_count; turn++) {
+            int way = (turn + round) % way_count;
+            figures found = measure(j, way);
+            rates[way][round] = found.rate;
+            cpu_times[way][round] = found.cpu_per_gb;
+        }
+    printf("%8llu %5u", (unsigned long long)j->bytes, j->depth);
+    for (int way = 0; way < way_count; way++) {
+        rate[way] = median(rates[way]);
+        printf("  %6.3f (%5.3f..%5.3f) %5.3f", rate[way], rates[way][0], rates[way][ROUND_COUNT - 1],
+               median(cpu_times[way]));
     }
-    double plain_rate = median(plain_rates), storage_rate = median(storage_rates);
-    printf("%10llu %6u %8u %10.3f (%5.3f..%5.3f) %10.3f (%5.3f..%5.3f) %8.3f\n", (unsigned long long)j->bytes, j->depth,
-           j->block_count, plain_rate, plain_rates[0], plain_rates[ROUND_COUNT - 1], storage_rate, storage_rates[0],
-           storage_rates[ROUND_COUNT - 1], storage_rate / plain_rate);
+    printf("  %5.3f", rate[WAY_THREADS] / rate[WAY_PLAIN]);
+    if (way_count == WAY_COUNT) printf("  %5.3f", rate[WAY_URING] / rate[WAY_THREADS]);
+    printf("\n");
     fflush(stdout);
     free(j->block_offsets);
     free(j->buffers);
@@ -182,23 +224,28 @@ static uint32_t parse_list(const char *text, uint64_t value_max, uint64_t *out_v
 
 int main(int argc, char **argv)
 {
-    uint64_t sizes[LIST_MAX], depths[LIST_MAX], round_bytes[LIST_MAX];
-    if (argc < 2 || argc > 5) die("usage", "storage_bench FILE [SIZES [DEPTHS [BYTES]]]");
+    uint64_t sizes[LIST_MAX], depths[LIST_MAX], round_bytes[LIST_MAX], reader_counts[LIST_MAX] = {0};
+    if (argc < 2 || argc > 6) die("usage", "storage_bench FILE [SIZES [DEPTHS [BYTES [READERS]]]]");
     uint32_t size_count = parse_list(argc > 2 ? argv[2] : "256K,1M,4M", 1u << 30, sizes);
     uint32_t depth_count = parse_list(argc > 3 ? argv[3] : "1,2,4,8", DEPTH_MAX, depths);
     parse_list(argc > 4 ? argv[4] : "512M", 1ull << 40, round_bytes);
+    if (argc > 5) parse_list(argv[5], DEPTH_MAX, reader_counts);
 
     leat_error error;
-    job j = {.path = argv[1]};
+    job j = {.path = argv[1], .reader_count = (uint32_t)reader_counts[0]};
     if (file_open(AT_FDCWD, argv[1], false, FILE_DIRECT, &j.f, &error) != LEAT_OK) die(argv[1], error.text);
-    printf("# GB/s: median (least..most) of %d interleaved rounds; O_DIRECT, offset alignment %u\n", ROUND_COUNT,
-           j.f.offset_align);
-    printf("#    bytes  depth   blocks      plain                     storage                    ratio\n");
+    int way_count = storage_uring_is_usable(DEPTH_MAX) ? WAY_COUNT : WAY_URING;
+    printf("# GB/s: median (least..most) of %d interleaved rounds, then CPU seconds per GB; O_DIRECT, offset alignment "
+           "%u\n",
+           ROUND_COUNT, j.f.offset_align);
+    printf("#  bytes depth  plain                        threads                      %s  thr/pl%s\n",
+           way_count == WAY_COUNT ? "uring                      " : "(no io_uring here)",
+           way_count == WAY_COUNT ? "  ur/thr" : "");
     for (uint32_t s = 0; s < size_count; s++)
         for (uint32_t d = 0; d < depth_count; d++) {
             j.bytes = round_up(sizes[s], j.f.offset_align);
             j.depth = (uint32_t)depths[d];
-            run_job(&j, round_bytes[0]);
+            run_job(&j, round_bytes[0], way_count);
         }
     file_close(&j.f);
     return 0;

@@ -35,6 +35,11 @@ static double hit_percent(const leat_stats *s)
     return total > 0 ? 100.0 * (double)s->expert_hits / (double)total : 0;
 }
 
+static const char *io_engine_name(const leat_stats *s)
+{
+    return s->io_engine == LEAT_IO_ENGINE_URING ? "uring" : "threads";
+}
+
 static uint64_t prefilled_count(const generation *g) { return g->prompt_count - g->reused_count; }
 
 static int compare_u32(const void *a, const void *b)
@@ -67,9 +72,9 @@ static void report_times(const engine_setup *setup, const generation *g, const l
         report_note("experts %llu hit %llu miss (%.0f %%), %llu evicted, waited %s", (unsigned long long)s->expert_hits,
                     (unsigned long long)s->expert_misses, hit_percent(s), (unsigned long long)s->expert_evictions,
                     human_time(s->expert_wait_ns, wait));
-    report_note("disk %s in %llu reads (%.2f GB/s, %s)", human_bytes(s->read_bytes, disk),
+    report_note("disk %s in %llu reads (%.2f GB/s, %s, %s)", human_bytes(s->read_bytes, disk),
                 (unsigned long long)s->read_count, rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9,
-                s->io_is_direct ? "direct" : "buffered");
+                s->io_is_direct ? "direct" : "buffered", io_engine_name(s));
 }
 
 static void report_memory(const engine_setup *setup, const leat_stats *s)
@@ -288,6 +293,7 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "payload_bytes", s.payload_bytes);
     json_writer_seconds(w, "read_busy_s", s.read_busy_ns);
     json_writer_flag(w, "is_direct", s.io_is_direct);
+    json_writer_text(w, "engine", io_engine_name(&s));
     json_writer_end_object(w);
     json_writer_text(w, "isa", leat_isa_label(s.isa));
     write_times(w, c, &s);

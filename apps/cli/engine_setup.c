@@ -16,9 +16,10 @@ leat_options engine_options(const cli_options *options)
     o.ctx = options->ctx;
     o.thread_count = options->threads;
     o.prefill_chunk = options->prefill_chunk;
-    o.isa = (leat_isa)options->isa; /* the words of --isa and --io stand in the order of the enums */
+    o.isa = (leat_isa)options->isa; /* the words of --isa, --io and --io-engine stand in the order of the enums */
     o.io = (leat_io_mode)options->io;
     o.cache_policy = (leat_cache_policy)options->cache_policy;
+    o.io_engine = (leat_io_engine)options->io_engine;
     o.force = options->force;
     o.cancel = &signals_cancel;
     o.progress = report_progress;

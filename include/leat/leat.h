@@ -164,6 +164,7 @@ LEAT_API leat_status leat_model_pack(const leat_model *model, const char *folder
 /* ---- plan -------------------------------------------------------------------------------------------------------- */
 
 typedef enum leat_io_mode { LEAT_IO_AUTO, LEAT_IO_DIRECT, LEAT_IO_BUFFERED } leat_io_mode;
+typedef enum leat_io_engine { LEAT_IO_ENGINE_AUTO, LEAT_IO_ENGINE_THREADS, LEAT_IO_ENGINE_URING } leat_io_engine;
 
 /* Which expert goes when its layer needs room. AUTO: what is best on recorded routing. */
 typedef enum leat_cache_policy {
@@ -184,6 +185,7 @@ typedef struct leat_options {
     uint32_t prefill_chunk;     /* most tokens a step, cut to ctx; 0: auto (16 to 512, as the budget allows) */
     leat_isa isa;               /* AUTO: the highest usable */
     leat_io_mode io;            /* AUTO: direct where the file system can; DIRECT: LEAT_IO where it cannot */
+    leat_io_engine io_engine;   /* AUTO and URING: threads where the system has no io_uring */
     bool force;                 /* accept a budget above what the machine has */
     const volatile int *cancel; /* polled between layers, experts and reads of the load: when it is not zero, the
                                    running call ends with LEAT_CANCELLED; may be NULL */
@@ -330,6 +332,7 @@ typedef struct leat_stats {
     uint64_t rss_peak_bytes; /* VmHWM of the process */
     leat_isa isa;            /* in use */
     bool io_is_direct;       /* every weight file is read past the page cache */
+    leat_io_engine io_engine; /* in use */
     leat_pool pools[16];     /* (pool_count) of the engine's ledger */
     uint32_t pool_count;
 } leat_stats;

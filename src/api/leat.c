@@ -616,6 +616,8 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
     if ((unsigned)o->io > LEAT_IO_BUFFERED) return FAIL(error, USAGE, "there is no I/O mode %d", (int)o->io);
     if ((unsigned)o->cache_policy > LEAT_CACHE_S3FIFO)
         return FAIL(error, USAGE, "there is no cache policy %d", (int)o->cache_policy);
+    if ((unsigned)o->io_engine > LEAT_IO_ENGINE_URING)
+        return FAIL(error, USAGE, "there is no I/O engine %d", (int)o->io_engine);
     if (!leat_isa_is_usable(o->isa))
         return FAIL(error, USAGE, "the instruction set %s is not available on this CPU or not built in",
                     leat_isa_label(o->isa));
@@ -638,6 +640,9 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                                                             : FILE_DIRECT_IF_POSSIBLE,
                             .cache_policy = o->cache_policy == LEAT_CACHE_AUTO ? (cache_policy)CACHE_POLICY_AUTO
                                                                                : (cache_policy)(o->cache_policy - 1),
+                            .io_engine = o->io_engine == LEAT_IO_ENGINE_AUTO      ? STORAGE_AUTO
+                                         : o->io_engine == LEAT_IO_ENGINE_THREADS ? STORAGE_THREADS
+                                                                                  : STORAGE_URING,
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
                             .cancel = o->cancel,
@@ -771,7 +776,9 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
                         .moe_ns = step_clock_read(&e->clock, STEP_MOE),
                         .head_ns = step_clock_read(&e->clock, STEP_HEAD),
                         .step_other_ns = step_clock_read(&e->clock, STEP_OTHER),
-                        .disk_wait_ns = step_clock_read(&e->clock, STEP_DISK_WAIT)};
+                        .disk_wait_ns = step_clock_read(&e->clock, STEP_DISK_WAIT),
+                        .io_engine =
+                            e->reads->ops->kind == STORAGE_URING ? LEAT_IO_ENGINE_URING : LEAT_IO_ENGINE_THREADS};
 
     const weight_ring_stats streamed = weight_ring_stats_get(e->ring);
     stats.streamed_record_count = streamed.record_count;

@@ -310,6 +310,16 @@ leat_status mem_alloc(mem *ledger, mem_pool pool, uint64_t count, uint64_t each_
     return LEAT_OK;
 }
 
+leat_status mem_charge(mem *ledger, mem_pool pool, uint64_t bytes, const char *what, leat_error *error)
+{
+    uint64_t reached;
+    if (!reserve(ledger, bytes, &reached)) return fail_budget(ledger, pool, what, bytes, reached, error);
+    count_in(ledger, pool, bytes, reached);
+    return LEAT_OK;
+}
+
+void mem_uncharge(mem *ledger, mem_pool pool, uint64_t bytes) { count_out(ledger, pool, bytes); }
+
 /* Moves the block to the size of `plan`, which is of the block's own kind. The old block is gone on success only. */
 static void *move_block(void *user, const block_plan *plan)
 {

@@ -61,6 +61,11 @@ uint64_t mem_block_bytes(uint64_t bytes, size_t align);
 /* NULL is accepted. */
 void mem_free(mem *ledger, void *block);
 
+/* Counts memory that is not the ledger's to give, such as what the kernel maps for a ring; LEAT_BUDGET as mem_alloc.
+ * Taken back with mem_uncharge, to the byte. */
+MUST_CHECK leat_status mem_charge(mem *ledger, mem_pool pool, uint64_t bytes, const char *what, leat_error *error);
+void mem_uncharge(mem *ledger, mem_pool pool, uint64_t bytes);
+
 mem_usage mem_pool_usage(const mem *ledger, mem_pool pool);
 mem_usage mem_total_usage(const mem *ledger);
 uint64_t mem_budget(const mem *ledger);

@@ -433,7 +433,8 @@ static void submit_record(expert_cache *cache, uint32_t slot_idx)
     for (uint32_t i = 0; i < layout.run_count; i++) {
         read_request request = {.what = layout.runs[i].what,
                                 .buffer = cache->block + slot_idx * cache->slot_bytes + layout.runs[i].offset,
-                                .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + layout.runs[i].first_part};
+                                .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + layout.runs[i].first_part,
+                                .is_followed = i + 1 < layout.run_count};
         submit_read(cache, &request);
     }
 }

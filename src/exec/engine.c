@@ -53,6 +53,7 @@ static plan_request request_of(const checkpoint *source, const model_desc *model
     return (plan_request){.model = model,
                           .files = files,
                           .experts = records,
+                          .io_engine = storage_resolve(o->io_engine, READ_QUEUE_DEPTH),
                           .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes + o->model_bytes,
                           .tables_bytes = tables_bytes(source, model, o->thread_count),
                           .tokenizer_file_bytes = o->tokenizer_file_bytes,
@@ -95,7 +96,7 @@ static leat_status open_reading(engine *e, leat_error *error)
     TRY(open_files(e->ledger, e->source, e->options.io, &e->files, error));
     e->file_set = (file_set){e->files, e->source->file_names, e->source->file_count};
     e->io_is_direct = all_are_direct(e->files, e->source->file_count);
-    TRY(storage_threads_open(e->ledger, &e->file_set, READ_THREADS, READ_QUEUE_DEPTH, &e->reads, error));
+    TRY(storage_open(e->options.io_engine, e->ledger, &e->file_set, READ_THREADS, READ_QUEUE_DEPTH, &e->reads, error));
     if (!residency_keeps_weight(m, e->plan.trunk_level, m->embedding))
         TRY(row_reader_open(e->ledger, &m->weights[m->embedding], &e->file_set, e->reads, &e->embedding_rows, error));
     if (m->inputs.width)

@@ -26,6 +26,7 @@ typedef struct engine_options {
     isa level;
     file_mode io;
     cache_policy cache_policy;
+    storage_kind io_engine;
     uint64_t model_bytes;          /* what the description of the model holds */
     uint64_t tokenizer_file_bytes; /* 0: none */
     uint64_t tokenizer_bytes;      /* where it is open already */

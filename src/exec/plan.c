@@ -117,7 +117,7 @@ static uint64_t fixed_bytes(const solver *v, uint32_t ctx, uint32_t chunk, uint3
     p->trunk_bytes = v->trunk[level].stays + v->trunk[level].ring;
     p->kv_bytes = kv_bytes(r, ctx, chunk);
     p->scratch_bytes = scratch_bytes(r->model, chunk, r->thread_count);
-    p->io_bytes = storage_threads_bytes(READ_THREADS, READ_QUEUE_DEPTH) + v->trunk[level].rows;
+    p->io_bytes = storage_bytes(r->io_engine, READ_THREADS, READ_QUEUE_DEPTH) + v->trunk[level].rows;
     return p->process_bytes + p->tokenizer_bytes + p->trunk_bytes + p->kv_bytes + p->scratch_bytes + p->io_bytes;
 }
 

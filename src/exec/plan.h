@@ -37,6 +37,7 @@ typedef struct plan_request {
     const model_desc *model;
     const file_set *files; /* opened in the mode that will be used: alignment costs memory */
     const expert_records *experts;
+    storage_kind io_engine;                    /* resolved */
     uint64_t checkpoint_bytes;                 /* what the open checkpoint and the model's description hold */
     uint64_t tables_bytes;                     /* what the engine takes from MEM_META */
     uint64_t tokenizer_file_bytes;             /* 0: no tokenizer */

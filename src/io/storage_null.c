@@ -53,7 +53,12 @@ static void null_close(storage **s)
     *s = NULL;
 }
 
-static const storage_ops null_ops = {"null", null_submit, null_try_submit, null_reap, null_stats, null_close};
+static const storage_ops null_ops = {.name = "null",
+                                     .submit = null_submit,
+                                     .try_submit = null_try_submit,
+                                     .reap = null_reap,
+                                     .stats = null_stats,
+                                     .close = null_close};
 
 leat_status storage_null_open(mem *ledger, uint32_t queue_depth, storage **out_storage, leat_error *error)
 {

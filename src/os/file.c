@@ -248,38 +248,53 @@ static leat_status fail_short(const char *name, uint64_t offset, uint64_t wanted
                 (unsigned long long)offset, (unsigned long long)wanted, (unsigned long long)got);
 }
 
-leat_status file_read(const file *f, const char *name, uint64_t offset, void *buffer, uint64_t bytes,
-                      uint64_t *out_bytes, leat_error *error)
+leat_status file_progress_begin(const file *f, const char *name, uint64_t offset, uint64_t bytes,
+                                file_progress *out_progress, leat_error *error)
 {
     uint64_t wanted = bytes; /* what must be there */
     if (f->is_direct) {
         assert(offset % f->offset_align == 0 && bytes % f->offset_align == 0);
-        assert((uintptr_t)buffer % f->memory_align == 0);
         wanted = min_u64(bytes, f->bytes - min_u64(offset, f->bytes));
     }
     uint64_t end;
     if (!size_add(offset, bytes, &end) || end > INT64_MAX) return fail_short(name, offset, wanted, 0, error);
+    *out_progress = (file_progress){.offset = offset, .bytes = bytes, .wanted_bytes = wanted};
+    return LEAT_OK;
+}
 
-    uint64_t done = 0;
-    while (done < wanted) {
-        /* Direct: ask for whole blocks, past the end of the file if need be. */
+bool file_progress_is_done(const file_progress *p) { return p->done_bytes >= p->wanted_bytes; }
+
+/* Direct: asks for whole blocks, past the end of the file if need be. */
+uint64_t file_progress_next_bytes(const file_progress *p) { return min_u64(p->bytes - p->done_bytes, READ_BYTES_MAX); }
+
+leat_status file_progress_take(const file *f, const char *name, int64_t got, file_progress *p, leat_error *error)
+{
+    if (got == -EINTR || got == -EAGAIN) return LEAT_OK;
+    if (got < 0)
+        return FAIL_OS(error, IO, (int)-got, "%s: at byte %llu: reading %llu bytes: %s", name,
+                       (unsigned long long)(p->offset + p->done_bytes),
+                       (unsigned long long)(p->wanted_bytes - p->done_bytes), strerror_text((int)-got));
+    p->done_bytes += (uint64_t)got;
+    if (file_progress_is_done(p)) return LEAT_OK;
+    /* Only the end of the file can cut a block; going on from there would read at an unaligned offset. */
+    if (got == 0 || p->done_bytes % f->offset_align != 0)
+        return fail_short(name, p->offset, p->wanted_bytes, p->done_bytes, error);
+    return LEAT_OK;
+}
+
+leat_status file_read(const file *f, const char *name, uint64_t offset, void *buffer, uint64_t bytes,
+                      uint64_t *out_bytes, leat_error *error)
+{
+    file_progress p;
+    TRY(file_progress_begin(f, name, offset, bytes, &p, error));
+    assert((uintptr_t)buffer % f->memory_align == 0);
+    while (!file_progress_is_done(&p)) {
         ssize_t got =
-            pread(f->fd, (char *)buffer + done, min_u64(bytes - done, READ_BYTES_MAX), (off_t)(offset + done));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0 && errno == EAGAIN) {
-            sched_yield();
-            continue;
-        }
-        if (got < 0)
-            return FAIL_OS(error, IO, errno, "%s: at byte %llu: reading %llu bytes: %s", name,
-                           (unsigned long long)(offset + done), (unsigned long long)(wanted - done),
-                           strerror_text(errno));
-        if (got == 0) return fail_short(name, offset, wanted, done, error);
-        done += (uint64_t)got;
-        /* Only the end of the file can cut a block; going on from there would read at an unaligned offset. */
-        if (done < wanted && done % f->offset_align != 0) return fail_short(name, offset, wanted, done, error);
+            pread(f->fd, (char *)buffer + p.done_bytes, file_progress_next_bytes(&p), (off_t)(offset + p.done_bytes));
+        if (got < 0 && errno == EAGAIN) sched_yield();
+        TRY(file_progress_take(f, name, got < 0 ? -errno : got, &p, error));
     }
-    if (out_bytes != NULL) *out_bytes = wanted;
+    if (out_bytes != NULL) *out_bytes = p.wanted_bytes;
     return LEAT_OK;
 }
 

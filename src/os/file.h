@@ -28,9 +28,26 @@ MUST_CHECK leat_status file_open(int root_fd, const char *name, bool beneath, fi
                                  leat_error *error);
 void file_close(file *f);
 
-/* Reads exactly `bytes` at `offset`: EINTR, EAGAIN and short reads are handled here and nowhere else. LEAT_IO with
- * offset and errno; a file that ends early is LEAT_IO too. For direct files all three are aligned, except that the read
- * may reach past the end of the file: *out_bytes (may be NULL) then says how much there was. */
+/* How far a read has come: EINTR, EAGAIN, short reads and the end of the file are handled here and nowhere else, for
+ * those who wait for the system (file_read) and those who do not (src/io/storage_uring.c). */
+typedef struct file_progress {
+    uint64_t offset, bytes; /* of the whole read */
+    uint64_t wanted_bytes;  /* direct: without what lies past the end of the file */
+    uint64_t done_bytes;
+} file_progress;
+
+MUST_CHECK leat_status file_progress_begin(const file *f, const char *name, uint64_t offset, uint64_t bytes,
+                                           file_progress *out_progress, leat_error *error);
+bool file_progress_is_done(const file_progress *p);
+/* What to ask for next, at offset + done_bytes, into the buffer at done_bytes. */
+uint64_t file_progress_next_bytes(const file_progress *p);
+/* Takes in what the system said: a count of bytes or -errno. LEAT_OK: done, or ask again. */
+MUST_CHECK leat_status file_progress_take(const file *f, const char *name, int64_t got, file_progress *p,
+                                          leat_error *error);
+
+/* Reads exactly `bytes` at `offset`. LEAT_IO with offset and errno; a file that ends early is LEAT_IO too. For direct
+ * files all three are aligned, except that the read may reach past the end of the file: *out_bytes (may be NULL) then
+ * says how much there was. */
 MUST_CHECK leat_status file_read(const file *f, const char *name, uint64_t offset, void *buffer, uint64_t bytes,
                                  uint64_t *out_bytes, leat_error *error);
 

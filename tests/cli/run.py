@@ -7,6 +7,7 @@ folder, caches and an environment of its own. Needs models/brook and the Python 
 "leat-test: N passed, N failed, N skipped".
 """
 import array
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -132,7 +133,7 @@ def test_promised_options_exist():
     text = leat("help", "all").out
     for word in ("--ram --ctx -c --ctx-size --threads -t -n --max-tokens --predict --n-predict --temp --temperature --top-k --top-p --min-p "
                  "--repeat-penalty --presence-penalty --frequency-penalty --seed -s --stop --system --raw --json --show-prompt -m --model "
-                 "-p --prompt -f --file -v -q --color --force --ignore-eos --isa --prefill-chunk --io --tokens --logits --config").split():
+                 "-p --prompt -f --file -v -q --color --force --ignore-eos --isa --prefill-chunk --io --io-engine --tokens --logits --config").split():
         assert re.search(r"(?<![\w-])%s(?![\w-])" % word, text), word
 
 
@@ -716,8 +717,38 @@ def test_run_tokens_as_text():
 def test_same_text_everywhere():
     want = leat("run", MODEL, SUM, "--ctx", "256", "--seed", "3", "-q", "--temp", "1").out
     floor = plan("--ctx", "256")["floor_bytes"]
-    for extra in (["--ram", str(floor)], ["-t", "1"], ["--prefill-chunk", "3"], ["--io", "buffered"], ["--isa", "scalar"]):
+    for extra in (["--ram", str(floor)], ["-t", "1"], ["--prefill-chunk", "3"], ["--io", "buffered"], ["--io-engine", "uring"], ["--isa", "scalar"]):
         assert expect(leat("run", MODEL, SUM, "--ctx", "256", "--seed", "3", "-q", "--temp", "1", *extra)).out == want, extra
+
+
+def forbid_io_uring():
+    """In the child: io_uring_setup fails with EPERM, as in many containers."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    instructions = [(0x20, 0, 0, 0), (0x15, 0, 1, 425), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7fff0000)]
+    filter_bytes = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *i) for i in instructions))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(filter_bytes)))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, "no seccomp here"
+
+
+def test_io_engine_in_use():
+    assert json.loads(leat("run", MODEL, SUM, *FAST, "--json", "--io-engine", "threads").out)["io"]["engine"] == "threads"
+    assert ", threads)" in leat("run", MODEL, SUM, *FAST, "-v", "--io-engine", "threads").err
+    found = leat("run", MODEL, SUM, *FAST, "--json", env={"LEAT_IO_ENGINE": "uring"})
+    if json.loads(found.out)["io"]["engine"] != "uring":
+        skip("this build or system has no io_uring")
+    assert ", uring)" in leat("run", MODEL, SUM, *FAST, "-v", "--io-engine", "uring").err
+    assert json.loads(leat("run", MODEL, SUM, *FAST, "--json").out)["io"]["engine"] == "uring"
+
+
+def test_io_uring_forbidden():
+    args = [LEAT, "run", MODEL, SUM, *FAST, "--io-engine", "uring"]
+    if json.loads(leat(*args[1:], "--json").out)["io"]["engine"] != "uring":
+        skip("this build or system has no io_uring")
+    done = subprocess.run(args + ["--json"], capture_output=True, text=True, env=environment(), cwd=ROOT,
+                          preexec_fn=forbid_io_uring)
+    assert done.returncode == 0 and done.stderr.count("io_uring") == 1 and "Operation not permitted" in done.stderr, done
+    found = json.loads(done.stdout)
+    assert found["io"]["engine"] == "threads" and found["text"] == SUM_ANSWER
 
 
 def test_show_prompt():

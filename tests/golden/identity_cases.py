@@ -1,4 +1,5 @@
-"""The same bits whatever the budget, thread count, chunk size, I/O mode and instruction set, in the memory allowed.
+"""The same bits whatever the budget, thread count, chunk size, I/O mode and engine, and instruction set, in the memory
+allowed.
 
 Every two values of different settings meet in at least one run: each pair of settings is covered, not each combination.
 """
@@ -22,6 +23,7 @@ SETTINGS = {
     "threads": (1, 2, 4),
     "prefill-chunk": (64, 512, 7, 1),
     "io": ("direct", "buffered"),
+    "io-engine": ("threads", "uring"),
 }
 
 
@@ -50,7 +52,7 @@ class Subject:
 
     def make_reference(self):
         """One thread and everything resident; what differs from it is to blame for a difference."""
-        options = ("--threads", "1", "--prefill-chunk", "64", "--io", "buffered")
+        options = ("--threads", "1", "--prefill-chunk", "64", "--io", "buffered", "--io-engine", "threads")
         return self.results(*options, "--ram", str(self.leat.plan(self.folder, *options)["everything_bytes"]))
 
     def results(self, *options):
@@ -80,7 +82,7 @@ def budget_of(kind, plan):
     return {"floor": floor, "1.2x": floor * 12 // 10, "2x": floor * 2, "all": plan["everything_bytes"]}[kind]
 
 
-def check_settings_in_use(answer, settings, budget, is_direct_possible, must_stream):
+def check_settings_in_use(answer, settings, budget, is_direct_possible, has_uring, must_stream):
     """The run did what it was asked to: a setting that is ignored would make all results equal.
 
     must_stream: the least budget cannot hold all experts (it can where the buffers for reading are larger)."""
@@ -91,6 +93,7 @@ def check_settings_in_use(answer, settings, budget, is_direct_possible, must_str
     assert answer["isa"] == settings["isa"], "instruction set %s" % answer["isa"]
     assert answer["io"]["is_direct"] == (settings["io"] == "direct" and is_direct_possible), "%s reads" % (
         "direct" if answer["io"]["is_direct"] else "buffered")
+    assert answer["io"]["engine"] == (settings["io-engine"] if has_uring else "threads"), "reads by %s" % answer["io"]["engine"]
     if must_stream and settings["ram"] == "floor":
         assert memory["expert_slot_count"] < memory["expert_slot_max"], "all experts fit the least budget"
         assert answer["experts"]["evictions"] > 0, "no expert was ever evicted"
@@ -100,10 +103,10 @@ def check_settings_in_use(answer, settings, budget, is_direct_possible, must_str
         assert answer["experts"]["evictions"] == 0, "%d evictions" % answer["experts"]["evictions"]
 
 
-def check_same(subject, settings, is_grouped, direct):
+def check_same(subject, settings, is_grouped, direct, has_uring):
     leat = subject.leat
     options = ["--ctx", str(CTX)]
-    for name in ("threads", "prefill-chunk", "isa", "io"):
+    for name in ("threads", "prefill-chunk", "isa", "io", "io-engine"):
         options += ["--" + name, str(settings[name])]
     budget = budget_of(settings["ram"], leat.plan(subject.folder, *options))
     options += ["--ram", str(budget)]
@@ -118,7 +121,7 @@ def check_same(subject, settings, is_grouped, direct):
     done = leat.measure_in_budget(*subject.run_args(*options), **limits)
     answer = json.loads(done.out)
     assert answer["tokens"] == tokens and answer["text"] == text, "%r, expected %r: %s" % (answer["text"], text, shown)
-    check_settings_in_use(answer, settings, budget, direct(), subject.folder == BROOK)
+    check_settings_in_use(answer, settings, budget, direct(), has_uring(), subject.folder == BROOK)
     own = answer["memory"]["rss_peak_bytes"]
     # The kernel counts a thread's pages in batches, so that two readings may be a little apart.
     assert leat.has_sanitizer or abs(done.peak_bytes - own) <= 4 * MIB, "leat says a peak of %d, the kernel %d" % (
@@ -144,6 +147,11 @@ def check_instruction_set(leat, isa):
 def check_direct_reads(direct):
     if not direct():
         raise Skipped("the file system below models/ refuses direct reads: --io direct was the same as buffered")
+
+
+def check_uring(has_uring):
+    if not has_uring():
+        raise Skipped("this build or system has no io_uring: all runs read by threads")
 
 
 # ---- memory ------------------------------------------------------------------------------------------------------
@@ -253,6 +261,8 @@ def identity_cases(leat, base):
     usable = leat.version()["instruction_sets"]
     settings = dict(SETTINGS, isa=tuple(isa for isa in SETTINGS["isa"] if isa in usable))
     brook = brook_subject(leat)
+    has_uring = Once(lambda: (leat.json("run", BROOK, "--tokens", "2", "-n", "1", "--json", "-q", "--io-engine", "uring")
+                              ["io"]["engine"] == "uring",))
     direct = Once(lambda: (leat.json("run", BROOK, "--tokens", "2", "-n", "1", "--json", "-q", "--io", "direct")["io"]
                            ["is_direct"],))
     cases = []
@@ -261,12 +271,14 @@ def identity_cases(leat, base):
         for run in covering_runs(settings):
             name = "identity: %s: %s" % (subject.name, " ".join("%s=%s" % pair for pair in run.items()))
             cases.append(Case(name, check_same, subject, run, is_grouped, lambda: direct()[0],
+                              lambda: has_uring()[0],
                               seconds=guessed_seconds(subject, run)))
         cases.append(Case("identity: %s: automatic" % subject.name, check_automatic, subject, seconds=2))
         cases.append(Case("identity: %s: packed" % subject.name, check_packed, subject, seconds=4))
         cases.append(Case("memory: %s: least budget" % subject.name, check_least_budget, subject, seconds=2))
     for isa in SETTINGS["isa"]:
         cases.append(Case("identity: instruction set " + isa, check_instruction_set, leat, isa, seconds=0.1))
+    cases.append(Case("identity: io_uring", check_uring, lambda: has_uring()[0], seconds=0.1))
     cases.append(Case("identity: direct reads", check_direct_reads, lambda: direct()[0], seconds=0.1))
     cases.append(Case("memory: brook: long text", check_long_text, leat, is_grouped, seconds=10))
     cases.append(Case("memory: the measuring itself", check_measuring, leat, seconds=0.5))

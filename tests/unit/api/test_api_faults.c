@@ -139,7 +139,8 @@ static void test_no_memory_with_texts(void **state)
 
 static void test_no_thread(void **state)
 {
-    const leat_options options = {.thread_count = 4, .prefill_chunk = CHUNK, .ctx = 64};
+    const leat_options options = {
+        .thread_count = 4, .prefill_chunk = CHUNK, .ctx = 64, .io_engine = LEAT_IO_ENGINE_THREADS};
     char folder[UNIT_PATH_BYTES];
 
     (void)state;
@@ -162,6 +163,7 @@ static void open_reading(reading *r, const tiny_shape *shape, leat_io_mode io, u
 {
     leat_options options = {.thread_count = 2, .prefill_chunk = chunk, .ctx = 64, .io = io};
 
+    options.io_engine = LEAT_IO_ENGINE_THREADS; /* whose reads the hooks are between */
     make_folder(r->folder);
     tiny_model_write(r->folder, shape);
     fill_ids(r->ids, COUNT, 61, 6);
@@ -261,7 +263,11 @@ static void test_odd_reads_change_nothing(void **state)
         open_reading(&r, &gemma_moe, LEAT_IO_BUFFERED, 8);
         leat_session_close(&r.o.session);
         leat_engine_close(&r.o.engine);
-        const leat_options options = {.thread_count = 2, .prefill_chunk = 8, .ctx = 64, .io = LEAT_IO_BUFFERED};
+        const leat_options options = {.thread_count = 2,
+                                      .prefill_chunk = 8,
+                                      .ctx = 64,
+                                      .io = LEAT_IO_BUFFERED,
+                                      .io_engine = LEAT_IO_ENGINE_THREADS};
         hooks_set_read_fault((read_fault)fault, 0, UINT64_MAX, 0);
         assert_ok(leat_engine_open(r.o.model, &options, &r.o.engine, &error), &error);
         assert_ok(leat_session_open(r.o.engine, &r.o.session, &error), &error);
@@ -275,7 +281,8 @@ static void test_odd_reads_change_nothing(void **state)
 /* Every read of the trunk in turn; the engine is not opened and leaves nothing. */
 static void test_failing_reads_while_loading(void **state)
 {
-    const leat_options options = {.thread_count = 2, .prefill_chunk = 8, .ctx = 64};
+    const leat_options options = {
+        .thread_count = 2, .prefill_chunk = 8, .ctx = 64, .io_engine = LEAT_IO_ENGINE_THREADS};
     char folder[UNIT_PATH_BYTES];
     leat_model *model = NULL;
     leat_error error = {0};
@@ -339,7 +346,7 @@ static void test_file_cut_after_opening(void **state)
 
         /* A second engine of the same model is refused: its file is not what the model's tables say. */
         leat_engine *other = NULL;
-        const leat_options options = {.thread_count = 1, .ctx = 64, .io = io};
+        const leat_options options = {.thread_count = 1, .ctx = 64, .io = io, .io_engine = LEAT_IO_ENGINE_THREADS};
         assert_int_not_equal(leat_engine_open(r.o.model, &options, &other, &error), LEAT_OK);
         assert_null(other);
         assert_text_has(error.text, "model.safetensors");

@@ -371,7 +371,8 @@ static void test_pools_are_as_planned(void **state)
             leat_options options = {.ctx = 100 + 37 * way,
                                     .thread_count = 1 + way,
                                     .prefill_chunk = 1 + 21 * way,
-                                    .io = way % 2 ? LEAT_IO_BUFFERED : LEAT_IO_AUTO};
+                                    .io = way % 2 ? LEAT_IO_BUFFERED : LEAT_IO_AUTO,
+                                    .io_engine = (leat_io_engine)(way % 3)};
             if (way < 2) options.ram_bytes = floor_of(folder, &options);
             check_pools(folder, options);
         }
@@ -457,6 +458,7 @@ static void test_options_that_are_refused(void **state)
     refuse_options(model, &(leat_options){.ram_bytes = UINT64_MAX}, LEAT_BUDGET, "above the");
     refuse_options(model, &(leat_options){.isa = (leat_isa)77}, LEAT_USAGE, "instruction set");
     refuse_options(model, &(leat_options){.io = (leat_io_mode)77}, LEAT_USAGE, "I/O mode");
+    refuse_options(model, &(leat_options){.io_engine = (leat_io_engine)77}, LEAT_USAGE, "I/O engine");
     if (!leat_isa_is_usable(LEAT_ISA_AVX512))
         refuse_options(model, &(leat_options){.isa = LEAT_ISA_AVX512}, LEAT_USAGE, "avx512");
 

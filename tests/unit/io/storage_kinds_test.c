@@ -1,23 +1,31 @@
 /*
- * storage_threads_test.c - extents read from real files, directly and through the page cache: the right bytes at every
- * alignment and at the end of a file, errors that name what was missing, and several users of one queue.
+ * storage_kinds_test.c - extents read from real files by each implementer of the seam, directly and through the page
+ * cache: the right bytes at every alignment and at the end of a file, errors that name what was missing, several users
+ * of one queue, reads that are cut short or fail. The linker puts hooks between the storage and the system.
  */
 #include "io/storage.h"
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "os/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
 
 enum {
     LONG_BYTES = 40 * 4096 + 1234, /* ends inside a block */
@@ -26,6 +34,97 @@ enum {
     BUFFER_BYTES = 256 * 1024,
     GUARD = 0xa5
 };
+
+static storage_kind kind; /* under test */
+
+/* ---- what the system does to our reads ---- */
+
+static struct {
+    _Atomic uint32_t short_every; /* each such read gets half of what it asks for; 0: none */
+    _Atomic uint32_t fail_every;  /* fails with EBADF */
+    _Atomic uint32_t retry_every; /* threads: EINTR or EAGAIN; io_uring: a call that is refused for now */
+    _Atomic uint32_t count, short_count, fail_count, retry_count;
+    _Atomic uint32_t wait_delay_us;        /* before the system is asked to wait */
+    _Atomic int setup_errno, submit_errno; /* of io_uring */
+} hook;
+
+static bool is_turn(uint32_t nth, uint32_t every) { return every != 0 && nth % every == every - 1; }
+
+ssize_t __real_pread64(int fd, void *buffer, size_t bytes, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset);
+ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
+{
+    uint32_t nth = atomic_fetch_add(&hook.count, 1);
+    if (is_turn(nth, hook.retry_every)) {
+        hook.retry_count++;
+        errno = nth % 2 ? EINTR : EAGAIN;
+        return -1;
+    }
+    if (is_turn(nth, hook.fail_every)) {
+        hook.fail_count++;
+        errno = EBADF;
+        return -1;
+    }
+    if (is_turn(nth, hook.short_every) && bytes > 4096) {
+        hook.short_count++;
+        bytes = round_up(bytes / 2, 4096);
+    }
+    return __real_pread64(fd, buffer, bytes, offset);
+}
+
+#ifdef HAVE_LIBURING
+int __real_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *params);
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *params);
+int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, struct io_uring_params *params)
+{
+    return hook.setup_errno ? -hook.setup_errno : __real_io_uring_queue_init_params(entries, ring, params);
+}
+
+static void spoil_request(struct io_uring_sqe *sqe)
+{
+    uint32_t nth = atomic_fetch_add(&hook.count, 1);
+    if (is_turn(nth, hook.fail_every)) {
+        hook.fail_count++;
+        sqe->fd = 1 << 20; /* not registered */
+    } else if (is_turn(nth, hook.short_every) && sqe->len > 4096) {
+        hook.short_count++;
+        sqe->len = (uint32_t)round_up(sqe->len / 2, 4096);
+    }
+}
+
+int __real_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring);
+int __wrap_io_uring_submit(struct io_uring *ring)
+{
+    static _Atomic uint32_t call_count;
+    uint32_t nth = atomic_fetch_add(&call_count, 1);
+    bool is_refused = is_turn(nth, hook.retry_every);
+    /* As the library does before it calls the system: the requests are in the ring then. */
+    if (hook.submit_errno || is_refused) {
+        for (; ring->sq.sqe_head != ring->sq.sqe_tail; ring->sq.sqe_head++)
+            spoil_request(&ring->sq.sqes[ring->sq.sqe_head & *ring->sq.kring_mask]),
+                ring->sq.array[ring->sq.sqe_head & *ring->sq.kring_mask] = ring->sq.sqe_head & *ring->sq.kring_mask;
+        __atomic_store_n(ring->sq.ktail, ring->sq.sqe_tail, __ATOMIC_RELEASE);
+        if (is_refused) hook.retry_count++;
+        return is_refused ? (nth / hook.retry_every % 2 ? -EAGAIN : -EINTR) : -hook.submit_errno;
+    }
+    for (unsigned i = ring->sq.sqe_head; i != ring->sq.sqe_tail; i++)
+        spoil_request(&ring->sq.sqes[i & *ring->sq.kring_mask]);
+    return __real_io_uring_submit(ring);
+}
+
+int __real_io_uring_enter(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask);
+int __wrap_io_uring_enter(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask);
+int __wrap_io_uring_enter(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask)
+{
+    static _Atomic uint32_t call_count;
+    if (is_turn(atomic_fetch_add(&call_count, 1), hook.retry_every)) return -EINTR;
+    if (hook.wait_delay_us) usleep(hook.wait_delay_us);
+    return __real_io_uring_enter(fd, count, least, flags, mask);
+}
+#endif
+
+static void reset_hook(void) { memset(&hook, 0, sizeof hook); }
 
 /* What every test starts from: two files with known bytes, opened in one mode, and a ledger. */
 typedef struct fixture {
@@ -94,7 +193,8 @@ static storage *open_storage(fixture *f, uint32_t thread_count, uint32_t queue_d
 {
     storage *s = NULL;
     leat_error error;
-    assert_int_equal(storage_threads_open(f->ledger, &f->set, thread_count, queue_depth, &s, &error), LEAT_OK);
+    assert_int_equal(storage_open(kind, f->ledger, &f->set, thread_count, queue_depth, &s, &error), LEAT_OK);
+    assert_int_equal(s->ops->kind, kind);
     return s;
 }
 
@@ -107,7 +207,7 @@ static void check_extent(fixture *f, storage *s, uint32_t file_idx, uint64_t off
     uint64_t payload_offset = storage_payload_offset(&f->set, &what);
     assert_true(window_bytes + 64 <= BUFFER_BYTES);
     memset(f->buffer, GUARD, window_bytes + 64);
-    s->ops->submit(s, &(read_request){what, f->buffer, ++tag});
+    s->ops->submit(s, &(read_request){what, f->buffer, ++tag, false});
     read_result result;
     assert_true(s->ops->reap(s, tag, tag + 1, &result));
     assert_int_equal(result.status, LEAT_OK);
@@ -157,7 +257,7 @@ static void reads_windows_that_reach_past_the_end_of_the_file(void **state)
 static void check_missing(fixture *f, storage *s, extent what, const char *offset_text)
 {
     read_result result;
-    s->ops->submit(s, &(read_request){what, f->buffer, 5});
+    s->ops->submit(s, &(read_request){what, f->buffer, 5, false});
     assert_true(s->ops->reap(s, 5, 6, &result));
     assert_int_equal(result.status, LEAT_IO);
     assert_int_equal(result.error.status, LEAT_IO);
@@ -193,20 +293,21 @@ static void hands_on_what_the_system_says(void **state)
     (void)state;
     fixture f;
     open_fixture(&f, FILE_BUFFERED);
-    storage *s = open_storage(&f, 1, 1);
     char path[64];
     snprintf(path, sizeof path, "%s/%s", f.folder, names[0]);
     int read_fd = f.files[0].fd;
     f.files[0].fd = open(path, O_WRONLY | O_CLOEXEC);
+    storage *s = open_storage(&f, 1, 1);
     read_result result;
-    s->ops->submit(s, &(read_request){{0, 7, 8}, f.buffer, 5});
+    s->ops->submit(s, &(read_request){{0, 7, 8}, f.buffer, 5, false});
     assert_true(s->ops->reap(s, 0, UINT64_MAX, &result));
     assert_int_equal(result.status, LEAT_IO);
     assert_int_equal(result.error.os_errno, EBADF);
+    assert_non_null(strstr(result.error.text, "long.bin: at byte 7: reading 8 bytes: Bad file descriptor"));
+    check_extent(&f, s, 1, 7, 8);
+    s->ops->close(&s);
     close(f.files[0].fd);
     f.files[0].fd = read_fd;
-    check_extent(&f, s, 0, 7, 8);
-    s->ops->close(&s);
     close_fixture(&f);
 }
 
@@ -220,7 +321,7 @@ static void completes_empty_extents_at_once(void **state)
     extent nothing = {0, 12345678, 0}; /* not even inside the file */
     assert_int_equal(storage_window_bytes(&f.set, &nothing), 0);
     assert_int_equal(storage_payload_offset(&f.set, &nothing), 0);
-    s->ops->submit(s, &(read_request){nothing, NULL, 9});
+    s->ops->submit(s, &(read_request){nothing, NULL, 9, false});
     assert_true(s->ops->reap(s, 9, 10, &result));
     assert_int_equal(result.status, LEAT_OK);
     assert_int_equal(s->ops->stats(s).read_count, 0); /* the system was not asked */
@@ -238,7 +339,7 @@ static void reaps_only_tags_of_the_range(void **state)
     read_result result;
     assert_false(s->ops->reap(s, 0, UINT64_MAX, &result));
     for (uint64_t tag = 10; tag < 16; tag++)
-        s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag});
+        s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false});
     assert_false(s->ops->reap(s, 0, 10, &result));
     assert_false(s->ops->reap(s, 16, UINT64_MAX, &result));
     assert_true(s->ops->reap(s, 14, 15, &result));
@@ -268,11 +369,11 @@ static void says_when_the_queue_is_full(void **state)
     read_result result;
     for (int round = 0; round < 3; round++) {
         for (uint64_t tag = 0; tag < 3; tag++)
-            assert_true(s->ops->try_submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag}));
-        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 3}));
+            assert_true(s->ops->try_submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 3, false}));
         assert_true(s->ops->reap(s, 0, 100, &result));
-        assert_true(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer + 3 * 4096, 3}));
-        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 4}));
+        assert_true(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer + 3 * 4096, 3, false}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 4, false}));
         while (s->ops->reap(s, 0, 100, &result)) assert_true(result.tag != 4);
     }
     s->ops->close(&s);
@@ -321,7 +422,8 @@ static void *use_storage(void *context)
     for (int i = 0; i < IN_FLIGHT; i++) buffers[i] = aligned_alloc(65536, 65536);
     for (uint64_t nth = 0; nth < READS_PER_USER;) {
         for (int i = 0; i < IN_FLIGHT && nth < READS_PER_USER; i++, nth++) {
-            read_request request = {user_extent(u->first_tag + nth), buffers[nth % IN_FLIGHT], u->first_tag + nth};
+            read_request request = {user_extent(u->first_tag + nth), buffers[nth % IN_FLIGHT], u->first_tag + nth,
+                                    i + 1 < IN_FLIGHT};
             if (u->blocks) {
                 u->s->ops->submit(u->s, &request);
                 continue;
@@ -394,7 +496,7 @@ static void wakes_the_one_whose_read_is_done(void **state)
         read_result result;
         assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
         for (uint64_t tag = 1; tag <= 2; tag++)
-            s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag});
+            s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag, false});
         pthread_barrier_wait(&start);
         assert_true(s->ops->reap(s, 2, 3, &result));
         pthread_join(thread, NULL);
@@ -445,10 +547,13 @@ static void closes_with_reads_under_way(void **state)
     for (int round = 0; round < 20; round++) {
         storage *s = open_storage(&f, 2, 16);
         for (uint64_t tag = 0; tag < 16; tag++)
-            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag});
+            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, false});
         s->ops->close(&s);
         assert_null(s);
-        memset(f.buffer, round, BUFFER_BYTES); /* under a race detector: nobody writes here any more */
+        memset(f.buffer, round, BUFFER_BYTES);
+        usleep(1000);
+        for (size_t i = 0; i < BUFFER_BYTES; i++)
+            assert_int_equal(f.buffer[i], round); /* nobody writes here any more */
     }
     storage *none = NULL;
     storage *s = open_storage(&f, 1, 1);
@@ -468,15 +573,15 @@ static void takes_its_memory_from_the_ledger_or_fails_cleanly(void **state)
     for (;; nth++) {
         assert_true(nth < 20);
         mem_fail_nth(f.ledger, nth);
-        leat_status status = storage_threads_open(f.ledger, &f.set, 3, 8, &s, &error);
+        leat_status status = storage_open(kind, f.ledger, &f.set, 3, 8, &s, &error);
         if (status == LEAT_OK) break;
         assert_int_equal(status, LEAT_NO_MEMORY);
         assert_null(s);
         assert_int_equal(mem_pool_usage(f.ledger, MEM_IO).current_bytes, 0);
     }
     assert_true(nth > 2);
-    /* stacks, entries */
-    assert_true(mem_pool_usage(f.ledger, MEM_IO).current_bytes >= 3 * 128 * 1024 + 8 * sizeof(leat_error));
+    assert_int_equal(mem_pool_usage(f.ledger, MEM_IO).current_bytes, storage_bytes(kind, 3, 8));
+    assert_true(storage_bytes(kind, 3, 8) >= (kind == STORAGE_URING ? 8192 : 3 * 128 * 1024) + 8 * sizeof(leat_error));
     mem_fail_nth(f.ledger, 1);
     for (uint64_t offset = 0; offset < 1000; offset += 10) check_extent(&f, s, 0, offset, 3000); /* allocates nothing */
     mem_fail_nth(f.ledger, 0);
@@ -484,7 +589,221 @@ static void takes_its_memory_from_the_ledger_or_fails_cleanly(void **state)
     close_fixture(&f);
 }
 
-int main(void)
+/* ---- a system that is not kind ---- */
+
+/* Several users, direct and buffered, while reads are cut short, put off and refused. */
+static void goes_on_where_the_system_stopped(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < ARRAY_COUNT(modes); m++) {
+        fixture f;
+        open_fixture(&f, modes[m]);
+        storage *s = open_storage(&f, 3, 4);
+        alarm(120);
+        hook.short_every = 3;
+        hook.retry_every = 5;
+        for (uint64_t i = 0; i < 300; i++) check_extent(&f, s, 0, i * 97, 20000 + i * 331 % 90000);
+        assert_true(hook.short_count > 50);
+        assert_true(hook.retry_count > 20);
+        assert_int_equal(s->ops->stats(s).read_count, 300);
+        reset_hook();
+        alarm(0);
+        s->ops->close(&s);
+        close_fixture(&f);
+    }
+}
+
+static void hands_out_every_failure_once(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 3, 16);
+    uint32_t failed_count = 0, seen_count = 0;
+    read_result result;
+    alarm(120);
+    hook.fail_every = 4;
+    hook.short_every = 3;
+    for (int round = 0; round < 30; round++) {
+        for (uint64_t tag = 0; tag < 16; tag++)
+            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, tag % 5 != 4});
+        uint32_t seen = 0;
+        while (s->ops->reap(s, 0, 16, &result)) {
+            assert_false(seen >> result.tag & 1);
+            seen |= 1u << result.tag;
+            seen_count++;
+            if (result.status == LEAT_OK) continue;
+            assert_int_equal(result.error.os_errno, EBADF);
+            assert_non_null(strstr(result.error.text, "long.bin: at byte "));
+            failed_count++;
+        }
+    }
+    assert_int_equal(seen_count, 30 * 16);
+    assert_int_equal(failed_count, hook.fail_count);
+    assert_true(failed_count > 60);
+    assert_int_equal(s->ops->stats(s).payload_bytes, (30 * 16 - failed_count) * 8192);
+    reset_hook();
+    alarm(0);
+    check_extent(&f, s, 0, 1, 40000);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+/* Nobody reaps, and the reads are done all the same. */
+static void begins_without_being_waited_for(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 2, 8);
+    read_result result;
+    alarm(60);
+    for (uint64_t tag = 0; tag < 4; tag++)
+        s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer + tag * 8192, tag, tag != 3});
+    while (s->ops->stats(s).read_count < 4) sched_yield();
+    while (s->ops->reap(s, 0, 4, &result)) assert_int_equal(result.status, LEAT_OK);
+    /* A batch whose end does not come is begun by who waits. */
+    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true});
+    assert_true(s->ops->reap(s, 7, 8, &result));
+    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true});
+    s->ops->close(&s); /* and dropped by who closes */
+    alarm(0);
+    close_fixture(&f);
+}
+
+typedef struct short_life {
+    fixture *f;
+    storage *s;
+} short_life;
+
+static void *submit_and_end(void *context)
+{
+    short_life *l = context;
+    for (uint64_t tag = 0; tag < 16; tag++)
+        l->s->ops->submit(l->s, &(read_request){{0, tag * 8192, 8192}, l->f->buffer + tag * 8192, tag, tag < 15});
+    return NULL;
+}
+
+/* The kernel cancels what a thread leaves behind that ends. */
+static void reads_on_after_its_submitter_ended(void **state)
+{
+    (void)state;
+    for (size_t m = 0; m < ARRAY_COUNT(modes); m++) {
+        fixture f;
+        open_fixture(&f, modes[m]);
+        storage *s = open_storage(&f, 2, 16);
+        alarm(60);
+        for (int round = 0; round < 50; round++) {
+            short_life life = {&f, s};
+            pthread_t thread;
+            read_result result;
+            memset(f.buffer, GUARD, BUFFER_BYTES);
+            assert_int_equal(pthread_create(&thread, NULL, submit_and_end, &life), 0);
+            pthread_join(thread, NULL);
+            for (int i = 0; i < 16; i++) {
+                assert_true(s->ops->reap(s, 0, 16, &result));
+                assert_int_equal(result.status, LEAT_OK);
+            }
+            for (uint64_t i = 0; i < 16 * 8192; i += 509) assert_int_equal(f.buffer[i], byte_at(0, i));
+        }
+        alarm(0);
+        s->ops->close(&s);
+        close_fixture(&f);
+    }
+}
+
+static uint32_t warning_count;
+static char warning[1024];
+
+static void keep_warning(void *unused, log_level level, const char *line)
+{
+    (void)unused;
+    if (level != LOG_WARN) return;
+    warning_count++;
+    snprintf(warning, sizeof warning, "%s", line);
+}
+
+static void falls_back_to_threads(void **state)
+{
+    (void)state;
+    static const int refusals[] = {EPERM, ENOSYS, EINVAL, ENOMEM};
+    fixture f;
+    leat_error error;
+    storage *s = NULL;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    log_set_sink(keep_warning, NULL, LOG_WARN);
+    for (size_t i = 0; i < ARRAY_COUNT(refusals); i++) {
+        hook.setup_errno = refusals[i];
+        warning_count = 0;
+        assert_int_equal(storage_resolve(STORAGE_URING, 8), STORAGE_THREADS);
+        assert_int_equal(warning_count, 0); /* a plan says nothing */
+        assert_int_equal(storage_open(STORAGE_URING, f.ledger, &f.set, 2, 8, &s, &error), LEAT_OK);
+        assert_int_equal(s->ops->kind, STORAGE_THREADS);
+        assert_int_equal(warning_count, 1);
+        assert_non_null(strstr(warning, strerrordesc_np(refusals[i])));
+        assert_int_equal(mem_pool_usage(f.ledger, MEM_IO).current_bytes, storage_bytes(STORAGE_THREADS, 2, 8));
+        check_extent(&f, s, 0, 3, 20000);
+        s->ops->close(&s);
+    }
+    reset_hook();
+    log_set_sink(NULL, NULL, LOG_WARN);
+    assert_int_equal(storage_resolve(STORAGE_URING, 8), STORAGE_URING);
+    close_fixture(&f);
+}
+
+/* Who is on his way to wait in the kernel finds there what he waits for: nobody takes it in before him. */
+static void leaves_completions_to_the_waiter(void **state)
+{
+    (void)state;
+    fixture f;
+    pthread_barrier_t start;
+    pthread_t thread;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 1, 2);
+    waiter w = {s, &start, false};
+    pthread_barrier_init(&start, NULL, 2);
+    alarm(60);
+    hook.wait_delay_us = 50000;
+    assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
+    s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer, 1, false});
+    pthread_barrier_wait(&start);
+    for (int i = 0; i < 40; i++) {
+        usleep(1000);
+        (void)s->ops->stats(s);
+    }
+    pthread_join(thread, NULL);
+    assert_true(w.was_found);
+    reset_hook();
+    alarm(0);
+    pthread_barrier_destroy(&start);
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+/* The ring is forbidden after it was set up: the reads that it did not take fail, and none is lost. */
+static void fails_what_the_ring_refuses(void **state)
+{
+    (void)state;
+    fixture f;
+    read_result result;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 2, 8);
+    hook.submit_errno = EPERM;
+    for (uint64_t tag = 0; tag < 5; tag++)
+        s->ops->submit(s, &(read_request){{0, tag * 512, 512}, f.buffer + tag * 4096, tag, tag < 4});
+    for (int i = 0; i < 5; i++) {
+        assert_true(s->ops->reap(s, 0, 8, &result));
+        assert_int_equal(result.status, LEAT_IO);
+        assert_int_equal(result.error.os_errno, EPERM);
+    }
+    assert_false(s->ops->reap(s, 0, 8, &result));
+    reset_hook();
+    check_extent(&f, s, 0, 512, 9000); /* where it is allowed again */
+    s->ops->close(&s);
+    close_fixture(&f);
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_extents_at_every_alignment),
@@ -499,6 +818,22 @@ int main(void)
         cmocka_unit_test(counts_what_it_did),
         cmocka_unit_test(closes_with_reads_under_way),
         cmocka_unit_test(takes_its_memory_from_the_ledger_or_fails_cleanly),
+        cmocka_unit_test(goes_on_where_the_system_stopped),
+        cmocka_unit_test(hands_out_every_failure_once),
+        cmocka_unit_test(begins_without_being_waited_for),
+        cmocka_unit_test(reads_on_after_its_submitter_ended),
     };
-    return cmocka_run_group_tests_name("storage_threads", tests, NULL, NULL);
+    const struct CMUnitTest uring_tests[] = {
+        cmocka_unit_test(falls_back_to_threads),
+        cmocka_unit_test(fails_what_the_ring_refuses),
+        cmocka_unit_test(leaves_completions_to_the_waiter),
+    };
+    kind = argc > 1 && strcmp(argv[1], "uring") == 0 ? STORAGE_URING : STORAGE_THREADS;
+    if (storage_resolve(kind, 64) != kind) {
+        printf("no io_uring here\n");
+        return 77;
+    }
+    if (kind == STORAGE_THREADS) return cmocka_run_group_tests_name("storage_threads", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("storage_uring", tests, NULL, NULL) +
+           cmocka_run_group_tests_name("storage_uring alone", uring_tests, NULL, NULL);
 }
