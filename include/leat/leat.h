@@ -329,11 +329,11 @@ typedef struct leat_stats {
     uint64_t step_other_ns; /* embedding, norms, sums, per-layer inputs */
     uint64_t
         disk_wait_ns; /* expert_wait_ns, streamed_wait_ns, and waiting for rows of tables that are read on demand */
-    uint64_t rss_peak_bytes; /* VmHWM of the process */
-    leat_isa isa;            /* in use */
-    bool io_is_direct;       /* every weight file is read past the page cache */
+    uint64_t rss_peak_bytes;  /* VmHWM of the process */
+    leat_isa isa;             /* in use */
+    bool io_is_direct;        /* every weight file is read past the page cache */
     leat_io_engine io_engine; /* in use */
-    leat_pool pools[16];     /* (pool_count) of the engine's ledger */
+    leat_pool pools[16];      /* (pool_count) of the engine's ledger */
     uint32_t pool_count;
 } leat_stats;
 /* From any thread. */

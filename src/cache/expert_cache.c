@@ -319,8 +319,8 @@ static uint32_t begin_load(expert_cache *cache, uint32_t key, uint32_t segment, 
                 .key = key,
                 .state = SLOT_LOADING,
                 .failed_part = PART_NONE,
-                 .segment = segment & 1,
-                 .reads_left = (uint8_t)layout.run_count};
+                .segment = segment & 1,
+                .reads_left = (uint8_t)layout.run_count};
     cache->slot_of_key[key] = slot_idx;
     cache->orphan_count++; /* until it is pinned */
     append_youngest(cache, slot_idx);

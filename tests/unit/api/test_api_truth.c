@@ -232,11 +232,8 @@ static void check_reads(const tiny_shape *shape, leat_io_mode mode)
     make_model(folder, shape);
     fill_ids(ids, COUNT, VOCAB, 3);
     /* The system counts the calls of threads; what a ring reads is in no process's rchar. */
-    leat_options options = {.thread_count = 2,
-                            .prefill_chunk = 16,
-                            .ctx = 256,
-                            .io = mode,
-                            .io_engine = LEAT_IO_ENGINE_THREADS};
+    leat_options options = {
+        .thread_count = 2, .prefill_chunk = 16, .ctx = 256, .io = mode, .io_engine = LEAT_IO_ENGINE_THREADS};
     options.ram_bytes = floor_of(folder, &options);
     opened o = open_all(folder, &options);
     const leat_stats first = leat_engine_get_stats(o.engine);
