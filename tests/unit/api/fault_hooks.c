@@ -160,16 +160,17 @@ held hooks_held(void)
                   .thread_count = count_entries("/proc/self/task")};
 }
 
-/* A thread that was joined may take a moment to leave the list. */
+/* A thread that was joined, or a worker of the kernel's for a closed ring, may take a moment to leave the list: here,
+ * or after `expected` was counted. */
 void hooks_assert_held(held expected)
 {
     held now = hooks_held();
 
-    for (int i = 0; i < 1000 && now.thread_count != expected.thread_count; i++) {
+    for (int i = 0; i < 1000 && now.thread_count > expected.thread_count; i++) {
         sleep_ms(1);
         now = hooks_held();
     }
     assert_int_equal(now.ledger_count, expected.ledger_count);
     assert_int_equal(now.descriptor_count, expected.descriptor_count);
-    assert_int_equal(now.thread_count, expected.thread_count);
+    assert_in_range(now.thread_count, 1, expected.thread_count);
 }
