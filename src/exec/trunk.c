@@ -138,7 +138,7 @@ static leat_status free_read(loader *l, uint32_t *out_idx, leat_error *error)
 
 static void submit(loader *l, uint32_t idx, const extent *what, uint8_t *buffer)
 {
-    const read_request request = {.what = *what, .buffer = buffer, .tag = TRUNK_TAG_BEGIN + idx};
+    const read_request request = {.what = *what, .buffer = buffer, .tag = TRUNK_TAG_BEGIN + idx, .class = READ_CERTAIN};
 
     l->reads[idx].is_busy = true;
     l->busy_count++;

@@ -28,11 +28,21 @@ typedef struct file_set {
     uint32_t count;
 } file_set;
 
+/* Why a read is wanted, the most urgent first. */
+typedef enum read_class {
+    READ_DEMAND,     /* somebody waits for it */
+    READ_CERTAIN,    /* will be needed, and nobody waits yet */
+    READ_LOOK_AHEAD, /* a guess */
+    READ_BACKGROUND, /* of use some day */
+    READ_CLASS_COUNT
+} read_class;
+
 typedef struct read_request {
     extent what;
     uint8_t *buffer;  /* storage_window_bytes(..) long, aligned to the file's memory_align */
     uint64_t tag;     /* comes back with the result */
     bool is_followed; /* another request follows at once: the system may be told of both in one call */
+    read_class class;
 } read_request;
 
 typedef struct read_result {

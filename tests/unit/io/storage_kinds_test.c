@@ -207,7 +207,7 @@ static void check_extent(fixture *f, storage *s, uint32_t file_idx, uint64_t off
     uint64_t payload_offset = storage_payload_offset(&f->set, &what);
     assert_true(window_bytes + 64 <= BUFFER_BYTES);
     memset(f->buffer, GUARD, window_bytes + 64);
-    s->ops->submit(s, &(read_request){what, f->buffer, ++tag, false});
+    s->ops->submit(s, &(read_request){what, f->buffer, ++tag, false, READ_DEMAND});
     read_result result;
     assert_true(s->ops->reap(s, tag, tag + 1, &result));
     assert_int_equal(result.status, LEAT_OK);
@@ -257,7 +257,7 @@ static void reads_windows_that_reach_past_the_end_of_the_file(void **state)
 static void check_missing(fixture *f, storage *s, extent what, const char *offset_text)
 {
     read_result result;
-    s->ops->submit(s, &(read_request){what, f->buffer, 5, false});
+    s->ops->submit(s, &(read_request){what, f->buffer, 5, false, READ_DEMAND});
     assert_true(s->ops->reap(s, 5, 6, &result));
     assert_int_equal(result.status, LEAT_IO);
     assert_int_equal(result.error.status, LEAT_IO);
@@ -299,7 +299,7 @@ static void hands_on_what_the_system_says(void **state)
     f.files[0].fd = open(path, O_WRONLY | O_CLOEXEC);
     storage *s = open_storage(&f, 1, 1);
     read_result result;
-    s->ops->submit(s, &(read_request){{0, 7, 8}, f.buffer, 5, false});
+    s->ops->submit(s, &(read_request){{0, 7, 8}, f.buffer, 5, false, READ_DEMAND});
     assert_true(s->ops->reap(s, 0, UINT64_MAX, &result));
     assert_int_equal(result.status, LEAT_IO);
     assert_int_equal(result.error.os_errno, EBADF);
@@ -321,7 +321,7 @@ static void completes_empty_extents_at_once(void **state)
     extent nothing = {0, 12345678, 0}; /* not even inside the file */
     assert_int_equal(storage_window_bytes(&f.set, &nothing), 0);
     assert_int_equal(storage_payload_offset(&f.set, &nothing), 0);
-    s->ops->submit(s, &(read_request){nothing, NULL, 9, false});
+    s->ops->submit(s, &(read_request){nothing, NULL, 9, false, READ_DEMAND});
     assert_true(s->ops->reap(s, 9, 10, &result));
     assert_int_equal(result.status, LEAT_OK);
     assert_int_equal(s->ops->stats(s).read_count, 0); /* the system was not asked */
@@ -339,7 +339,7 @@ static void reaps_only_tags_of_the_range(void **state)
     read_result result;
     assert_false(s->ops->reap(s, 0, UINT64_MAX, &result));
     for (uint64_t tag = 10; tag < 16; tag++)
-        s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false});
+        s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false, READ_DEMAND});
     assert_false(s->ops->reap(s, 0, 10, &result));
     assert_false(s->ops->reap(s, 16, UINT64_MAX, &result));
     assert_true(s->ops->reap(s, 14, 15, &result));
@@ -369,11 +369,11 @@ static void says_when_the_queue_is_full(void **state)
     read_result result;
     for (int round = 0; round < 3; round++) {
         for (uint64_t tag = 0; tag < 3; tag++)
-            assert_true(s->ops->try_submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false}));
-        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 3, false}));
+            assert_true(s->ops->try_submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false, READ_DEMAND}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 3, false, READ_DEMAND}));
         assert_true(s->ops->reap(s, 0, 100, &result));
-        assert_true(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer + 3 * 4096, 3, false}));
-        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 4, false}));
+        assert_true(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer + 3 * 4096, 3, false, READ_DEMAND}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 4, false, READ_DEMAND}));
         while (s->ops->reap(s, 0, 100, &result)) assert_true(result.tag != 4);
     }
     s->ops->close(&s);
@@ -423,7 +423,7 @@ static void *use_storage(void *context)
     for (uint64_t nth = 0; nth < READS_PER_USER;) {
         for (int i = 0; i < IN_FLIGHT && nth < READS_PER_USER; i++, nth++) {
             read_request request = {user_extent(u->first_tag + nth), buffers[nth % IN_FLIGHT], u->first_tag + nth,
-                                    i + 1 < IN_FLIGHT};
+                                    i + 1 < IN_FLIGHT, READ_DEMAND};
             if (u->blocks) {
                 u->s->ops->submit(u->s, &request);
                 continue;
@@ -496,7 +496,7 @@ static void wakes_the_one_whose_read_is_done(void **state)
         read_result result;
         assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
         for (uint64_t tag = 1; tag <= 2; tag++)
-            s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag, false});
+            s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag, false, READ_DEMAND});
         pthread_barrier_wait(&start);
         assert_true(s->ops->reap(s, 2, 3, &result));
         pthread_join(thread, NULL);
@@ -547,7 +547,7 @@ static void closes_with_reads_under_way(void **state)
     for (int round = 0; round < 20; round++) {
         storage *s = open_storage(&f, 2, 16);
         for (uint64_t tag = 0; tag < 16; tag++)
-            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, false});
+            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, false, READ_DEMAND});
         s->ops->close(&s);
         assert_null(s);
         memset(f.buffer, round, BUFFER_BYTES);
@@ -626,7 +626,7 @@ static void hands_out_every_failure_once(void **state)
     hook.short_every = 3;
     for (int round = 0; round < 30; round++) {
         for (uint64_t tag = 0; tag < 16; tag++)
-            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, tag % 5 != 4});
+            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, tag % 5 != 4, READ_DEMAND});
         uint32_t seen = 0;
         while (s->ops->reap(s, 0, 16, &result)) {
             assert_false(seen >> result.tag & 1);
@@ -659,13 +659,13 @@ static void begins_without_being_waited_for(void **state)
     read_result result;
     alarm(60);
     for (uint64_t tag = 0; tag < 4; tag++)
-        s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer + tag * 8192, tag, tag != 3});
+        s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer + tag * 8192, tag, tag != 3, READ_DEMAND});
     while (s->ops->stats(s).read_count < 4) sched_yield();
     while (s->ops->reap(s, 0, 4, &result)) assert_int_equal(result.status, LEAT_OK);
     /* A batch whose end does not come is begun by who waits. */
-    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true});
+    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true, READ_DEMAND});
     assert_true(s->ops->reap(s, 7, 8, &result));
-    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true});
+    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true, READ_DEMAND});
     s->ops->close(&s); /* and dropped by who closes */
     alarm(0);
     close_fixture(&f);
@@ -680,7 +680,7 @@ static void *submit_and_end(void *context)
 {
     short_life *l = context;
     for (uint64_t tag = 0; tag < 16; tag++)
-        l->s->ops->submit(l->s, &(read_request){{0, tag * 8192, 8192}, l->f->buffer + tag * 8192, tag, tag < 15});
+        l->s->ops->submit(l->s, &(read_request){{0, tag * 8192, 8192}, l->f->buffer + tag * 8192, tag, tag < 15, READ_DEMAND});
     return NULL;
 }
 
@@ -765,7 +765,7 @@ static void leaves_completions_to_the_waiter(void **state)
     alarm(60);
     hook.wait_delay_us = 50000;
     assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
-    s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer, 1, false});
+    s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer, 1, false, READ_DEMAND});
     pthread_barrier_wait(&start);
     for (int i = 0; i < 40; i++) {
         usleep(1000);
@@ -790,7 +790,7 @@ static void fails_what_the_ring_refuses(void **state)
     storage *s = open_storage(&f, 2, 8);
     hook.submit_errno = EPERM;
     for (uint64_t tag = 0; tag < 5; tag++)
-        s->ops->submit(s, &(read_request){{0, tag * 512, 512}, f.buffer + tag * 4096, tag, tag < 4});
+        s->ops->submit(s, &(read_request){{0, tag * 512, 512}, f.buffer + tag * 4096, tag, tag < 4, READ_DEMAND});
     for (int i = 0; i < 5; i++) {
         assert_true(s->ops->reap(s, 0, 8, &result));
         assert_int_equal(result.status, LEAT_IO);
