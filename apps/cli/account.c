@@ -25,6 +25,9 @@ static leat_stats subtract(const leat_stats *after, const leat_stats *before)
     d.expert_hits -= before->expert_hits;
     d.expert_misses -= before->expert_misses;
     d.expert_evictions -= before->expert_evictions;
+    d.ahead_reads -= before->ahead_reads;
+    d.ahead_used -= before->ahead_used;
+    d.ahead_wasted -= before->ahead_wasted;
     d.expert_wait_ns -= before->expert_wait_ns;
     return d;
 }
@@ -72,6 +75,9 @@ static void report_times(const engine_setup *setup, const generation *g, const l
         report_note("experts %llu hit %llu miss (%.0f %%), %llu evicted, waited %s", (unsigned long long)s->expert_hits,
                     (unsigned long long)s->expert_misses, hit_percent(s), (unsigned long long)s->expert_evictions,
                     human_time(s->expert_wait_ns, wait));
+    if (s->ahead_reads > 0)
+        report_note("look-ahead %llu experts, %llu used, %llu in vain", (unsigned long long)s->ahead_reads,
+                    (unsigned long long)s->ahead_used, (unsigned long long)s->ahead_wasted);
     report_note("disk %s in %llu reads (%.2f GB/s, %s, %s)", human_bytes(s->read_bytes, disk),
                 (unsigned long long)s->read_count, rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9,
                 s->io_is_direct ? "direct" : "buffered", io_engine_name(s));
@@ -285,6 +291,9 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "hits", s.expert_hits);
     json_writer_u64(w, "misses", s.expert_misses);
     json_writer_u64(w, "evictions", s.expert_evictions);
+    json_writer_u64(w, "ahead_reads", s.ahead_reads);
+    json_writer_u64(w, "ahead_used", s.ahead_used);
+    json_writer_u64(w, "ahead_wasted", s.ahead_wasted);
     json_writer_seconds(w, "wait_s", s.expert_wait_ns);
     json_writer_end_object(w);
     json_writer_begin_object(w, "io");

@@ -68,7 +68,8 @@ static void print_row(replay_work *work, uint32_t slot_count, uint32_t policy, c
     const char *label = policy == POLICY_BELADY ? "belady" : leat_cache_policy_label((leat_cache_policy)policy);
     uint64_t total = counts->hits + counts->misses;
     double rate = total > 0 ? (double)counts->hits / (double)total : 0;
-    bool is_recorded = info->has_settings && slot_count == info->slot_count && policy == (uint32_t)info->cache_policy;
+    bool is_recorded = info->has_settings && slot_count == info->slot_count && policy == (uint32_t)info->cache_policy &&
+                       work->c->options.look_ahead != LEAT_LOOK_AHEAD_OFF;
     if (!work->c->options.json) {
         output_print(&work->c->out,
                      "%8" PRIu32 " %8.1f %8.1f %%  %-7s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8.2f %%%s\n",
@@ -84,6 +85,8 @@ static void print_row(replay_work *work, uint32_t slot_count, uint32_t policy, c
     json_writer_u64(&work->json, "misses", counts->misses);
     json_writer_u64(&work->json, "evictions", counts->evictions);
     json_writer_number(&work->json, "hit_rate", rate);
+    json_writer_u64(&work->json, "ahead_used", counts->ahead_used);
+    json_writer_u64(&work->json, "ahead_wasted", counts->ahead_wasted);
     json_writer_flag(&work->json, "as_recorded", is_recorded);
     json_writer_end_object(&work->json);
 }
@@ -97,7 +100,8 @@ static leat_status replay_size(replay_work *work, uint32_t slot_count, leat_erro
         if (policy == POLICY_BELADY)
             TRY(leat_replay_run_belady(work->replay, slot_count, &counts, error));
         else
-            TRY(leat_replay_run(work->replay, slot_count, (leat_cache_policy)policy, &counts, error));
+            TRY(leat_replay_run(work->replay, slot_count, (leat_cache_policy)policy,
+                                work->c->options.look_ahead != LEAT_LOOK_AHEAD_OFF, &counts, error));
         print_row(work, slot_count, policy, &counts);
     }
     return LEAT_OK;

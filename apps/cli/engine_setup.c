@@ -19,6 +19,7 @@ leat_options engine_options(const cli_options *options)
     o.isa = (leat_isa)options->isa; /* the words of --isa, --io and --io-engine stand in the order of the enums */
     o.io = (leat_io_mode)options->io;
     o.cache_policy = (leat_cache_policy)options->cache_policy;
+    o.look_ahead = (leat_look_ahead)options->look_ahead;
     o.io_engine = (leat_io_engine)options->io_engine;
     o.force = options->force;
     o.cancel = &signals_cancel;

@@ -14,19 +14,27 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+/* Lists of numbers, one for each layer of a line, as text. */
+typedef struct route_trace_list {
+    FILE *stream; /* in memory; NULL: none was wanted, or there is no memory for it */
+    char *text;
+    size_t bytes;
+    bool has_numbers;
+} route_trace_list;
+
 typedef struct route_trace_writer {
-    const char *path; /* borrowed */
-    FILE *stream;     /* NULL before begin, after end, and after a failure */
-    bool has_line;    /* a step's line has been begun */
-    uint32_t layer;   /* the last one in it */
+    const char *path;                    /* borrowed */
+    FILE *stream;                        /* NULL before begin, after end, and after a failure */
+    bool has_line;                       /* a step's line has been begun */
+    uint32_t layer;                      /* the last one in it */
+    route_trace_list expert_rows, ahead; /* of the line, written at its end */
 } route_trace_writer;
 
 /* Replaces the file and writes its first line: the settings of the expert cache. A zeroed writer. */
 void route_trace_begin(route_trace_writer *w, const char *path, const leat_model_info *info, const leat_plan *plan);
 bool route_trace_is_open(const route_trace_writer *w);
 /* A leat_acquire_fn; `user` is the writer. */
-void route_trace_take(void *user, uint32_t layer_idx, uint32_t set_idx, size_t position, uint32_t row_count,
-                      const uint32_t *experts, uint32_t count);
+void route_trace_take(void *user, const leat_acquire *acquire);
 /* Ends the last line and closes. */
 void route_trace_end(route_trace_writer *w);
 

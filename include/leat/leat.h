@@ -177,6 +177,10 @@ typedef enum leat_cache_policy {
 /* "auto", "lru", "lfu", "slru", "s3fifo" */
 LEAT_API const char *leat_cache_policy_label(leat_cache_policy policy);
 
+/* Whether experts that the next layer will probably ask for are read before it does. AUTO: as far as it pays, which is
+ * measured all the time; ON: whatever it costs, for tests. The text is the same. */
+typedef enum leat_look_ahead { LEAT_LOOK_AHEAD_AUTO, LEAT_LOOK_AHEAD_OFF, LEAT_LOOK_AHEAD_ON } leat_look_ahead;
+
 typedef struct leat_options {
     uint64_t ram_bytes;         /* the budget; 0: auto (4/5 of what is free, at most what the model can use) */
     double ram_fraction;        /* 0, or up to 1: this part of the machine's (the cgroup's) memory instead */
@@ -192,6 +196,7 @@ typedef struct leat_options {
     leat_progress_fn *progress; /* phases "load" (bytes) and "prefill" (tokens); may be NULL */
     void *progress_user;
     leat_cache_policy cache_policy;
+    leat_look_ahead look_ahead;
 } leat_options; /* cancel and progress are borrowed by the engine until it is closed */
 
 /* All zero: everything automatic. */
@@ -318,6 +323,9 @@ typedef struct leat_stats {
     uint64_t read_busy_ns;               /* time with at least one read queued or under way */
     uint64_t expert_hits, expert_misses; /* one for each expert that a layer asked for */
     uint64_t expert_evictions;
+    uint64_t ahead_reads;           /* experts read before their layer asked */
+    uint64_t ahead_used;            /* misses that found theirs under way or there */
+    uint64_t ahead_wasted;          /* guesses that nobody asked for */
     uint64_t expert_wait_ns;        /* the step waited for the disk */
     uint64_t streamed_record_count; /* layers, or slices of the head, read because the budget does not keep them */
     uint64_t streamed_wait_ns;      /* the step waited for those */
@@ -383,10 +391,19 @@ LEAT_API void leat_session_set_route_sink(leat_session *session, leat_route_fn *
  * the timeline. NULL ends it. */
 typedef leat_status leat_token_fn(void *user, size_t position, uint32_t id, const float *logits, leat_error *error);
 LEAT_API void leat_session_set_token_sink(leat_session *session, leat_token_fn *fn, void *user);
-/* Every set of experts that the expert cache was asked for while a sink is set, in order; set_idx counts the sets of
- * one layer of the step, position is the step's first row. Enough to replay the cache exactly. Arguments as above. */
-typedef void leat_acquire_fn(void *user, uint32_t layer_idx, uint32_t set_idx, size_t position, uint32_t row_count,
-                             const uint32_t *experts, uint32_t count);
+/* What a layer with experts asked the expert cache for while a sink is set, in order: enough to replay the cache
+ * exactly. Arrays are valid during the call. NULL ends it. */
+typedef struct leat_acquire {
+    uint32_t layer_idx; /* counts layers with experts */
+    size_t position;    /* of the step's first row */
+    uint32_t row_count;
+    const uint32_t *experts;     /* (count) distinct, in the order in which they were asked for */
+    const uint32_t *expert_rows; /* (count) how many of the rows use each; NULL for a single row */
+    uint32_t count;
+    const uint32_t *ahead; /* (ahead_count) read ahead for this layer, while the layer before held its last experts */
+    uint32_t ahead_count;
+} leat_acquire;
+typedef void leat_acquire_fn(void *user, const leat_acquire *acquire);
 LEAT_API void leat_session_set_acquire_sink(leat_session *session, leat_acquire_fn *fn, void *user);
 
 /* ---- replay ------------------------------------------------------------------------------------------------------ */
@@ -404,15 +421,16 @@ typedef struct leat_replay_info {
 } leat_replay_info;
 typedef struct leat_replay_counts {
     uint64_t hits, misses, evictions;
+    uint64_t ahead_used, ahead_wasted; /* read ahead: misses that it served, guesses that nobody asked for */
 } leat_replay_counts;
 /* LEAT_MODEL: not such a file, with the line. */
 LEAT_API leat_status leat_replay_open(const char *path, leat_replay **out_replay, leat_error *error);
 LEAT_API void leat_replay_close(leat_replay **replay);
 LEAT_API leat_replay_info leat_replay_get_info(const leat_replay *replay);
-/* LEAT_BUDGET: fewer slots than one set of experts. With the settings of the file the counts are those of the engine
- * that wrote it. */
+/* with_look_ahead: what the file says was read ahead is read ahead. LEAT_BUDGET: fewer slots than one set of experts.
+ * With the settings of the file the counts are those of the engine that wrote it. */
 LEAT_API leat_status leat_replay_run(const leat_replay *replay, uint32_t slot_count, leat_cache_policy policy,
-                                     leat_replay_counts *out_counts, leat_error *error);
+                                     bool with_look_ahead, leat_replay_counts *out_counts, leat_error *error);
 /* The bound that no policy passes: what is wanted last is evicted. */
 LEAT_API leat_status leat_replay_run_belady(const leat_replay *replay, uint32_t slot_count,
                                             leat_replay_counts *out_counts, leat_error *error);

@@ -616,6 +616,8 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
     if ((unsigned)o->io > LEAT_IO_BUFFERED) return FAIL(error, USAGE, "there is no I/O mode %d", (int)o->io);
     if ((unsigned)o->cache_policy > LEAT_CACHE_S3FIFO)
         return FAIL(error, USAGE, "there is no cache policy %d", (int)o->cache_policy);
+    if ((unsigned)o->look_ahead > LEAT_LOOK_AHEAD_ON)
+        return FAIL(error, USAGE, "there is no look-ahead mode %d", (int)o->look_ahead);
     if ((unsigned)o->io_engine > LEAT_IO_ENGINE_URING)
         return FAIL(error, USAGE, "there is no I/O engine %d", (int)o->io_engine);
     if (!leat_isa_is_usable(o->isa))
@@ -643,6 +645,9 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .io_engine = o->io_engine == LEAT_IO_ENGINE_AUTO      ? STORAGE_AUTO
                                          : o->io_engine == LEAT_IO_ENGINE_THREADS ? STORAGE_THREADS
                                                                                   : STORAGE_URING,
+                            .look_ahead = o->look_ahead == LEAT_LOOK_AHEAD_AUTO  ? LOOK_AHEAD_AUTO
+                                          : o->look_ahead == LEAT_LOOK_AHEAD_OFF ? LOOK_AHEAD_OFF
+                                                                                 : LOOK_AHEAD_ON,
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
                             .cancel = o->cancel,
@@ -788,6 +793,9 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
         stats.expert_hits = cache.hits;
         stats.expert_misses = cache.misses;
         stats.expert_evictions = cache.evictions;
+        stats.ahead_reads = cache.ahead_reads;
+        stats.ahead_used = cache.ahead_used;
+        stats.ahead_wasted = cache.ahead_wasted;
         stats.expert_wait_ns = cache.wait_ns;
     }
     _Static_assert(MEM_POOL_COUNT <= ARRAY_COUNT(stats.pools), "every pool has a place in the public struct");
@@ -804,6 +812,8 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
 struct leat_session {
     leat_engine *engine;
     session *inner;
+    leat_acquire_fn *acquire_sink;
+    void *acquire_user;
 };
 
 leat_status leat_session_open(leat_engine *engine_handle, leat_session **out_session, leat_error *error)
@@ -868,10 +878,26 @@ void leat_session_set_token_sink(leat_session *s, leat_token_fn *fn, void *user)
     s->inner->token_user = user;
 }
 
+static void tell_acquire(void *user, const step_asked *asked)
+{
+    leat_session *s = user;
+    const leat_acquire acquire = {.layer_idx = asked->moe_idx,
+                                  .position = asked->position,
+                                  .row_count = asked->row_count,
+                                  .experts = asked->experts,
+                                  .expert_rows = asked->expert_rows,
+                                  .count = asked->count,
+                                  .ahead = asked->ahead,
+                                  .ahead_count = asked->ahead_count};
+    s->acquire_sink(s->acquire_user, &acquire);
+}
+
 void leat_session_set_acquire_sink(leat_session *s, leat_acquire_fn *fn, void *user)
 {
-    s->inner->acquire_sink = fn;
-    s->inner->acquire_user = user;
+    s->acquire_sink = fn;
+    s->acquire_user = user;
+    s->inner->asked_sink = fn ? tell_acquire : NULL;
+    s->inner->asked_user = s;
 }
 
 /* ---- sampler ---- */

@@ -63,16 +63,16 @@ leat_replay_info leat_replay_get_info(const leat_replay *replay)
 
 static leat_replay_counts public_counts(const replay_counts *c)
 {
-    return (leat_replay_counts){c->hits, c->misses, c->evictions};
+    return (leat_replay_counts){c->hits, c->misses, c->evictions, c->ahead_used, c->ahead_wasted};
 }
 
 leat_status leat_replay_run(const leat_replay *replay, uint32_t slot_count, leat_cache_policy policy,
-                            leat_replay_counts *out_counts, leat_error *error)
+                            bool with_look_ahead, leat_replay_counts *out_counts, leat_error *error)
 {
     replay_counts counts;
     if ((unsigned)policy > LEAT_CACHE_S3FIFO) return FAIL(error, USAGE, "there is no cache policy %d", (int)policy);
     cache_policy inner = policy == LEAT_CACHE_AUTO ? (cache_policy)CACHE_POLICY_AUTO : (cache_policy)(policy - 1);
-    TRY(expert_replay(replay->ledger, &replay->trace, slot_count, inner, &counts, error));
+    TRY(expert_replay(replay->ledger, &replay->trace, slot_count, inner, with_look_ahead, &counts, error));
     *out_counts = public_counts(&counts);
     return LEAT_OK;
 }

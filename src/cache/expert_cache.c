@@ -37,8 +37,17 @@
  * of them are back. Then every holder learns of it through next, which drops that holder's pin; with the last pin the
  * slot is EMPTY.
  *
- * Orphans are slots that are LOADING without a pin: their set was released early. They cannot be evicted (the disk is
- * writing into them); whoever reaps next finds them done. When an acquire runs out of room it waits for orphans.
+ * A slot that is LOADING without a pin (its set was released early, or it was a wrong guess) may be chosen as a victim
+ * like any other: the choice does not look at what the disk has done so far, so that it is the same on every machine.
+ * Whoever evicts it waits for its reads first, because the disk writes into it.
+ *
+ * Guesses. What is read ahead is pinned until the next acquire of its layer, or the end of its sweep, so that neither
+ * another guess nor a miss of the layer before takes its slot. It counts as a miss when an acquire names it: hits are
+ * what the policy has kept. A guess that nobody names goes to the old end of its list, where it is the first to go.
+ *
+ * Sweeps. A prefill chunk wants many records of one layer, each once. They are pinned in the order given, a window of
+ * them at a time, and handed out in that order: were they handed out as they arrive, then what is pinned at a choice of
+ * a victim, and so the choice, would depend on the disk.
  */
 #include "cache/expert_cache.h"
 
@@ -51,7 +60,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NONE UINT32_MAX /* no slot, no key */
+#define NONE        UINT32_MAX          /* no slot, no key */
+#define FIRST_STAMP (UINT64_C(1) << 32) /* below it: wrong guesses, which are older than all that were asked for */
 enum {
     PART_NONE = 0xff,
     BLOCK_ALIGN_MIN = 4096,
@@ -60,7 +70,7 @@ enum {
 };
 
 /* Counts of LFU: what a use adds, and the part (a power of two) that every acquire of the layer takes off. */
-enum { LFU_USE = 1 << 20, LFU_DECAY_SHIFT = 5 };
+enum { LFU_USE = 1 << 20, LFU_DECAY_SHIFT = 5, LFU_DECAY_UNIT = 1 << LFU_DECAY_SHIFT };
 /* S3-FIFO counts uses up to this. */
 enum { S3_USES_MAX = 3 };
 
@@ -77,7 +87,8 @@ typedef struct slot {
     uint8_t reads_left;    /* LOADING: reads that have not come back */
     uint8_t failed_part;   /* LOADING: the first part of the read that failed first, or PART_NONE */
     uint8_t segment : 1;   /* which list of its layer */
-    uint8_t use_count : 7; /* S3FIFO: hits since it entered its queue, at most S3_USES_MAX */
+    uint8_t is_guess : 1;  /* read ahead, and no acquire has named it yet */
+    uint8_t use_count : 6; /* S3FIFO: hits since it entered its queue, at most S3_USES_MAX */
 } slot;
 static_assert(sizeof(slot) == 32, "two slots to a cache line");
 
@@ -110,9 +121,10 @@ struct expert_cache {
                               small queue, or 0; else NULL */
     uint32_t first_free_idx;
     uint32_t pinned_count;  /* slots with pins > 0 */
-    uint32_t orphan_count;  /* slots LOADING with pins == 0 */
     uint32_t reading_count; /* reads submitted and not reaped */
     uint64_t last_stamp;
+    uint32_t ahead_layer, ahead_count; /* slots that a guess keeps pinned, and for an acquire of which layer */
+    uint32_t ahead_slots[AHEAD_MAX];
 
     /* Guarded by mutex, so that any thread gets figures that belong together. */
     pthread_mutex_t mutex;
@@ -235,12 +247,6 @@ uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *f
     return bytes;
 }
 
-uint32_t expert_cache_set_max(uint32_t layer_count, uint32_t expert_count, uint32_t used_count, uint32_t slot_count)
-{
-    if (layer_count == 0 || slot_count / layer_count <= used_count) return used_count;
-    return (uint32_t)min_u64(min_u64(slot_count / layer_count, expert_count), EXPERT_SET_MAX);
-}
-
 const char *cache_policy_label(cache_policy policy)
 {
     static const char *const labels[CACHE_POLICY_COUNT] = {"lru", "lfu", "slru", "s3fifo"};
@@ -270,6 +276,23 @@ static void append_youngest(expert_cache *cache, uint32_t slot_idx)
     else
         cache->slots[list->youngest_idx].younger_idx = slot_idx;
     list->youngest_idx = slot_idx;
+    list->slot_count++;
+}
+
+/* With a stamp that is older still, for lists are sorted by stamp where the policy goes by use. */
+static void append_oldest(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    slot_list *list = list_of(cache, s);
+    s->older_idx = NONE;
+    s->younger_idx = list->oldest_idx;
+    if (list->oldest_idx == NONE)
+        list->youngest_idx = slot_idx;
+    else {
+        cache->slots[list->oldest_idx].older_idx = slot_idx;
+        s->stamp = cache->slots[list->oldest_idx].stamp - 1;
+    }
+    list->oldest_idx = slot_idx;
     list->slot_count++;
 }
 
@@ -322,7 +345,6 @@ static uint32_t begin_load(expert_cache *cache, uint32_t key, uint32_t segment, 
                 .segment = segment & 1,
                 .reads_left = (uint8_t)layout.run_count};
     cache->slot_of_key[key] = slot_idx;
-    cache->orphan_count++; /* until it is pinned */
     append_youngest(cache, slot_idx);
     return slot_idx;
 }
@@ -333,7 +355,6 @@ static void finish_load(expert_cache *cache, uint32_t slot_idx)
     slot *s = &cache->slots[slot_idx];
     assert(s->state == SLOT_LOADING && s->reads_left == 0 && s->failed_part == PART_NONE);
     s->state = SLOT_READY;
-    if (s->pins == 0) cache->orphan_count--;
     pthread_mutex_lock(&cache->mutex);
     cache->stats.ready_count++;
     pthread_mutex_unlock(&cache->mutex);
@@ -343,7 +364,6 @@ static void finish_load(expert_cache *cache, uint32_t slot_idx)
 static void fail_load(expert_cache *cache, uint32_t slot_idx)
 {
     assert(cache->slots[slot_idx].state == SLOT_LOADING && cache->slots[slot_idx].failed_part != PART_NONE);
-    cache->orphan_count--;
     empty_slot(cache, slot_idx);
 }
 
@@ -366,9 +386,7 @@ static void pin(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
     assert(s->state != SLOT_EMPTY);
-    if (s->pins++ > 0) return;
-    cache->pinned_count++;
-    if (s->state == SLOT_LOADING) cache->orphan_count--;
+    if (s->pins++ == 0) cache->pinned_count++;
 }
 
 static void unpin(expert_cache *cache, uint32_t slot_idx)
@@ -377,8 +395,6 @@ static void unpin(expert_cache *cache, uint32_t slot_idx)
     assert(s->pins > 0);
     if (--s->pins > 0) return;
     cache->pinned_count--;
-    if (s->state != SLOT_LOADING) return;
-    cache->orphan_count++;
     if (has_failed(s)) fail_load(cache, slot_idx);
 }
 
@@ -425,7 +441,7 @@ static void submit_read(expert_cache *cache, const read_request *request)
     cache->reading_count++;
 }
 
-static void submit_record(expert_cache *cache, uint32_t slot_idx)
+static void submit_record(expert_cache *cache, uint32_t slot_idx, read_class class)
 {
     const expert_record *record = &cache->config.records[cache->slots[slot_idx].key];
     record_layout layout;
@@ -434,7 +450,8 @@ static void submit_record(expert_cache *cache, uint32_t slot_idx)
         read_request request = {.what = layout.runs[i].what,
                                 .buffer = cache->block + slot_idx * cache->slot_bytes + layout.runs[i].offset,
                                 .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + layout.runs[i].first_part,
-                                .is_followed = i + 1 < layout.run_count};
+                                .is_followed = i + 1 < layout.run_count,
+                                .class = class};
         submit_read(cache, &request);
     }
 }
@@ -484,18 +501,36 @@ static void remember_victim(expert_cache *cache, const slot *s)
     cache->key_history[s->key] = s->segment == 0 ? layer->ghost_clock : 0;
 }
 
-/* One acquire of the layer. */
-static void count_uses(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count)
+/* What is left of a count after `row_count` rows, as a fraction of 2^32. */
+static uint64_t kept_part(uint32_t row_count)
+{
+    uint64_t kept = UINT64_C(1) << 32;
+    for (uint32_t i = 0; i < row_count && kept > 0; i++) kept -= (kept >> LFU_DECAY_SHIFT) + (kept < LFU_DECAY_UNIT);
+    return kept;
+}
+
+/* One acquire of the layer, or a sweep for many rows: as if each expert's rows were spread evenly over all of them.
+ * row_counts: NULL for 1 each. */
+static void count_uses(expert_cache *cache, uint32_t layer, const uint32_t *experts, const uint32_t *row_counts,
+                       uint32_t count, uint32_t row_count)
 {
     if (cache->policy != CACHE_LFU || count == 0) return;
     uint32_t *uses = &cache->key_history[layer * cache->config.expert_count];
-    for (uint32_t e = 0; e < cache->config.expert_count; e++) uses[e] -= uses[e] >> LFU_DECAY_SHIFT;
-    for (uint32_t i = 0; i < count; i++) uses[experts[i]] += LFU_USE;
+    if (row_count == 1) {
+        for (uint32_t e = 0; e < cache->config.expert_count; e++) uses[e] -= uses[e] >> LFU_DECAY_SHIFT;
+        for (uint32_t i = 0; i < count; i++) uses[experts[i]] += LFU_USE;
+        return;
+    }
+    const uint64_t one = UINT64_C(1) << 32, kept = kept_part(row_count);
+    const uint64_t added = ((uint64_t)LFU_USE << LFU_DECAY_SHIFT) * (one - kept) >> 32; /* by an expert of every row */
+    for (uint32_t e = 0; e < cache->config.expert_count; e++) uses[e] = (uint32_t)(uses[e] * kept >> 32);
+    for (uint32_t i = 0; i < count; i++)
+        uses[experts[i]] += (uint32_t)(added * min_u64(row_counts ? row_counts[i] : 1, row_count) / row_count);
 }
 
 /* ---- the choice of a victim: a pure function of the table ---- */
 
-static bool is_idle(const slot *s) { return s->pins == 0 && s->state == SLOT_READY; }
+static bool is_idle(const slot *s) { return s->pins == 0 && s->state != SLOT_EMPTY; }
 
 /* The first of the list that may be evicted, from the old end; NONE when there is none. */
 static uint32_t oldest_idle(const expert_cache *cache, const slot_list *list)
@@ -604,13 +639,76 @@ static void evict_for(expert_cache *cache, uint32_t layer)
     uint32_t slot_idx = choose_victim(cache, layer);
     slot *s = &cache->slots[slot_idx];
     while (s->use_count > 0) {
-        s->use_count = s->segment == 0 ? 0 : (s->use_count - 1) & 0x7f;
+        s->use_count = s->segment == 0 ? 0 : (s->use_count - 1) & 0x3f;
         move_to(cache, slot_idx, 1);
         slot_idx = choose_victim(cache, layer);
         s = &cache->slots[slot_idx];
     }
+    while (s->state == SLOT_LOADING) reap_one(cache); /* a slot is free also where its read fails meanwhile */
+    if (s->state == SLOT_EMPTY) return;
     remember_victim(cache, s);
     evict(cache, slot_idx);
+}
+
+/* ---- what is read ahead ---- */
+
+static bool has_room(const expert_cache *cache, uint32_t count)
+{
+    return cache->config.slot_count - cache->pinned_count >= count;
+}
+
+/* Nobody named it: its slot is the next of its list to go. */
+static void give_up_guess(expert_cache *cache, uint32_t slot_idx)
+{
+    slot *s = &cache->slots[slot_idx];
+    s->is_guess = 0;
+    unlink_slot(cache, slot_idx);
+    append_oldest(cache, slot_idx);
+    cache->stats.ahead_wasted++; /* under the mutex */
+}
+
+static void drop_ahead(expert_cache *cache)
+{
+    pthread_mutex_lock(&cache->mutex);
+    for (uint32_t i = 0; i < cache->ahead_count; i++)
+        if (cache->slots[cache->ahead_slots[i]].is_guess) give_up_guess(cache, cache->ahead_slots[i]);
+    pthread_mutex_unlock(&cache->mutex);
+    for (uint32_t i = 0; i < cache->ahead_count; i++) unpin(cache, cache->ahead_slots[i]);
+    cache->ahead_count = 0;
+}
+
+/* A slot for a key that is in none; one is free or may be evicted. */
+static uint32_t load_key(expert_cache *cache, uint32_t layer, uint32_t key, uint64_t stamp)
+{
+    if (cache->first_free_idx == NONE) evict_for(cache, layer);
+    uint32_t slot_idx = begin_load(cache, key, entry_segment(cache, key), stamp);
+    pin(cache, slot_idx);
+    return slot_idx;
+}
+
+uint32_t expert_cache_read_ahead(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count,
+                                 uint32_t read_max)
+{
+    assert(layer < cache->config.layer_count);
+    uint32_t first_key = layer * cache->config.expert_count, begun_count = 0, done = 0;
+    drop_ahead(cache);
+    cache->ahead_layer = layer;
+    for (; done < count && cache->ahead_count < AHEAD_MAX; done++) {
+        uint32_t slot_idx = cache->slot_of_key[first_key + experts[done]];
+        if (slot_idx == NONE) {
+            if (begun_count == read_max || !has_room(cache, 1)) break;
+            slot_idx = load_key(cache, layer, first_key + experts[done], ++cache->last_stamp);
+            cache->slots[slot_idx].is_guess = 1;
+            submit_record(cache, slot_idx, READ_LOOK_AHEAD);
+            begun_count++;
+        } else
+            pin(cache, slot_idx);
+        cache->ahead_slots[cache->ahead_count++] = slot_idx;
+    }
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.ahead_reads += begun_count;
+    pthread_mutex_unlock(&cache->mutex);
+    return done;
 }
 
 /* ---- open and close ---- */
@@ -667,6 +765,7 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     cache->slot_of_key = (uint32_t *)(void *)(table + layout.keys_offset);
     if (has_history(config)) cache->key_history = (uint32_t *)(void *)(table + layout.history_offset); /* all zero */
     cache->stats.slot_count = config->slot_count;
+    cache->last_stamp = FIRST_STAMP;
     for (uint32_t i = 0; i < config->slot_count; i++)
         cache->slots[i] = (slot){.key = NONE,
                                  .state = SLOT_EMPTY,
@@ -688,6 +787,7 @@ fail:
 
 void expert_cache_settle(expert_cache *cache)
 {
+    drop_ahead(cache);
     while (cache->reading_count > 0) reap_one(cache);
 }
 
@@ -704,17 +804,34 @@ void expert_cache_close(expert_cache **cache)
     *cache = NULL;
 }
 
-/* ---- acquire, next, release ---- */
+/* ---- what acquires and sweeps share ---- */
 
-/* Waits for orphans until `count` slots are free or may be evicted; false when that cannot be. */
-static bool make_room(expert_cache *cache, uint32_t count)
+/* A record that is in the table is asked for. true: the policy has kept it, no guess brought it. */
+static bool claim(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
 {
-    for (;;) {
-        if (cache->config.slot_count - cache->pinned_count - cache->orphan_count >= count) return true;
-        if (cache->orphan_count == 0) return false;
-        reap_one(cache);
+    slot *s = &cache->slots[slot_idx];
+    if (!s->is_guess) {
+        touch(cache, slot_idx, stamp);
+        return true;
     }
+    s->is_guess = 0;
+    s->stamp = stamp;
+    move_to(cache, slot_idx, s->segment);
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.ahead_used++;
+    pthread_mutex_unlock(&cache->mutex);
+    return false;
 }
+
+static void count_asked(expert_cache *cache, uint32_t hit_count, uint32_t miss_count)
+{
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.hits += hit_count;
+    cache->stats.misses += miss_count;
+    pthread_mutex_unlock(&cache->mutex);
+}
+
+/* ---- acquire, next, release ---- */
 
 leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count,
                                  expert_set *out_set, leat_error *error)
@@ -732,10 +849,10 @@ leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint
         is_absent[i] = slot_idx == NONE;
         was_ready[i] = !is_absent[i] && cache->slots[slot_idx].state == SLOT_READY;
         if (!is_absent[i]) pin(cache, slot_idx);
-        hit_count += was_ready[i];
         absent_count += is_absent[i];
     }
-    if (!make_room(cache, absent_count)) {
+    if (!has_room(cache, absent_count)) drop_ahead(cache);
+    if (!has_room(cache, absent_count)) {
         uint32_t pinned_count = cache->pinned_count;
         for (uint32_t i = 0; i < count; i++)
             if (!is_absent[i]) unpin(cache, slot_of_expert[experts[i]]);
@@ -752,28 +869,24 @@ leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint
     out_set->layer = layer;
     out_set->count = count;
     out_set->handed_out_count = 0;
-    count_uses(cache, layer, experts, count);
+    count_uses(cache, layer, experts, NULL, count, 1);
     for (uint32_t i = count; i-- > 0;) {
         uint32_t slot_idx = slot_of_expert[experts[i]];
         uint64_t stamp = ++cache->last_stamp;
         if (is_absent[i]) {
             assert(slot_idx == NONE); /* else the same expert was named twice */
-            if (cache->first_free_idx == NONE) evict_for(cache, layer);
-            slot_idx = begin_load(cache, first_key + experts[i], entry_segment(cache, first_key + experts[i]), stamp);
-            pin(cache, slot_idx);
+            slot_idx = load_key(cache, layer, first_key + experts[i], stamp);
         } else {
             assert(cache->slots[slot_idx].stamp <= stamp_before); /* likewise */
-            touch(cache, slot_idx, stamp);
+            hit_count += claim(cache, slot_idx, stamp);
         }
         out_set->refs[i] = (expert_ref){.expert = experts[i], .slot_idx = slot_idx, .was_hit = was_ready[i]};
     }
     (void)stamp_before;
-    pthread_mutex_lock(&cache->mutex);
-    cache->stats.hits += hit_count;
-    cache->stats.misses += count - hit_count;
-    pthread_mutex_unlock(&cache->mutex);
+    count_asked(cache, hit_count, count - hit_count);
     for (uint32_t i = 0; i < count; i++)
-        if (is_absent[i]) submit_record(cache, out_set->refs[i].slot_idx);
+        if (is_absent[i]) submit_record(cache, out_set->refs[i].slot_idx, READ_DEMAND);
+    if (cache->ahead_layer == layer) drop_ahead(cache);
     return LEAT_OK;
 }
 
@@ -835,7 +948,93 @@ void expert_cache_release(expert_cache *cache, expert_set *set)
     set->count = set->handed_out_count = 0;
 }
 
+/* ---- sweeps ---- */
+
+void expert_cache_sweep_begin(expert_cache *cache, uint32_t layer, const uint32_t *experts, const uint32_t *row_counts,
+                              uint32_t count, uint32_t row_count, expert_sweep *out_sweep)
+{
+    assert(layer < cache->config.layer_count);
+    *out_sweep =
+        (expert_sweep){.layer = layer,
+                       .experts = experts,
+                       .count = count,
+                       .window = (uint32_t)min_u64(min_u64(cache->share, SWEEP_WINDOW_MAX), cache->config.slot_count)};
+    count_uses(cache, layer, experts, row_counts, count, row_count);
+}
+
+/* Pins the next record of the list; there is room. */
+static void ask_next(expert_cache *cache, expert_sweep *sweep)
+{
+    uint32_t key = sweep->layer * cache->config.expert_count + sweep->experts[sweep->asked_count];
+    uint32_t slot_idx = cache->slot_of_key[key];
+    uint64_t stamp = ++cache->last_stamp;
+    bool is_hit = false;
+    if (slot_idx == NONE) {
+        slot_idx = load_key(cache, sweep->layer, key, stamp);
+        submit_record(cache, slot_idx, READ_DEMAND);
+    } else {
+        pin(cache, slot_idx);
+        is_hit = claim(cache, slot_idx, stamp);
+    }
+    count_asked(cache, is_hit, !is_hit);
+    sweep->slots[sweep->asked_count++ % SWEEP_WINDOW_MAX] = slot_idx;
+}
+
+static void fill_window(expert_cache *cache, expert_sweep *sweep)
+{
+    while (sweep->asked_count < sweep->count && sweep->asked_count - sweep->handed_out_count < sweep->window) {
+        if (!has_room(cache, 1)) {
+            if (sweep->asked_count > sweep->handed_out_count) return;
+            drop_ahead(cache); /* the only others that hold slots */
+        }
+        ask_next(cache, sweep);
+    }
+}
+
+static void release_current(expert_cache *cache, expert_sweep *sweep)
+{
+    if (sweep->handed_out_count > 0 && sweep->current.slot_idx != NONE) unpin(cache, sweep->current.slot_idx);
+    sweep->current.slot_idx = NONE;
+}
+
+leat_status expert_cache_sweep_next(expert_cache *cache, expert_sweep *sweep, const expert_ref **out_ref,
+                                    leat_error *error)
+{
+    assert(sweep->handed_out_count < sweep->count);
+    release_current(cache, sweep);
+    fill_window(cache, sweep);
+    expert_ref *ref = &sweep->current;
+    const uint32_t nth = sweep->handed_out_count++, slot_idx = sweep->slots[nth % SWEEP_WINDOW_MAX];
+    const slot *s = &cache->slots[slot_idx];
+    *ref = (expert_ref){.expert = sweep->experts[nth], .slot_idx = slot_idx, .was_hit = s->state == SLOT_READY};
+    while (s->state == SLOT_LOADING && !has_failed(s)) reap_one(cache);
+    ref->handed_out = true;
+    if (has_failed(s)) return tell_failure(cache, sweep->layer, ref, error);
+    hand_out(cache, ref);
+    *out_ref = ref;
+    return LEAT_OK;
+}
+
+bool expert_sweep_is_ending(const expert_sweep *sweep)
+{
+    return sweep->handed_out_count == (sweep->count > SWEEP_TAIL ? sweep->count - SWEEP_TAIL : 1);
+}
+
+void expert_cache_sweep_end(expert_cache *cache, expert_sweep *sweep)
+{
+    release_current(cache, sweep);
+    for (; sweep->handed_out_count < sweep->asked_count; sweep->handed_out_count++)
+        unpin(cache, sweep->slots[sweep->handed_out_count % SWEEP_WINDOW_MAX]);
+    if (cache->ahead_layer == sweep->layer) drop_ahead(cache);
+    sweep->count = sweep->asked_count = sweep->handed_out_count = 0;
+}
+
 /* ---- looking in ---- */
+
+bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expert)
+{
+    return cache->slot_of_key[layer * cache->config.expert_count + expert] != NONE;
+}
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache)
 {
@@ -874,7 +1073,7 @@ void expert_cache_check(const expert_cache *cache)
 {
     const expert_cache_config *config = &cache->config;
     uint32_t key_count = config->layer_count * config->expert_count;
-    uint32_t empty_count = 0, ready_count = 0, pinned_count = 0, orphan_count = 0, keyed_count = 0, listed_count = 0;
+    uint32_t empty_count = 0, ready_count = 0, pinned_count = 0, keyed_count = 0, listed_count = 0;
     uint64_t part_count = 0;
 
     for (uint32_t i = 0; i < config->slot_count; i++) {
@@ -894,14 +1093,13 @@ void expert_cache_check(const expert_cache *cache)
         } else {
             require(s->state == SLOT_LOADING);
             require(s->reads_left > 0 || (s->failed_part != PART_NONE && s->pins > 0));
-            orphan_count += s->pins == 0;
         }
     }
     for (uint32_t key = 0; key < key_count; key++) keyed_count += cache->slot_of_key[key] != NONE;
     require(keyed_count == config->slot_count - empty_count); /* 1: and no key points at a slot that is not its own */
 
     require(config->slot_count >= config->set_max); /* 3 */
-    require(pinned_count == cache->pinned_count && orphan_count == cache->orphan_count);
+    require(pinned_count == cache->pinned_count && cache->ahead_count <= AHEAD_MAX);
     require(part_count == cache->reading_count);
     require(expert_cache_stats_get(cache).ready_count == ready_count);
 

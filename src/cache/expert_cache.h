@@ -33,7 +33,13 @@
 
 #include "io/storage.h"
 
-enum { EXPERT_PARTS_MAX = 12, EXPERT_SET_MAX = 256 };
+enum {
+    EXPERT_PARTS_MAX = 12,
+    EXPERT_SET_MAX = 256,
+    AHEAD_MAX = 32,        /* records that a guess keeps pinned */
+    SWEEP_WINDOW_MAX = 32, /* records of a sweep that are read or held at a time */
+    SWEEP_TAIL = 4,        /* before so many of a sweep are left, the next layer is not read ahead */
+};
 
 typedef struct expert_cache expert_cache;
 
@@ -80,15 +86,22 @@ typedef struct expert_set {
     expert_ref refs[EXPERT_SET_MAX]; /* in the order of the ids given */
 } expert_set;
 
+/* Many records of one layer, one after the other. */
+typedef struct expert_sweep {
+    uint32_t layer, count, window;
+    uint32_t asked_count, handed_out_count;
+    const uint32_t *experts;          /* (count) */
+    uint32_t slots[SWEEP_WINDOW_MAX]; /* of those asked for and not yet handed out, by index modulo the window */
+    expert_ref current;               /* what was handed out last */
+} expert_sweep;
+
 typedef struct expert_cache_stats {
-    uint64_t hits, misses, evictions; /* counted per acquired key */
-    uint64_t wait_ns;                 /* time spent waiting for the disk, nearly all of it by next */
+    uint64_t hits, misses, evictions;               /* counted per acquired key */
+    uint64_t ahead_reads, ahead_used, ahead_wasted; /* records read ahead; misses that found theirs under way or there;
+                                                       guesses that nobody named */
+    uint64_t wait_ns;                               /* time spent waiting for the disk, nearly all of it by next */
     uint32_t slot_count, ready_count;
 } expert_cache_stats;
-
-/* The set_max of an engine whose tokens use `used_count` experts of a layer: a prefill chunk asks for as many at once
- * as a layer's share of the slots holds. */
-uint32_t expert_cache_set_max(uint32_t layer_count, uint32_t expert_count, uint32_t used_count, uint32_t slot_count);
 
 /* Bytes of one slot: the largest record's windows, each rounded up so that every part is aligned. 0 when there is no
  * record. */
@@ -114,8 +127,32 @@ MUST_CHECK leat_status expert_cache_next(expert_cache *cache, expert_set *set, u
 /* Also after a partial hand-out: reads under way go on and complete in a later call. Leaves the set empty. */
 void expert_cache_release(expert_cache *cache, expert_set *set);
 
-/* Waits until no read is under way, so that the queue of `reads` is free for others. Call it after a step that ended
- * early. */
+/* A sweep visits `count` distinct records of a layer, each once, in the order given: those in memory are best named
+ * first. Ahead of the one that is handed out others are being read, a window of them. row_counts: (count) how many of
+ * the step's row_count rows use each (NULL: one each). Both arrays are borrowed until the end. Nothing else may be held
+ * meanwhile, and every begin has an end. */
+void expert_cache_sweep_begin(expert_cache *cache, uint32_t layer, const uint32_t *experts, const uint32_t *row_counts,
+                              uint32_t count, uint32_t row_count, expert_sweep *out_sweep);
+/* Lets go of the record before and hands out the next, valid until the next call; waits for the disk. LEAT_IO as
+ * expert_cache_next: the others can still be had. Asserts that one is left. */
+MUST_CHECK leat_status expert_cache_sweep_next(expert_cache *cache, expert_sweep *sweep, const expert_ref **out_ref,
+                                               leat_error *error);
+/* True after one of the calls of sweep_next, when nothing is left to ask the disk for but the tail: the time to read
+ * ahead. */
+bool expert_sweep_is_ending(const expert_sweep *sweep);
+void expert_cache_sweep_end(expert_cache *cache, expert_sweep *sweep);
+
+/* Begins to read what the next acquire or sweep of `layer` will probably name: experts in falling likelihood, distinct.
+ * Those in memory are kept there until then. Stops before read_max + 1 reads, and when all slots are held; returns how
+ * many of the list were dealt with, which makes the rest of the call's effect independent of the disk: a replay gives
+ * exactly these. Guesses for another layer are given up. */
+uint32_t expert_cache_read_ahead(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count,
+                                 uint32_t read_max);
+/* In memory, or on its way there. */
+bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expert);
+
+/* Gives up what was read ahead and waits until no read is under way, so that the queue of `reads` is free for others.
+ * Call it after a step that ended early. */
 void expert_cache_settle(expert_cache *cache);
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);

@@ -5,39 +5,72 @@
 
 #include <inttypes.h>
 
-static uint32_t set_max_of(const route_trace *t, uint32_t slot_count)
-{
-    if (t->has_settings && slot_count == t->slot_count) return t->set_max;
-    return expert_cache_set_max(t->layer_count, t->expert_count, t->used_count, slot_count);
-}
+/* A step of one row asks for a set at a time; a trace of another origin may have longer lists. */
+static uint32_t set_max_of(const route_trace *t) { return t->has_settings ? t->set_max : t->used_count; }
 
 /* ---- through the cache ---- */
 
-static leat_status visit(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count, expert_set *set,
-                         leat_error *error)
+typedef struct visitor {
+    expert_cache *cache;
+    const route_trace *trace;
+    bool with_ahead;
+    uint32_t set_max;
+    expert_set *set;
+} visitor;
+
+/* What was read ahead while list `i` was held, for the list after it. */
+static void read_ahead(const visitor *v, uint64_t i)
 {
+    const route_list *next = &v->trace->lists[i + 1];
+    if (!v->with_ahead || i + 1 == v->trace->list_count || next->ahead_count == 0) return;
+    (void)expert_cache_read_ahead(v->cache, next->layer, v->trace->ahead + next->ahead_begin, next->ahead_count,
+                                  AHEAD_MAX);
+}
+
+static leat_status visit_sweep(const visitor *v, uint64_t i, leat_error *error)
+{
+    const route_list *list = &v->trace->lists[i];
     leat_status status = LEAT_OK;
-    uint32_t ref_idx;
-    TRY(expert_cache_acquire(cache, layer, experts, count, set, error));
-    while (status == LEAT_OK && set->handed_out_count < set->count)
-        status = expert_cache_next(cache, set, &ref_idx, error);
-    expert_cache_release(cache, set);
+    const expert_ref *ref;
+    expert_sweep sweep;
+    expert_cache_sweep_begin(v->cache, list->layer, v->trace->ids + list->begin, v->trace->id_rows + list->begin,
+                             list->count, list->row_count, &sweep);
+    for (uint32_t done = 0; done < list->count && status == LEAT_OK; done++) {
+        status = expert_cache_sweep_next(v->cache, &sweep, &ref, error);
+        if (expert_sweep_is_ending(&sweep)) read_ahead(v, i);
+    }
+    expert_cache_sweep_end(v->cache, &sweep);
     return status;
 }
 
-static leat_status visit_all(expert_cache *cache, const route_trace *t, uint32_t set_max, expert_set *set,
-                             leat_error *error)
+static leat_status visit_set(const visitor *v, uint64_t i, uint32_t begin, uint32_t count, leat_error *error)
 {
-    for (uint64_t i = 0; i < t->list_count; i++) {
-        const route_list *list = &t->lists[i];
-        for (uint32_t done = 0; done < list->count; done += set_max)
-            TRY(visit(cache, list->layer, t->ids + list->begin + done, (uint32_t)min_u64(list->count - done, set_max),
-                      set, error));
+    const route_list *list = &v->trace->lists[i];
+    leat_status status = LEAT_OK;
+    uint32_t ref_idx;
+    TRY(expert_cache_acquire(v->cache, list->layer, v->trace->ids + list->begin + begin, count, v->set, error));
+    while (status == LEAT_OK && v->set->handed_out_count < v->set->count)
+        status = expert_cache_next(v->cache, v->set, &ref_idx, error);
+    if (begin + count == list->count) read_ahead(v, i);
+    expert_cache_release(v->cache, v->set);
+    return status;
+}
+
+static leat_status visit_all(const visitor *v, leat_error *error)
+{
+    for (uint64_t i = 0; i < v->trace->list_count; i++) {
+        const uint32_t count = v->trace->lists[i].count;
+        if (v->trace->lists[i].row_count > 1) {
+            TRY(visit_sweep(v, i, error));
+            continue;
+        }
+        for (uint32_t done = 0; done < count; done += v->set_max)
+            TRY(visit_set(v, i, done, (uint32_t)min_u64(count - done, v->set_max), error));
     }
     return LEAT_OK;
 }
 
-leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t slot_count, cache_policy policy,
+leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t slot_count, cache_policy policy, bool with_ahead,
                           replay_counts *out_counts, leat_error *error)
 {
     static const file no_file = {.fd = -1, .offset_align = 1, .memory_align = 1, .bytes = 1};
@@ -58,13 +91,15 @@ leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t slot_count
                                         .expert_count = t->expert_count,
                                         .records = records,
                                         .slot_count = slot_count,
-                                        .set_max = set_max_of(t, slot_count),
+                                        .set_max = set_max_of(t),
                                         .policy = policy};
     TRY_OR(done, storage_null_open(ledger, EXPERT_SET_MAX, &reads, error));
     TRY_OR(done, expert_cache_open(ledger, &config, &files, reads, &cache, error));
-    TRY_OR(done, visit_all(cache, t, config.set_max, set, error));
+    const visitor v = {cache, t, with_ahead, config.set_max, set};
+    TRY_OR(done, visit_all(&v, error));
+    expert_cache_settle(cache);
     const expert_cache_stats stats = expert_cache_stats_get(cache);
-    *out_counts = (replay_counts){stats.hits, stats.misses, stats.evictions};
+    *out_counts = (replay_counts){stats.hits, stats.misses, stats.evictions, stats.ahead_used, stats.ahead_wasted};
 done:
     expert_cache_close(&cache);
     if (reads) reads->ops->close(&reads);
@@ -135,7 +170,7 @@ static void evict_last_wanted(oracle *o)
     }
 }
 
-static void visit_set(oracle *o, uint32_t first_key, const uint32_t *ids, const uint64_t *next_of_id, uint32_t count)
+static void foresee_set(oracle *o, uint32_t first_key, const uint32_t *ids, const uint64_t *next_of_id, uint32_t count)
 {
     uint32_t absent_count = 0;
     for (uint32_t i = 0; i < count; i++) absent_count += o->next_of_key[first_key + ids[i]] == 0;
@@ -149,26 +184,32 @@ static void visit_set(oracle *o, uint32_t first_key, const uint32_t *ids, const 
     }
 }
 
+/* What is asked for at once: a sweep goes one by one. */
+static uint32_t piece_max(const route_list *list, uint32_t set_max) { return list->row_count > 1 ? 1 : set_max; }
+
 /* Walks the sets, backwards to learn the future or forwards to live it. Sets are numbered from 1. */
 static void walk(oracle *o, const route_trace *t, uint32_t set_max, uint64_t *last_seen)
 {
     uint64_t set_count = 0;
-    for (uint64_t i = 0; i < t->list_count; i++) set_count += (t->lists[i].count + set_max - 1) / set_max;
+    for (uint64_t i = 0; i < t->list_count; i++)
+        set_count += div_up(t->lists[i].count, piece_max(&t->lists[i], set_max));
     for (uint64_t i = t->list_count, later = set_count; i-- > 0;) {
         const route_list *list = &t->lists[i];
-        uint64_t first = later - (list->count + set_max - 1) / set_max;
+        const uint32_t most = piece_max(list, set_max);
+        uint64_t first = later - div_up(list->count, most);
         for (uint32_t n = 0; n < list->count; n++) {
             uint64_t *seen = &last_seen[(uint64_t)list->layer * t->expert_count + t->ids[list->begin + n]];
             o->next_of_id[list->begin + n] = *seen ? *seen : NEVER;
-            *seen = first + n / set_max + 1;
+            *seen = first + n / most + 1;
         }
         later = first;
     }
     for (uint64_t i = 0; i < t->list_count; i++) {
         const route_list *list = &t->lists[i];
-        for (uint32_t n = 0; n < list->count; n += set_max)
-            visit_set(o, list->layer * t->expert_count, t->ids + list->begin + n, o->next_of_id + list->begin + n,
-                      (uint32_t)min_u64(list->count - n, set_max));
+        const uint32_t most = piece_max(list, set_max);
+        for (uint32_t n = 0; n < list->count; n += most)
+            foresee_set(o, list->layer * t->expert_count, t->ids + list->begin + n, o->next_of_id + list->begin + n,
+                        (uint32_t)min_u64(list->count - n, most));
     }
 }
 
@@ -176,7 +217,7 @@ leat_status expert_replay_belady(mem *ledger, const route_trace *t, uint32_t slo
                                  leat_error *error)
 {
     const uint64_t key_count = (uint64_t)t->layer_count * t->expert_count;
-    const uint32_t set_max = set_max_of(t, slot_count);
+    const uint32_t set_max = set_max_of(t);
     oracle o = {.slot_count = slot_count};
     uint64_t *last_seen = NULL;
     leat_status status;

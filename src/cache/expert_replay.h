@@ -12,13 +12,14 @@
 
 typedef struct replay_counts {
     uint64_t hits, misses, evictions;
+    uint64_t ahead_used, ahead_wasted; /* what was read ahead: misses that it served, guesses that nobody named */
 } replay_counts;
 
-/* The sets of a step are acquired in pieces of at most the set_max that an engine with so many slots has. LEAT_BUDGET:
- * fewer slots than a set. */
+/* Steps of one row acquire sets, longer lists in pieces of a set; steps of many rows sweep. with_ahead: what the trace
+ * says was read ahead is read ahead. LEAT_BUDGET: fewer slots than a set. */
 MUST_CHECK leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t slot_count, cache_policy policy,
-                                     replay_counts *out_counts, leat_error *error);
-/* Evicts what is wanted last, of any layer. The pieces of a step are the same. */
+                                     bool with_ahead, replay_counts *out_counts, leat_error *error);
+/* Evicts what is wanted last, of any layer. Nothing is read ahead; a sweep asks for its experts one by one. */
 MUST_CHECK leat_status expert_replay_belady(mem *ledger, const route_trace *t, uint32_t slot_count,
                                             replay_counts *out_counts, leat_error *error);
 

@@ -17,7 +17,8 @@ typedef struct reader {
     const char *name; /* "FILE, line N", for errors */
     uint64_t *seen;   /* (ROUTE_EXPERTS_MAX) the list that named an expert last, plus 1 */
     uint64_t line_number;
-    uint32_t used_most; /* by steps of one row */
+    uint64_t first_list; /* of the step */
+    uint32_t used_most;  /* by steps of one row */
 } reader;
 
 static leat_status next_token(reader *r, json_token *out_token, leat_error *error)
@@ -59,6 +60,7 @@ static leat_status read_ids(reader *r, uint32_t layer, leat_error *error)
             return json_fail_at(r->parser, token.offset, error, "layer %" PRIu32 " names expert %" PRIu64 " twice",
                                 layer, id);
         r->seen[id] = t->list_count + 1;
+        t->id_rows[t->id_count] = 1;
         t->ids[t->id_count++] = (uint32_t)id;
         list.count++;
         if (!t->has_settings) t->expert_count = (uint32_t)max_u64(t->expert_count, id + 1);
@@ -84,6 +86,52 @@ static leat_status read_layers(reader *r, leat_error *error)
     }
     if (!t->has_settings) t->layer_count = (uint32_t)max_u64(t->layer_count, layer_count);
     return LEAT_OK;
+}
+
+/* Behind the opening bracket: numbers for one list of the step, as its ids are. */
+static leat_status read_row_counts(reader *r, route_list *list, leat_error *error)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        uint64_t rows;
+        TRY(read_number(r, UINT32_MAX, &rows, error));
+        r->t->id_rows[list->begin + i] = (uint32_t)rows;
+    }
+    return expect(r, JSON_ARRAY_END, "as many numbers as the layer has experts", error);
+}
+
+static leat_status read_ahead_ids(reader *r, route_list *list, leat_error *error)
+{
+    route_trace *t = r->t;
+    list->ahead_begin = t->ahead_count;
+    for (;;) {
+        json_token token;
+        uint64_t id = 0;
+        TRY(next_token(r, &token, error));
+        if (token.kind == JSON_ARRAY_END) return LEAT_OK;
+        if (token.kind != JSON_NUMBER || !json_to_u64(&token, &id) || id >= t->expert_count ||
+            list->ahead_count == AHEAD_MAX)
+            return json_fail_at(r->parser, token.offset, error, "expected at most %d experts below %" PRIu32, AHEAD_MAX,
+                                t->expert_count);
+        t->ahead[t->ahead_count++] = (uint32_t)id;
+        list->ahead_count++;
+    }
+}
+
+typedef leat_status list_reader(reader *r, route_list *list, leat_error *error);
+
+/* What belongs to the lists of "layers", in their order; it may have fewer. */
+static leat_status read_beside(reader *r, list_reader *read_list, leat_error *error)
+{
+    route_trace *t = r->t;
+    json_token token;
+    TRY(expect(r, JSON_ARRAY_BEGIN, "an array of layers", error));
+    for (uint64_t i = r->first_list;; i++) {
+        TRY(next_token(r, &token, error));
+        if (token.kind == JSON_ARRAY_END) return LEAT_OK;
+        if (token.kind != JSON_ARRAY_BEGIN || i >= t->list_count)
+            return json_fail_at(r->parser, token.offset, error, "expected a list for each of \"layers\", after it");
+        TRY(read_list(r, &t->lists[i], error));
+    }
 }
 
 static leat_status read_policy(reader *r, leat_error *error)
@@ -151,21 +199,28 @@ static leat_status read_version(reader *r, leat_error *error)
 static leat_status read_step(reader *r, const json_token *first_key, leat_error *error)
 {
     route_trace *t = r->t;
-    uint64_t first_list = t->list_count, row_count = 1;
+    uint64_t row_count = 1;
     bool has_layers = false;
+    r->first_list = t->list_count;
     for (json_token token = *first_key; token.kind == JSON_KEY;) {
         if (json_text_is(&token, "layers") && !has_layers) {
             TRY(read_layers(r, error));
             has_layers = true;
-        } else if (json_text_is(&token, "rows"))
+        } else if (json_text_is(&token, "expert_rows"))
+            TRY(read_beside(r, read_row_counts, error));
+        else if (json_text_is(&token, "ahead"))
+            TRY(read_beside(r, read_ahead_ids, error));
+        else if (json_text_is(&token, "rows"))
             TRY(read_number(r, UINT32_MAX, &row_count, error));
         else
             TRY(json_skip(r->parser, error));
         TRY(next_token(r, &token, error));
     }
     if (!has_layers) return json_fail_at(r->parser, 0, error, "a step without \"layers\"");
-    for (uint64_t i = first_list; i < t->list_count && row_count == 1; i++)
-        r->used_most = (uint32_t)max_u64(r->used_most, t->lists[i].count);
+    for (uint64_t i = r->first_list; i < t->list_count; i++) {
+        t->lists[i].row_count = (uint32_t)row_count;
+        if (row_count == 1) r->used_most = (uint32_t)max_u64(r->used_most, t->lists[i].count);
+    }
     t->step_count++;
     t->token_count += row_count;
     return LEAT_OK;
@@ -236,6 +291,8 @@ leat_status route_trace_parse(mem *ledger, const char *name, const char *text, r
     leat_status status = MEM_NEW(ledger, META, ROUTE_EXPERTS_MAX, &r.seen, error);
     if (status == LEAT_OK) status = MEM_NEW(ledger, META, list_max, &out_trace->lists, error);
     if (status == LEAT_OK) status = MEM_NEW(ledger, META, id_max, &out_trace->ids, error);
+    if (status == LEAT_OK) status = MEM_NEW(ledger, META, id_max, &out_trace->id_rows, error);
+    if (status == LEAT_OK) status = MEM_NEW(ledger, META, id_max, &out_trace->ahead, error);
     if (status == LEAT_OK) status = read_lines(&r, text, error);
     if (status == LEAT_OK) status = check_whole(&r, error);
     mem_free(ledger, r.seen);
@@ -257,6 +314,8 @@ void route_trace_close(route_trace *t)
 {
     if (t->ledger == NULL) return;
     mem_free(t->ledger, t->ids);
+    mem_free(t->ledger, t->id_rows);
+    mem_free(t->ledger, t->ahead);
     mem_free(t->ledger, t->lists);
     *t = (route_trace){0};
 }

@@ -10,12 +10,15 @@
 
 #include "cache/expert_cache.h"
 
-enum { ROUTE_TRACE_VERSION = 1, ROUTE_LAYERS_MAX = 4096, ROUTE_EXPERTS_MAX = 65536 };
+enum { ROUTE_TRACE_VERSION = 2, ROUTE_LAYERS_MAX = 4096, ROUTE_EXPERTS_MAX = 65536 };
 
 /* What one step asked of one layer: distinct ids, in the order in which they were acquired. */
 typedef struct route_list {
     uint64_t begin; /* ids[begin .. begin + count) */
     uint32_t layer, count;
+    uint32_t row_count;   /* of the step */
+    uint32_t ahead_count; /* ahead[ahead_begin .. ) was read ahead for this layer */
+    uint64_t ahead_begin;
 } route_list;
 
 typedef struct route_trace {
@@ -26,9 +29,10 @@ typedef struct route_trace {
     bool has_settings;   /* of the engine that wrote it: */
     uint32_t slot_count, set_max;
     cache_policy policy;
-    uint32_t *ids;
-    route_list *lists; /* (list_count) in the order of the acquires */
-    uint64_t list_count, id_count;
+    uint32_t *ids, *id_rows; /* (id_count) experts, and how many rows of the step use each */
+    uint32_t *ahead;         /* (ahead_count) */
+    route_list *lists;       /* (list_count) in the order of the acquires */
+    uint64_t list_count, id_count, ahead_count;
 } route_trace;
 
 /* LEAT_IO: cannot be read; LEAT_MODEL: not such a file, with the line. `name` is borrowed for the call. A zeroed trace;

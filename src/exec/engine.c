@@ -152,6 +152,7 @@ leat_status engine_open(const checkpoint *source, const model_desc *model, const
     e->model = model;
     e->options = *options;
     e->plan = *solved;
+    e->look_ahead.mode = options->look_ahead;
     e->ledger = ledger;
     TRY_OR(fail, open_reading(e, error));
     TRY_OR(fail, open_trunk(e, error));

@@ -9,6 +9,7 @@
 
 #include "cache/kv_cache.h"
 #include "exec/checkpoint.h"
+#include "exec/look_ahead.h"
 #include "exec/plan.h"
 #include "exec/rope_table.h"
 #include "exec/row_reader.h"
@@ -26,6 +27,7 @@ typedef struct engine_options {
     isa level;
     file_mode io;
     cache_policy cache_policy;
+    look_ahead_mode look_ahead;
     storage_kind io_engine;
     uint64_t model_bytes;          /* what the description of the model holds */
     uint64_t tokenizer_file_bytes; /* 0: none */
@@ -56,6 +58,9 @@ typedef struct engine {
     rope_table ropes[ROPES_MAX];
     expert_cache *experts; /* NULL for dense models */
     expert_set held_set;   /* the set that the running block holds */
+    look_ahead look_ahead;
+    uint32_t ahead_ids[AHEAD_MAX]; /* (ahead_count) read ahead for the next layer with experts */
+    uint32_t ahead_count;
     kv_cache *kv;
     scratch scratch;
     step_clock clock;

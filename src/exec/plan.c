@@ -76,7 +76,7 @@ expert_cache_config plan_cache_config(const plan_request *r, uint32_t slot_count
         .expert_count = e->expert_count,
         .records = e->records,
         .slot_count = slot_count,
-        .set_max = expert_cache_set_max(e->layer_count, e->expert_count, e->set_count, slot_count),
+        .set_max = e->set_count,
         .policy = r->cache_policy};
     return config;
 }

@@ -6,78 +6,13 @@
  * so that every expert is read once per step. Either way an expert's output for a row is kept apart and the outputs are
  * summed in router order, so arrival order does not show.
  */
-#include "exec/step.h"
+#include "exec/routing.h"
 
 #include "base/bytes.h"
+#include "os/clock.h"
 
 #include <assert.h>
 #include <string.h>
-
-/* ---- routing ---- */
-
-/* What the router sees: the block's input, or the stream under its own norm and scale. */
-static const float *router_input(const step *s, const moe_block *moe, const float *stream, const float *x)
-{
-    const kernel_table *k = &s->engine->kernels;
-    const uint32_t hidden = s->engine->model->hidden_size;
-    float *in = s->engine->scratch.router_in;
-
-    if (!moe->router_reads_stream) return x;
-    run_norm(s, NO_ID, stream, in, s->row_count, hidden);
-    for (uint32_t i = 0; i < s->row_count; i++) {
-        float *row = in + (size_t)i * hidden;
-        if (moe->router_scale != NO_ID) k->mul_f32(row, step_vector(s, moe->router_scale), hidden);
-        k->scale_f32(row, moe->router_factor, hidden);
-    }
-    return in;
-}
-
-/* The `used` largest logits of one row, by falling value, the lower id first among equals. */
-static void choose_largest(const float *logits, uint32_t count, uint32_t used, uint32_t *chosen)
-{
-    uint32_t held = 0;
-
-    for (uint32_t e = 0; e < count; e++) {
-        uint32_t at = held < used ? held : used;
-        while (at > 0 && logits[e] > logits[chosen[at - 1]]) at--;
-        if (at == used) continue;
-        if (held < used) held++;
-        memmove(chosen + at + 1, chosen + at, (held - at - 1) * sizeof *chosen);
-        chosen[at] = e;
-    }
-}
-
-static void route_row(const step *s, const moe_block *moe, float *logits, uint32_t *chosen, float *weights)
-{
-    const kernel_table *k = &s->engine->kernels;
-    const float *expert_scale = step_vector(s, moe->expert_scale);
-
-    choose_largest(logits, moe->expert_count, moe->used_count, chosen);
-    float sum =
-        k->exp_sum_f32(logits, k->max_f32(logits, moe->expert_count), moe->expert_count); /* now softmax times sum */
-    if (moe->renormalise) {
-        sum = 0;
-        for (uint32_t i = 0; i < moe->used_count; i++) sum += logits[chosen[i]];
-    }
-    for (uint32_t i = 0; i < moe->used_count; i++) {
-        weights[i] = logits[chosen[i]] / sum;
-        if (expert_scale) weights[i] *= expert_scale[chosen[i]];
-    }
-}
-
-static void route(const step *s, const moe_block *moe, const float *stream, const float *x)
-{
-    const scratch *m = &s->engine->scratch;
-
-    run_product(s, step_matrix(s, moe->router), router_input(s, moe, stream, x), m->router_logits);
-    for (uint32_t i = 0; i < s->row_count; i++) {
-        uint32_t *chosen = m->chosen + (size_t)i * moe->used_count;
-        float *weights = m->chosen_weights + (size_t)i * moe->used_count;
-        route_row(s, moe, m->router_logits + (size_t)i * moe->expert_count, chosen, weights);
-        if (s->route_sink)
-            s->route_sink(s->route_user, moe->moe_idx, s->rows[i].position, chosen, weights, moe->used_count);
-    }
-}
 
 /* ---- computing ---- */
 
@@ -126,29 +61,77 @@ static void compute_side_by_side(const step *s, const moe_block *moe, const expe
     run_products(s, products, count);
 }
 
-/* Hits first, all at once; then each miss as it arrives. */
-static leat_status compute_held_set(const step *s, const moe_block *moe, expert_set *set, const float *x,
-                                    leat_error *error)
+/* ---- the next layer's experts ---- */
+
+/* The disk has nothing to do from now until the next layer asks. A ring has that time to itself. */
+static void look_ahead_now(const step *s, const moe_block *moe)
+{
+    engine *e = s->engine;
+    look_ahead_pace *pace = look_ahead_pace_of(&e->look_ahead, s->row_count);
+    const branch *next = e->look_ahead.mode == LOOK_AHEAD_OFF || e->ring ? NULL : routing_next(s, moe);
+
+    if (!next) return;
+    look_ahead_gap_begin(&e->look_ahead, clock_now_ns());
+    const expert_cache_stats stats = expert_cache_stats_get(e->experts);
+    look_ahead_judge(pace, stats.ahead_used, stats.ahead_wasted);
+    const uint32_t most = look_ahead_reads(&e->look_ahead, pace, AHEAD_MAX);
+    if (!most) return;
+    const step_part part = step_clock_switch(&e->clock, STEP_ROUTER);
+    const uint32_t count = routing_predict(s, next, e->ahead_ids);
+    step_clock_switch(&e->clock, part);
+    e->ahead_count = expert_cache_read_ahead(e->experts, next->block.moe.moe_idx, e->ahead_ids, count, most);
+}
+
+/* The layer asks: its experts are told to the trace, with what was read ahead for it. */
+static void tell_asked(const step *s, const moe_block *moe, const uint32_t *experts, const uint32_t *row_counts,
+                       uint32_t count)
+{
+    engine *e = s->engine;
+    const step_asked asked = {.moe_idx = moe->moe_idx,
+                              .position = s->rows[0].position,
+                              .row_count = s->row_count,
+                              .experts = experts,
+                              .expert_rows = row_counts,
+                              .count = count,
+                              .ahead = e->ahead_ids,
+                              .ahead_count = e->ahead_count};
+
+    look_ahead_gap_end(&e->look_ahead, look_ahead_pace_of(&e->look_ahead, s->row_count), clock_now_ns());
+    if (s->asked_sink) s->asked_sink(s->asked_user, &asked);
+    e->ahead_count = 0;
+}
+
+/* ---- one row ---- */
+
+static uint32_t absent_count(const step *s, const moe_block *moe, const uint32_t *experts, uint32_t count)
+{
+    uint32_t absent = 0;
+    for (uint32_t i = 0; i < count; i++) absent += !expert_cache_holds(s->engine->experts, moe->moe_idx, experts[i]);
+    return absent;
+}
+
+/* Hits first, all at once; then each miss as it arrives. read_count: reads that are only now under way. */
+static leat_status compute_held_set(const step *s, const moe_block *moe, expert_set *set, uint32_t read_count,
+                                    const float *x, leat_error *error)
 {
     uint32_t places[EXPERTS_AT_ONCE], hit_count = 0;
+    const uint64_t begin_ns = clock_now_ns();
+    uint64_t wait_ns = 0;
 
     for (uint32_t i = 0; i < set->count; i++) hit_count += set->refs[i].was_hit;
     for (uint32_t done = 0; done < set->count;) {
         const uint32_t wanted = done < hit_count ? (uint32_t)min_u64(hit_count - done, EXPERTS_AT_ONCE) : 1;
+        const uint64_t waited_ns = expert_cache_stats_get(s->engine->experts).wait_ns;
         for (uint32_t i = 0; i < wanted; i++) TRY(expert_cache_next(s->engine->experts, set, &places[i], error));
-        compute_side_by_side(s, moe, set, places, wanted, x, s->engine->scratch.expert_out);
+        wait_ns = expert_cache_stats_get(s->engine->experts).wait_ns - waited_ns;
         done += wanted;
+        if (done == set->count) {
+            if (wait_ns) look_ahead_records_came(&s->engine->look_ahead, read_count, clock_now_ns() - begin_ns);
+            look_ahead_now(s, moe);
+        }
+        compute_side_by_side(s, moe, set, places, wanted, x, s->engine->scratch.expert_out);
         TRY(engine_check_cancel(s->engine, error));
     }
-    return LEAT_OK;
-}
-
-static leat_status acquire(const step *s, const moe_block *moe, uint32_t set_idx, const uint32_t *experts,
-                           uint32_t count, leat_error *error)
-{
-    TRY(expert_cache_acquire(s->engine->experts, moe->moe_idx, experts, count, &s->engine->held_set, error));
-    if (s->acquire_sink)
-        s->acquire_sink(s->acquire_user, moe->moe_idx, set_idx, s->rows[0].position, s->row_count, experts, count);
     return LEAT_OK;
 }
 
@@ -156,9 +139,11 @@ static leat_status run_single_row(const step *s, const moe_block *moe, const flo
 {
     const scratch *m = &s->engine->scratch;
     expert_set *set = &s->engine->held_set;
+    const uint32_t read_count = absent_count(s, moe, m->chosen, moe->used_count);
 
-    TRY(acquire(s, moe, 0, m->chosen, moe->used_count, error));
-    const leat_status status = compute_held_set(s, moe, set, x, error);
+    TRY(expert_cache_acquire(s->engine->experts, moe->moe_idx, m->chosen, moe->used_count, set, error));
+    tell_asked(s, moe, m->chosen, NULL, moe->used_count);
+    const leat_status status = compute_held_set(s, moe, set, read_count, x, error);
     expert_cache_release(s->engine->experts, set);
     return status;
 }
@@ -215,40 +200,62 @@ static void compute_expert(const step *s, const moe_block *moe, const expert_ref
         memcpy(m->expert_out + (size_t)pairs[i] * hidden, m->expert_down + (size_t)i * hidden, hidden * sizeof *x);
 }
 
-static leat_status compute_group(const step *s, const moe_block *moe, uint32_t set_idx, const uint32_t *experts,
-                                 uint32_t count, const uint32_t *pairs, const float *x, leat_error *error)
+/* The experts of the sweep: those in memory first, and in each half those of many rows last, so that these are the
+ * youngest. Returns how many. */
+static uint32_t order_sweep(const step *s, const moe_block *moe)
 {
-    const uint32_t *first = s->engine->scratch.expert_rows;
-    expert_set *set = &s->engine->held_set;
-    leat_status status = LEAT_OK;
+    const scratch *m = &s->engine->scratch;
+    const uint32_t *first = m->expert_rows;
+    uint32_t count = 0;
 
-    TRY(acquire(s, moe, set_idx, experts, count, error));
-    for (uint32_t done = 0; done < count && status == LEAT_OK; done++) {
-        uint32_t place;
-        status = expert_cache_next(s->engine->experts, set, &place, error);
-        if (status != LEAT_OK) break;
-        const uint32_t e = set->refs[place].expert;
-        compute_expert(s, moe, &set->refs[place], pairs + first[e], first[e + 1] - first[e], x);
-        status = engine_check_cancel(s->engine, error);
+    for (uint32_t e = 0; e < moe->expert_count; e++) {
+        const uint32_t rows = first[e + 1] - first[e];
+        const bool is_held = rows && expert_cache_holds(s->engine->experts, moe->moe_idx, e);
+        uint32_t at = count;
+        if (!rows) continue;
+        for (; at > 0; at--) {
+            const bool other_is_held = m->sweep_is_held[at - 1];
+            if (other_is_held != is_held ? other_is_held : m->sweep_rows[at - 1] <= rows) break;
+            m->sweep_experts[at] = m->sweep_experts[at - 1];
+            m->sweep_rows[at] = m->sweep_rows[at - 1];
+            m->sweep_is_held[at] = other_is_held;
+        }
+        m->sweep_experts[at] = e;
+        m->sweep_rows[at] = rows;
+        m->sweep_is_held[at] = is_held;
+        count++;
     }
-    expert_cache_release(s->engine->experts, set);
-    return status;
+    return count;
+}
+
+static leat_status visit_sweep(const step *s, const moe_block *moe, expert_sweep *sweep, const uint32_t *pairs,
+                               const float *x, leat_error *error)
+{
+    const uint32_t *first = s->engine->scratch.expert_rows, count = sweep->count;
+    const expert_ref *ref;
+
+    for (uint32_t done = 0; done < count; done++) {
+        TRY(expert_cache_sweep_next(s->engine->experts, sweep, &ref, error));
+        if (expert_sweep_is_ending(sweep)) look_ahead_now(s, moe);
+        compute_expert(s, moe, ref, pairs + first[ref->expert], first[ref->expert + 1] - first[ref->expert], x);
+        TRY(engine_check_cancel(s->engine, error));
+    }
+    return LEAT_OK;
 }
 
 static leat_status run_many_rows(const step *s, const moe_block *moe, const float *x, leat_error *error)
 {
-    const uint32_t *pairs = group_by_expert(s, moe), *first = s->engine->scratch.expert_rows;
-    const uint32_t set_max = s->engine->plan.expert_set_max;
-    uint32_t experts[EXPERT_SET_MAX], count = 0, set_idx = 0;
+    const scratch *m = &s->engine->scratch;
+    const uint32_t *pairs = group_by_expert(s, moe);
+    const uint32_t count = order_sweep(s, moe);
+    expert_sweep sweep;
 
-    for (uint32_t e = 0; e < moe->expert_count; e++) {
-        if (first[e + 1] > first[e]) experts[count++] = e;
-        if (count == set_max || (count && e + 1 == moe->expert_count)) {
-            TRY(compute_group(s, moe, set_idx++, experts, count, pairs, x, error));
-            count = 0;
-        }
-    }
-    return LEAT_OK;
+    expert_cache_sweep_begin(s->engine->experts, moe->moe_idx, m->sweep_experts, m->sweep_rows, count, s->row_count,
+                             &sweep);
+    tell_asked(s, moe, m->sweep_experts, m->sweep_rows, count);
+    const leat_status status = visit_sweep(s, moe, &sweep, pairs, x, error);
+    expert_cache_sweep_end(s->engine->experts, &sweep);
+    return status;
 }
 
 /* y = sum over places of weight * output, in router order. */
@@ -268,7 +275,7 @@ leat_status run_moe(const step *s, const moe_block *moe, const float *stream, co
 {
     step_clock *clock = &s->engine->clock;
     const step_part part = step_clock_switch(clock, STEP_ROUTER);
-    route(s, moe, stream, x);
+    route_rows(s, moe, stream, x);
     step_clock_switch(clock, part);
     const uint64_t wait_ns = expert_cache_stats_get(s->engine->experts).wait_ns;
     const leat_status status = s->row_count == 1 ? run_single_row(s, moe, x, error) : run_many_rows(s, moe, x, error);

@@ -81,6 +81,10 @@ static void cut_all(cutter *c, const model_desc *m, uint32_t rows, uint32_t thre
     s->router_logits = cut(c, t * experts);
     s->chosen = cut(c, t * used);
     s->chosen_weights = cut(c, t * used);
+    s->sweep_experts = cut(c, experts);
+    s->sweep_rows = cut(c, experts);
+    s->sweep_is_held = cut(c, experts);
+    s->expert_votes = cut(c, experts);
     s->expert_in = cut(c, t * h);
     s->expert_gate = cut(c, expert_rows * x.moe_width);
     s->expert_up = cut(c, expert_rows * x.moe_width);

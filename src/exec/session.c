@@ -80,9 +80,11 @@ static void report_layers(void *user, uint32_t layers_done)
 typedef enum chunk_logits { NO_LOGITS, LAST_LOGITS, LOGITS_LATER } chunk_logits; /* LATER: the caller asks for them */
 
 /* Nothing of a step that ended early may stay under way: others need the queue. */
-static void settle_reads(const engine *e)
+static void settle_reads(engine *e)
 {
     if (e->experts) expert_cache_settle(e->experts);
+    e->ahead_count = 0;
+    e->look_ahead.idle_since_ns = 0;
     if (e->ring) weight_ring_settle(e->ring);
 }
 
@@ -97,8 +99,8 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
                        .row_count = count,
                        .route_sink = s->route_sink,
                        .route_user = s->route_user,
-                       .acquire_sink = s->acquire_sink,
-                       .acquire_user = s->acquire_user,
+                       .asked_sink = s->asked_sink,
+                       .asked_user = s->asked_user,
                        .layer_sink = progress ? report_layers : NULL,
                        .layer_user = progress};
     s->logits = NULL;

@@ -29,8 +29,8 @@ typedef struct session {
     void *route_user;
     session_token_sink *token_sink; /* may be NULL */
     void *token_user;
-    step_acquire_sink *acquire_sink;
-    void *acquire_user;
+    step_asked_sink *asked_sink;
+    void *asked_user;
 } session;
 
 /* What open takes from MEM_KV. */

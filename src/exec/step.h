@@ -20,9 +20,17 @@ typedef struct step_row {
 typedef void step_route_sink(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts,
                              const float *weights, uint32_t count);
 
-/* Receives every set that the expert cache was asked for, in order; set_idx counts those of one layer of the step. */
-typedef void step_acquire_sink(void *user, uint32_t moe_idx, uint32_t set_idx, size_t position, uint32_t row_count,
-                               const uint32_t *experts, uint32_t count);
+/* What a layer with experts asked the expert cache for, in that order, and what was read ahead for it before. */
+typedef struct step_asked {
+    uint32_t moe_idx;
+    size_t position; /* of the first row */
+    uint32_t row_count;
+    const uint32_t *experts, *expert_rows; /* (count) distinct ids; how many rows use each, NULL for one row */
+    uint32_t count;
+    const uint32_t *ahead; /* (ahead_count) while the layer before held its last records */
+    uint32_t ahead_count;
+} step_asked;
+typedef void step_asked_sink(void *user, const step_asked *asked);
 
 /* Called after each layer with how many are done. */
 typedef void step_layer_sink(void *user, uint32_t layers_done);
@@ -33,8 +41,8 @@ typedef struct step {
     uint32_t row_count;   /* <= scratch.row_max */
     step_route_sink *route_sink;
     void *route_user;
-    step_acquire_sink *acquire_sink; /* may be NULL */
-    void *acquire_user;
+    step_asked_sink *asked_sink; /* may be NULL */
+    void *asked_user;
     step_layer_sink *layer_sink; /* may be NULL */
     void *layer_user;
 } step;

@@ -48,7 +48,10 @@ static void check_replay(mem *ledger, const route_trace *t, uint32_t slot_count)
     FUZZ_CHECK(expected == LEAT_OK || expected == LEAT_BUDGET);
     FUZZ_CHECK(bound.hits + bound.misses == (expected == LEAT_OK ? t->id_count : 0));
     for (int policy = 0; policy < CACHE_POLICY_COUNT; policy++) {
-        FUZZ_CHECK(expert_replay(ledger, t, slot_count, (cache_policy)policy, &counts, NULL) == expected);
+        FUZZ_CHECK(expert_replay(ledger, t, slot_count, (cache_policy)policy, true, &counts, NULL) == expected);
+        FUZZ_CHECK(counts.hits + counts.misses == bound.hits + bound.misses);
+        /* without guesses, which may bring what no policy had kept */
+        FUZZ_CHECK(expert_replay(ledger, t, slot_count, (cache_policy)policy, false, &counts, NULL) == expected);
         FUZZ_CHECK(counts.hits <= bound.hits && counts.hits + counts.misses == bound.hits + bound.misses);
     }
 }

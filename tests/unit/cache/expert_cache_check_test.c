@@ -89,7 +89,7 @@ DAMAGE(keep_a_failed_orphan, c->slots[s->orphan_idx].reads_left = 0; c->reading_
 DAMAGE(have_too_few_slots, c->config.set_max = c->config.slot_count + 1)
 DAMAGE(lose_a_pin, c->slots[s->held_idx].pins = 0)
 DAMAGE(miscount_pins, c->pinned_count++)
-DAMAGE(miscount_orphans, c->orphan_count++)
+DAMAGE(miscount_guesses, c->ahead_count = AHEAD_MAX + 1)
 DAMAGE(miscount_reads, c->reading_count++)
 DAMAGE(miscount_ready_slots, c->stats.ready_count++)
 DAMAGE(put_a_used_slot_on_the_free_list, c->first_free_idx = s->idle_idx)
@@ -138,7 +138,7 @@ static void check_finds_every_damage(void **state)
         ROW(have_too_few_slots),
         ROW(lose_a_pin),
         ROW(miscount_pins),
-        ROW(miscount_orphans),
+        ROW(miscount_guesses),
         ROW(miscount_reads),
         ROW(miscount_ready_slots),
         ROW(put_a_used_slot_on_the_free_list),
@@ -174,8 +174,11 @@ static void choosing_a_victim_changes_nothing(void **state)
         expert_cache *c = s.w.cache;
         slot before[8];
         memcpy(before, c->slots, sizeof before);
-        assert_int_equal(choose_victim(c, 0), s.idle_idx); /* the only one that is READY and not held */
-        assert_int_equal(choose_victim(c, 1), s.idle_idx);
+        for (uint32_t layer = 0; layer < 2; layer++) { /* not held; what the disk has done makes no difference */
+            const uint32_t victim_idx = choose_victim(c, layer);
+            assert_true(victim_idx == s.idle_idx || victim_idx == s.orphan_idx);
+            assert_int_equal(choose_victim(c, layer), victim_idx);
+        }
         assert_memory_equal(before, c->slots, sizeof before);
         close_scene(&s);
     }

@@ -390,16 +390,6 @@ static void open_refuses_an_unknown_policy(void **state)
     world_close(&w);
 }
 
-static void a_set_is_as_large_as_a_share(void **state)
-{
-    (void)state;
-    assert_int_equal(expert_cache_set_max(4, 64, 8, 20), 8);
-    assert_int_equal(expert_cache_set_max(4, 64, 8, 39), 9);
-    assert_int_equal(expert_cache_set_max(4, 64, 8, 4000), 64);
-    assert_int_equal(expert_cache_set_max(1, 1000, 8, 900), EXPERT_SET_MAX);
-    assert_int_equal(expert_cache_set_max(0, 0, 0, 5), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,7 +401,6 @@ int main(void)
         cmocka_unit_test(s3fifo_takes_ghosts_into_the_main_queue),
         cmocka_unit_test(lfu_keeps_the_most_used_of_all_below_a_set_per_layer),
         cmocka_unit_test(open_refuses_an_unknown_policy),
-        cmocka_unit_test(a_set_is_as_large_as_a_share),
     };
     return cmocka_run_group_tests_name("expert_policies", tests, NULL, NULL);
 }

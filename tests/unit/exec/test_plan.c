@@ -194,7 +194,7 @@ static void test_automatic_choices(void **state)
     assert_int_equal(solved.prefill_chunk, CHUNK_AUTO_MAX);
     assert_int_equal(solved.expert_slot_count, EXPERTS);
     assert_int_equal(solved.expert_slot_max, EXPERTS);
-    assert_int_equal(solved.expert_set_max, EXPERTS);
+    assert_int_equal(solved.expert_set_max, USED);
     p.w.model.context_max = 100;
     solved = solve(&p);
     assert_int_equal(solved.ctx, 100);

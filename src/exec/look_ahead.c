@@ -1,0 +1,60 @@
+#include "exec/look_ahead.h"
+
+/* A guess is taken to be right so often before there is a record of it. */
+static const double RIGHT_AT_FIRST = 0.6;
+static const double NEW_WEIGHT = 0.2;   /* of a new time in the filtered one */
+static const double COUNT_DECAY = 0.98; /* what a count of guesses keeps at each judgement */
+static const double COUNT_AT_FIRST = 4; /* guesses' worth of belief in RIGHT_AT_FIRST */
+static const double OUTLIER = 8;        /* a time so many times the usual one says nothing about the usual one */
+enum { PROBE_EVERY = 128 };
+
+static void filter(double *mean, double sample)
+{
+    if (*mean == 0)
+        *mean = sample;
+    else if (sample > *mean * OUTLIER)
+        *mean *= 1 + NEW_WEIGHT; /* it may be the new usual: then it soon is */
+    else
+        *mean += NEW_WEIGHT * (sample - *mean);
+}
+
+void look_ahead_records_came(look_ahead *la, uint32_t count, uint64_t ns)
+{
+    if (count) filter(&la->record_ns, (double)ns / count);
+}
+
+void look_ahead_gap_begin(look_ahead *la, uint64_t now_ns) { la->idle_since_ns = now_ns; }
+
+void look_ahead_gap_end(look_ahead *la, look_ahead_pace *pace, uint64_t now_ns)
+{
+    if (la->idle_since_ns) filter(&pace->gap_ns, (double)(now_ns - la->idle_since_ns));
+    la->idle_since_ns = 0;
+}
+
+void look_ahead_judge(look_ahead_pace *pace, uint64_t used_total, uint64_t wasted_total)
+{
+    if (used_total == pace->used_seen && wasted_total == pace->wasted_seen) return;
+    pace->used = pace->used * COUNT_DECAY + (double)(used_total - pace->used_seen);
+    pace->wasted = pace->wasted * COUNT_DECAY + (double)(wasted_total - pace->wasted_seen);
+    pace->used_seen = used_total;
+    pace->wasted_seen = wasted_total;
+}
+
+static double right_part(const look_ahead_pace *pace)
+{
+    return (pace->used + RIGHT_AT_FIRST * COUNT_AT_FIRST) / (pace->used + pace->wasted + COUNT_AT_FIRST);
+}
+
+uint32_t look_ahead_reads(look_ahead *la, look_ahead_pace *pace, uint32_t most)
+{
+    uint32_t count = 0;
+
+    if (la->mode == LOOK_AHEAD_ON) return most;
+    if (la->mode == LOOK_AHEAD_OFF || la->record_ns == 0 || pace->gap_ns == 0) return 0;
+    for (double left_ns = pace->gap_ns; count < most; count++, left_ns -= la->record_ns) {
+        const double overlap = left_ns < la->record_ns ? left_ns / la->record_ns : 1;
+        if (overlap <= 1 - right_part(pace)) break;
+    }
+    if (count == 0 && most && ++pace->asked_count % PROBE_EVERY == 0) count = 1;
+    return count;
+}
