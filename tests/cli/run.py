@@ -610,7 +610,7 @@ def replay(trace, *args):
 
 
 def counters(experts):
-    return [experts[name] for name in ("hits", "misses", "evictions")]
+    return [experts[name] for name in ("hits", "misses", "evictions", "ahead_used", "ahead_wasted")]
 
 
 def recorded(trace):
@@ -624,21 +624,22 @@ def test_route_trace_replays_exactly():
     trace, texts, seen = HOME + "/route.jsonl", set(), set()
     sizes = plan("--ctx", "256", "--prefill-chunk", "7")
     floor, everything = sizes["floor_bytes"], sizes["everything_bytes"]
-    for policy in ("auto", "lru", "lfu", "slru", "s3fifo"):
-        for part in (0, 0.25, 0.6, 1):
-            ram = str(int(floor + part * (everything + 8192 - floor)))
-            out = expect(leat("run", MODEL, SUM, *FAST, "-n", "24", "--ignore-eos", "--json", "--ram", ram, "--prefill-chunk", "7",
-                              "--cache-policy", policy, "--route-trace", trace)).out
-            live = json.loads(out)
-            row = recorded(trace)
-            assert row["policy"] == live["memory"]["cache_policy"] == ("lfu" if policy == "auto" else policy)
-            assert row["slot_count"] == live["memory"]["expert_slot_count"]
-            assert counters(row) == counters(live["experts"]), (policy, part, row, live["experts"])
-            assert (row["evictions"] > 0) == (part < 1)
-            texts.add(live["text"])
-            seen.add((row["slot_count"], *counters(row)))
+    cases = [(policy, part, ahead) for policy in ("auto", "lru", "lfu", "slru", "s3fifo") for part in (0, 0.25, 0.6, 1) for ahead in ("off", "on")]
+    for policy, part, ahead in cases + [("auto", 0.8, "auto")]:
+        ram = str(int(floor + part * (everything + 8192 - floor)))
+        out = expect(leat("run", MODEL, SUM, *FAST, "-n", "24", "--ignore-eos", "--json", "--ram", ram, "--prefill-chunk", "7",
+                          "--cache-policy", policy, "--look-ahead", ahead, "--route-trace", trace)).out
+        live = json.loads(out)
+        row = recorded(trace)
+        assert row["policy"] == live["memory"]["cache_policy"] == ("lfu" if policy == "auto" else policy)
+        assert row["slot_count"] == live["memory"]["expert_slot_count"]
+        assert counters(row) == counters(live["experts"]), (policy, part, ahead, row, live["experts"])
+        assert ahead == "auto" or (live["experts"]["ahead_used"] > 0) == (ahead == "on" and 0 < part), (part, live["experts"])
+        assert (row["evictions"] > 0) == (part < 1)
+        texts.add(live["text"])
+        seen.add((row["slot_count"], *counters(row)))
     assert len(texts) == 1
-    assert len(seen) > 8, seen  # the policies differ, so that the wrong one would be noticed
+    assert len(seen) > 16, seen  # the policies differ, so that the wrong one would be noticed
 
 
 def test_route_trace_of_a_score_and_a_chat():
@@ -646,7 +647,7 @@ def test_route_trace_of_a_score_and_a_chat():
     live = json.loads(expect(leat("eval", MODEL, "-p", SUM * 6, "--json", "--ram", ram, "--ctx", "256", "--route-trace", trace)).out)
     assert counters(recorded(trace)) == counters(live["experts"])
     lines = [json.loads(line) for line in open(trace, encoding="utf-8")]
-    assert lines[0]["leat_route_trace"] == 1 and lines[0]["prefill_chunk"] > 1
+    assert lines[0]["leat_route_trace"] == 2 and lines[0]["prefill_chunk"] > 1
     assert sum(line.get("rows", 1) for line in lines[1:]) == live["token_count"]
     assert all(len(line["layers"]) == lines[0]["layer_count"] for line in lines[1:])
     chat = expect(leat("chat", MODEL, *FAST, "-v", "--ram", ram, "--route-trace", trace, stdin=SUM + "\n" + SUM + "\n"))

@@ -28,6 +28,7 @@ typedef struct storage_sim {
     uint32_t pending_count;
     storage_stats stats;
     uint64_t tags[LOG_COUNT];
+    read_class classes[LOG_COUNT];
 } storage_sim;
 
 static void require(bool holds, const char *what)
@@ -51,6 +52,7 @@ static bool try_submit_read(storage *s, const read_request *request)
     uint64_t latency_ns = config->latency_ns_min;
     if (config->latency_ns_max > config->latency_ns_min)
         latency_ns += prng_below(&sim->dice, config->latency_ns_max - config->latency_ns_min + 1);
+    sim->classes[sim->submitted_count % LOG_COUNT] = request->class;
     sim->tags[sim->submitted_count++ % LOG_COUNT] = request->tag;
     bool fails = sim->submitted_count == sim->fail_at;
     if (config->failures_per_1000 > 0 && prng_below(&sim->dice, 1000) < config->failures_per_1000) fails = true;
@@ -171,4 +173,11 @@ uint64_t storage_sim_submitted_tag(const storage *s, uint64_t idx)
     const storage_sim *sim = (const storage_sim *)s;
     require(idx < sim->submitted_count && idx + LOG_COUNT >= sim->submitted_count, "that tag is not kept");
     return sim->tags[idx % LOG_COUNT];
+}
+
+read_class storage_sim_submitted_class(const storage *s, uint64_t idx)
+{
+    const storage_sim *sim = (const storage_sim *)s;
+    require(idx < sim->submitted_count && idx + LOG_COUNT >= sim->submitted_count, "that class is not kept");
+    return sim->classes[idx % LOG_COUNT];
 }

@@ -35,5 +35,6 @@ uint32_t storage_sim_pending_count(const storage *s);
 /* The tags in the order of submission, from the beginning; the last 1024 are kept. */
 uint64_t storage_sim_submitted_count(const storage *s);
 uint64_t storage_sim_submitted_tag(const storage *s, uint64_t idx);
+read_class storage_sim_submitted_class(const storage *s, uint64_t idx);
 
 #endif

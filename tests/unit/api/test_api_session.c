@@ -94,6 +94,7 @@ static void test_same_bits_for_every_chunk_thread_count_and_budget(void **state)
                 leat_options options = {.thread_count = threads, .prefill_chunk = chunks[c], .ctx = 256};
                 if ((threads + c) % 2) options.ram_bytes = floor_of(f.folder, &options);
                 if (threads == 3) options.io = LEAT_IO_BUFFERED;
+                options.look_ahead = (leat_look_ahead)((threads + 2 * c) % 3);
                 check_ways(&f, &options);
             }
         close_fixture(&f);
@@ -549,6 +550,7 @@ static void test_routes_and_counters(void **state)
     for (uint32_t chunk = 1; chunk <= 64; chunk *= 8) {
         leat_options options = {.thread_count = 2, .prefill_chunk = chunk, .ctx = 256};
         options.ram_bytes = least_without_streaming(f.folder, options);
+        options.look_ahead = chunk == 8 ? LEAT_LOOK_AHEAD_OFF : LEAT_LOOK_AHEAD_ON;
         opened o = open_all(f.folder, &options);
         route_log log = {.used = 3, .expert_count = 24, .layer_count = 3};
         const leat_stats before = leat_engine_get_stats(o.engine);
@@ -567,6 +569,8 @@ static void test_routes_and_counters(void **state)
         const uint32_t slots = leat_engine_plan(o.engine)->expert_slot_count;
         assert_in_range(slots, 3, 71); /* of 72: some are replaced */
         assert_in_range(after.expert_misses, slots + 1, 9 * COUNT);
+        assert_int_equal(after.ahead_reads > 0, chunk != 8);
+        assert_int_equal(after.ahead_used > 0, chunk != 8);
         const uint64_t loaded = after.expert_misses - after.ahead_used + after.ahead_reads;
         assert_int_equal(after.expert_evictions, loaded - slots);
         assert_int_equal(after.read_count - before.read_count,

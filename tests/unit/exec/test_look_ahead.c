@@ -1,0 +1,109 @@
+/*
+ * test_look_ahead.c - the rule for how many guesses are worth their read: times are given, nothing is timed.
+ */
+#include "exec/look_ahead.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { MS = 1000000 };
+
+/* Gap and record as measured many times, and guesses of which `right` of 100 were named. */
+static look_ahead measured(uint64_t gap_ns, uint64_t record_ns, uint32_t right)
+{
+    look_ahead la = {0};
+    uint64_t now_ns = MS, used = 0, wasted = 0;
+    for (int i = 0; i < 200; i++) {
+        look_ahead_gap_begin(&la, now_ns);
+        now_ns += gap_ns;
+        look_ahead_gap_end(&la, &la.one_row, now_ns);
+        look_ahead_records_came(&la, 4, 4 * record_ns);
+        used += right;
+        wasted += 100 - right;
+        look_ahead_judge(&la.one_row, used, wasted);
+        now_ns += 7 * MS;
+    }
+    return la;
+}
+
+static void nothing_is_guessed_before_anything_is_measured(void **state)
+{
+    (void)state;
+    look_ahead la = {0};
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 8), 0);
+    look_ahead_records_came(&la, 2, MS);
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 8), 0);
+    look_ahead_gap_begin(&la, MS);
+    look_ahead_gap_end(&la, &la.one_row, 9 * MS);
+    assert_true(look_ahead_reads(&la, &la.one_row, 8) > 0);
+    assert_int_equal(look_ahead_reads(&la, &la.of_rows, 8), 0); /* those know nothing yet */
+}
+
+static void what_is_read_fits_the_gap(void **state)
+{
+    (void)state;
+    look_ahead la = measured(5 * MS, 1 * MS, 75);
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 5);
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 3), 3);
+    la = measured(5 * MS, 2 * MS, 75); /* the third one overlaps by half, and is right more often than not */
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 3);
+    la = measured(5 * MS, 2 * MS, 45); /* here it is not */
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 2);
+    la = measured(1 * MS, 10 * MS, 75); /* a tenth of a read is not worth the harm of a quarter */
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 0);
+}
+
+/* Where guesses are worth nothing they stop, but for one now and then; when they become good, that one tells. */
+static void guessing_stops_where_it_does_not_pay_and_comes_back(void **state)
+{
+    (void)state;
+    look_ahead la = measured(5 * MS, 10 * MS, 3);
+    uint64_t used = la.one_row.used_seen, wasted = la.one_row.wasted_seen;
+    uint32_t begun = 0;
+    for (int i = 0; i < 1280; i++) begun += look_ahead_reads(&la, &la.one_row, 8);
+    assert_int_equal(begun, 10);
+    for (int i = 0; i < 600; i++) look_ahead_judge(&la.one_row, ++used, wasted);
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 8), 1);
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 8), 1);
+}
+
+static void one_long_gap_says_nothing_and_many_do(void **state)
+{
+    (void)state;
+    look_ahead la = measured(2 * MS, 1 * MS, 75);
+    look_ahead_gap_begin(&la, MS);
+    look_ahead_gap_end(&la, &la.one_row, 3000 * (uint64_t)MS); /* the user thought about it */
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 3);
+    for (int i = 0; i < 60; i++) {
+        look_ahead_gap_begin(&la, MS);
+        look_ahead_gap_end(&la, &la.one_row, 31 * MS);
+    }
+    assert_true(look_ahead_reads(&la, &la.one_row, 32) >= 29);
+    look_ahead_gap_end(&la, &la.one_row, 90 * MS); /* no gap had begun */
+    assert_true(look_ahead_reads(&la, &la.one_row, 32) >= 29);
+}
+
+static void off_is_off_and_on_is_on(void **state)
+{
+    (void)state;
+    look_ahead la = measured(5 * MS, 1 * MS, 99);
+    la.mode = LOOK_AHEAD_OFF;
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 0);
+    la = (look_ahead){.mode = LOOK_AHEAD_ON};
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 32);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_guessed_before_anything_is_measured),
+        cmocka_unit_test(what_is_read_fits_the_gap),
+        cmocka_unit_test(guessing_stops_where_it_does_not_pay_and_comes_back),
+        cmocka_unit_test(one_long_gap_says_nothing_and_many_do),
+        cmocka_unit_test(off_is_off_and_on_is_on),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
