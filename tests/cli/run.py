@@ -652,13 +652,13 @@ def test_route_trace_of_a_score_and_a_chat():
     assert all(len(line["layers"]) == lines[0]["layer_count"] for line in lines[1:])
     chat = expect(leat("chat", MODEL, *FAST, "-v", "--ram", ram, "--route-trace", trace, stdin=SUM + "\n" + SUM + "\n"))
     said = re.findall(r"experts (\d+) hit (\d+) miss .*?(\d+) evicted", chat.err)
-    assert len(said) == 2 and counters(recorded(trace)) == [sum(int(row[i]) for row in said) for i in range(3)], (said, recorded(trace))
+    assert len(said) == 2 and counters(recorded(trace))[:3] == [sum(int(row[i]) for row in said) for i in range(3)], (said, recorded(trace))
 
 
 def test_route_trace_of_an_interrupted_answer():
     trace = HOME + "/route.jsonl"
     process = start(*LONG, "--route-trace", trace)
-    read_until(process.stdout, lambda seen: len(seen) > 20)
+    read_until(process.stdout, lambda seen: len(seen) > 120)
     process.send_signal(signal.SIGINT)
     assert finish(process).code == 130
     assert recorded(trace)["hits"] > 0
