@@ -112,8 +112,8 @@ typedef struct leat_model_info {
     const uint32_t *stop_ids; /* (stop_id_count) of config.json and generation_config.json */
     uint32_t stop_id_count;
     uint32_t bos_id;      /* UINT32_MAX when there is none */
-    char fingerprint[65]; /* 64 hexadecimal digits of config.json and the tensors' names, types and shapes; equal for
-                             the same model in other files */
+    char fingerprint[65]; /* 64 hexadecimal digits of config.json and the types and shapes of the weights; equal for
+                             the same model in other files, packed ones too */
 } leat_model_info;
 /* Lives as long as the model. */
 LEAT_API const leat_model_info *leat_model_get_info(const leat_model *model);

@@ -466,7 +466,7 @@ static leat_status fill_info(leat_model *m, leat_error *error)
     for (uint64_t i = 0; i < m->source->index.count; i++) all_bytes += m->source->index.tensors[i].bytes;
 
     _Static_assert(sizeof info->fingerprint == FINGERPRINT_BYTES, "the public text has the internal one's size");
-    TRY(checkpoint_fingerprint(m->source, info->fingerprint, error));
+    TRY(model_fingerprint(m->source, d, info->fingerprint, error));
     info->path = m->source->path;
     info->architecture = d->architecture;
     info->ignored_bytes = all_bytes > info->weight_bytes ? all_bytes - info->weight_bytes : 0;

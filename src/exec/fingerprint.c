@@ -1,6 +1,6 @@
 /*
- * fingerprint.c - SHA-256 over what says which model it is: config.json as text, then the tensors by name, each with
- * its type and shape.
+ * fingerprint.c - SHA-256 over what says which model it is: config.json as text, then what the model made of the
+ * tensors: weights and vectors in the model's order, each with its type and shape.
  */
 #include "exec/fingerprint.h"
 
@@ -26,18 +26,39 @@ static void add_u64(digester *d, uint64_t value)
     add(d, bytes, sizeof bytes);
 }
 
-/* Texts with their end, numbers in 8 bytes: no two tables look the same. */
-static void add_tensor(digester *d, const tensor *t)
+/* A stack of experts may be one tensor or many: its name is that of one way to store it, and is left out. */
+static void add_weight(void *user, const weight *w, bool is_expert_stack, weight_place place)
 {
-    const char *type = dtype_label(t->type);
+    digester *d = user;
+    const char *name = is_expert_stack ? "" : w->name, *type = quant_traits_table[w->shape.type].label;
 
-    add(d, t->name, strlen(t->name) + 1);
+    (void)place;
+    add(d, name, strlen(name) + 1);
+    add_u64(d, w->stack_count);
     add(d, type, strlen(type) + 1);
-    add_u64(d, t->rank);
-    for (uint32_t i = 0; i < t->rank; i++) add_u64(d, t->dims[i]);
+    add_u64(d, w->shape.rows);
+    add_u64(d, w->shape.cols);
+    add_u64(d, w->shape.group);
+    for (int kind = 0; kind < PART_COUNT; kind++) add_u64(d, w->parts[0][kind].bytes);
 }
 
-leat_status checkpoint_fingerprint(const checkpoint *c, char out[FINGERPRINT_BYTES], leat_error *error)
+static void add_vector(digester *d, const vector *v)
+{
+    add(d, v->name, strlen(v->name) + 1);
+    add_u64(d, v->type);
+    add_u64(d, v->count);
+}
+
+/* Texts with their end, numbers in 8 bytes: no two models look the same. */
+static void add_model(digester *d, const model_desc *model)
+{
+    model_each_weight(model, add_weight, d);
+    add_u64(d, model->vector_count);
+    for (uint32_t i = 0; i < model->vector_count; i++) add_vector(d, &model->vectors[i]);
+}
+
+leat_status model_fingerprint(const checkpoint *c, const model_desc *model, char out[FINGERPRINT_BYTES],
+                              leat_error *error)
 {
     leat_status status = LEAT_OK;
     digester d = {0};
@@ -54,8 +75,7 @@ leat_status checkpoint_fingerprint(const checkpoint *c, char out[FINGERPRINT_BYT
     }
     add_u64(&d, config_bytes);
     if (config) add(&d, config, config_bytes);
-    add_u64(&d, c->index.count);
-    for (uint64_t i = 0; i < c->index.count; i++) add_tensor(&d, &c->index.tensors[i]);
+    add_model(&d, model);
     if (d.is_failed || EVP_DigestFinal_ex(d.context, digest, &length) != 1) {
         status = FAIL(error, INTERNAL, "SHA-256 failed");
         goto done;
