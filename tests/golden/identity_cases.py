@@ -4,10 +4,10 @@ allowed.
 Every two values of different settings meet in at least one run: each pair of settings is covered, not each combination.
 """
 import hashlib
-import itertools
 import json
 import os
 
+from covering import covering_runs
 from leat_program import BUDGET_REFUSED, MIB, Case, Once, Skipped, expect_success, how_it_ended
 from memory_group import Unavailable, memory_group
 from reference_cases import BROOK, brook_answers
@@ -25,20 +25,6 @@ SETTINGS = {
     "io": ("direct", "buffered"),
     "io-engine": ("threads", "uring"),
 }
-
-
-def covering_runs(settings):
-    """A small list of combinations in which every pair of values occurs. Greedy, and always the same."""
-    names = list(settings)
-    wanted = {((a, x), (b, y)) for a, b in itertools.combinations(names, 2) for x in settings[a] for y in settings[b]}
-    every = [tuple(zip(names, values)) for values in itertools.product(*settings.values())]
-    chosen = []
-    while wanted:
-        best = max(every, key=lambda run: (sum(pair in wanted for pair in itertools.combinations(run, 2)),
-                                           -settings["isa"].index(dict(run)["isa"])))
-        wanted.difference_update(itertools.combinations(best, 2))
-        chosen.append(dict(best))
-    return chosen
 
 
 class Subject:

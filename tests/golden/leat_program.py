@@ -13,7 +13,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 MODEL_REFUSED, BUDGET_REFUSED = 3, 4  # exit codes of include/leat/status.h
 MIB = 1 << 20
 
-Measured = collections.namedtuple("Measured", "code signal out err peak_bytes group_peak_bytes group_kills")
+# The last three are of version 1 and 2 groups alike; None where there is no group or the kernel does not say.
+Measured = collections.namedtuple("Measured", "code signal out err peak_bytes major_faults read_bytes group_peak_bytes "
+                                  "group_kills group_swap_bytes")
 
 
 class Skipped(Exception):
@@ -108,11 +110,13 @@ class Leat:
         done = self.start([self.tool("measure_peak"), report, group.folder if group else "-", *command], timeout)
         assert done.returncode == 0, "measure_peak failed: %s" % done.stderr.decode(errors="replace")
         with open(report, encoding="ascii") as stream:
-            how, number, peak_kib = stream.read().split()
+            how, *numbers = stream.read().split()
         os.unlink(report)
-        code, signal = (int(number), None) if how == "exit" else (None, int(number))
-        return Measured(code, signal, done.stdout, done.stderr.decode(errors="replace"), int(peak_kib) << 10,
-                        group.peak_bytes() if group else None, group.kill_count() if group else None)
+        number, peak_kib, major_faults, blocks = map(int, numbers)
+        code, signal = (number, None) if how == "exit" else (None, number)
+        of_group = (group.peak_bytes(), group.kill_count(), group.swap_bytes()) if group else (None, None, None)
+        return Measured(code, signal, done.stdout, done.stderr.decode(errors="replace"), peak_kib << 10, major_faults,
+                        blocks << 9, *of_group)
 
     def measure_in_budget(self, *args, budget_bytes, allowance_bytes, is_grouped):
         """As measure, and whatever exceeds budget + allowance fails."""
@@ -124,6 +128,8 @@ class Leat:
             done = self.measure(*args)
         assert done.group_kills in (None, 0), "killed for holding more than %d + %d bytes: %s" % (
             budget_bytes, allowance_bytes, self.shown(args))
+        assert done.group_swap_bytes in (None, 0), "%d bytes of swap in use: %s" % (
+            done.group_swap_bytes, self.shown(args))
         expect_success(done, self.shown(args))
         assert self.has_sanitizer or done.peak_bytes <= most, "peak RSS %d, the budget %d + %d: %s" % (
             done.peak_bytes, budget_bytes, allowance_bytes, self.shown(args))
@@ -132,7 +138,7 @@ class Leat:
     def run(self, *args, timeout=None):
         done = self.start([self.program, *args], timeout)
         code, signal = (done.returncode, None) if done.returncode >= 0 else (None, -done.returncode)
-        return Measured(code, signal, done.stdout, done.stderr.decode(errors="replace"), None, None, None)
+        return Measured(code, signal, done.stdout, done.stderr.decode(errors="replace"), *[None] * 6)
 
     def json(self, *args):
         done = self.run(*args)

@@ -6,8 +6,8 @@
  * The peak is the kernel's ru_maxrss of the program, which is its VmHWM. A process inherits that figure from the one it
  * was forked from, so it has to be started by something small: that is why this program exists. With GROUP, a folder of
  * the cgroup file system, the program becomes a member before its first instruction; this one stays outside and lives
- * to tell. REPORT receives "exit CODE PEAK_KIB" or "signal NUMBER PEAK_KIB". Exits with 0 when the program ran,
- * whatever came of it.
+ * to tell. REPORT receives "exit CODE PEAK_KIB FAULTS BLOCKS" or "signal NUMBER ...": FAULTS are the major page faults,
+ * BLOCKS the 512-byte blocks that were read from a device. Exits with 0 when the program ran, whatever came of it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +62,6 @@ int main(int argc, char **argv)
         fprintf(report, "signal %d", WTERMSIG(status));
     else
         fprintf(report, "exit %d", WEXITSTATUS(status));
-    fprintf(report, " %ld\n", usage.ru_maxrss);
+    fprintf(report, " %ld %ld %ld\n", usage.ru_maxrss, usage.ru_majflt, usage.ru_inblock);
     return fclose(report) == 0 ? 0 : 1;
 }

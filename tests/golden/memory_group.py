@@ -98,6 +98,7 @@ class Group:
     def limit(self):
         if self.version == 1:
             write(self.path("memory.limit_in_bytes"), str(self.limit_bytes))
+            write(self.path("memory.swappiness"), "0")
             swap, swap_limit = self.path("memory.memsw.limit_in_bytes"), str(self.limit_bytes)
         else:
             write(self.path("memory.max"), str(self.limit_bytes))
@@ -109,6 +110,15 @@ class Group:
         """Page cache included. None where the kernel does not say."""
         try:
             return int(read(self.path("memory.max_usage_in_bytes" if self.version == 1 else "memory.peak")))
+        except OSError:
+            return None
+
+    def swap_bytes(self):
+        """The most swap in use. Version 1 tells it only if it came on top of the peak of memory."""
+        try:
+            if self.version == 2:
+                return int(read(self.path("memory.swap.peak")))
+            return max(0, int(read(self.path("memory.memsw.max_usage_in_bytes"))) - self.peak_bytes())
         except OSError:
             return None
 

@@ -17,6 +17,7 @@ import time
 import traceback
 
 from bad_cases import bad_cases
+from budget_cases import budget_cases
 from identity_cases import identity_cases
 from leat_program import ROOT, Leat, Skipped
 from reference_cases import reference_cases
@@ -106,6 +107,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="run-", dir=arguments.tools) as work:
         leat = Leat(arguments.leat, arguments.tools, work)
         cases = reference_cases(leat, base, is_full, COPIES) + bad_cases(leat, base) + identity_cases(leat, base)
+        cases += budget_cases(leat)
         if arguments.k:
             cases = [case for case in cases if any(part in case.name for part in arguments.k)]
         if arguments.list:
