@@ -42,6 +42,7 @@ typedef struct block_header {
     uint8_t pool;
     uint8_t kind;
     uint32_t user_offset; /* user - start */
+    uint32_t away_pages;  /* at the end of the user's bytes: given back by mem_keep and not counted */
     uint64_t user_bytes;
     uint64_t taken_bytes; /* mapped: the length of the mapping */
 } block_header;
@@ -358,7 +359,7 @@ leat_status mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count,
 {
     if (*block == NULL) return mem_alloc(ledger, pool, count, each_bytes, 0, what, block, error);
     block_header before = *header_of(*block);
-    assert(before.pool == (uint8_t)pool && before.user_offset == sizeof(block_header));
+    assert(before.pool == (uint8_t)pool && before.user_offset == sizeof(block_header) && before.away_pages == 0);
 
     uint64_t bytes, reached = 0;
     TRY(multiply_sizes(count, each_bytes, what, &bytes, error));
@@ -380,6 +381,27 @@ leat_status mem_resize(mem *ledger, mem_pool pool, void **block, uint64_t count,
     return LEAT_OK;
 }
 
+leat_status mem_keep(mem *ledger, void *block, uint64_t kept_bytes, leat_error *error)
+{
+    block_header *header = header_of(block);
+    const uint64_t page = page_bytes(), begin = (uint64_t)(uintptr_t)block;
+    const uint64_t end = round_down(begin + header->user_bytes, page);
+    const uint64_t kept_end = min_u64(end, round_up(begin + min_u64(kept_bytes, header->user_bytes), page));
+    const uint64_t away_pages = (end - kept_end) / page;
+    assert(away_pages <= UINT32_MAX);
+    if (away_pages < header->away_pages) {
+        const uint64_t bytes = (header->away_pages - away_pages) * page;
+        TRY(mem_charge(ledger, (mem_pool)header->pool, bytes, "pages that were given back", error));
+    } else if (away_pages > header->away_pages) {
+        const uint64_t bytes = (away_pages - header->away_pages) * page;
+        char *first = (char *)block + (kept_end - begin);
+        if (madvise(first, bytes, MADV_DONTNEED) != 0) return LEAT_OK; /* locked: it stays resident, and counted */
+        count_out(ledger, (mem_pool)header->pool, bytes);
+    }
+    header->away_pages = (uint32_t)away_pages;
+    return LEAT_OK;
+}
+
 void mem_free(mem *ledger, void *block)
 {
     if (block == NULL) return;
@@ -394,7 +416,7 @@ void mem_free(mem *ledger, void *block)
     } else {
         free(start);
     }
-    count_out(ledger, (mem_pool)before.pool, before.taken_bytes);
+    count_out(ledger, (mem_pool)before.pool, before.taken_bytes - before.away_pages * page_bytes());
 }
 
 static mem_usage read_counter(const counter *c)

@@ -59,6 +59,11 @@ MUST_CHECK leat_status mem_resize(mem *ledger, mem_pool pool, void **block, uint
 /* What a block of `bytes` taken with `align` costs the budget, header and rounding included: the unit that plans add
  * up. */
 uint64_t mem_block_bytes(uint64_t bytes, size_t align);
+/* Keeps the first `kept_bytes` of a block: the whole pages behind them go back to the system and out of the account,
+ * and read as zero when they are touched again. A larger number takes pages into the account again; LEAT_BUDGET when
+ * they have no room there, and nothing has changed. Locked memory stays where it is. Not for blocks that are resized.
+ */
+MUST_CHECK leat_status mem_keep(mem *ledger, void *block, uint64_t kept_bytes, leat_error *error);
 /* NULL is accepted. */
 void mem_free(mem *ledger, void *block);
 

@@ -48,6 +48,10 @@
  * Sweeps. A prefill chunk wants many records of one layer, each once. They are pinned in the order given, a window of
  * them at a time, and handed out in that order: were they handed out as they arrive, then what is pinned at a choice of
  * a victim, and so the choice, would depend on the disk.
+ *
+ * Resizing keeps the slots at work at the front of the block, so that what is given back is one run of whole (huge)
+ * pages: records kept from behind are copied into the slots of those that went. That costs a copy, once, where leaving
+ * them would cost reading them again; pages given back here and there would stay charged until the system splits them.
  */
 #include "cache/expert_cache.h"
 
@@ -106,15 +110,16 @@ struct expert_cache {
     mem *ledger;
     storage *reads;
     const file_set *files;
-    expert_cache_config config;
+    expert_cache_config config; /* slot_count and set_max: those at work (expert_cache_resize) */
+    uint32_t slot_max;          /* slots of the block */
     uint64_t slot_bytes;
     uint32_t share;      /* slots that a layer may hold while others want more */
     cache_policy policy; /* at work */
     bool is_below_sets;  /* fewer slots than one set per layer */
-    uint8_t *block;      /* (slot_count, slot_bytes) */
+    uint8_t *block;      /* (slot_max, slot_bytes) */
 
     /* The step's thread only. */
-    slot *slots;           /* (slot_count) */
+    slot *slots;           /* (slot_max), of which config.slot_count are at work */
     layer_table *layers;   /* (layer_count) */
     uint32_t *slot_of_key; /* (layer_count, expert_count); NONE when not in the cache */
     uint32_t *key_history; /* (layer_count, expert_count); LFU: counts of uses; S3FIFO: the ghost clock when it left the
@@ -123,6 +128,7 @@ struct expert_cache {
     uint32_t pinned_count;  /* slots with pins > 0 */
     uint32_t reading_count; /* reads submitted and not reaped */
     uint64_t last_stamp;
+    uint64_t first_stamp;              /* below all that were given; the next one for a wrong guess */
     uint32_t ahead_layer, ahead_count; /* slots that a guess keeps pinned, and for an acquire of which layer */
     uint32_t ahead_slots[AHEAD_MAX];
 
@@ -279,19 +285,18 @@ static void append_youngest(expert_cache *cache, uint32_t slot_idx)
     list->slot_count++;
 }
 
-/* With a stamp that is older still, for lists are sorted by stamp where the policy goes by use. */
+/* With a stamp older than all, for lists are sorted by stamp where the policy goes by use. */
 static void append_oldest(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
     slot_list *list = list_of(cache, s);
+    s->stamp = cache->first_stamp--;
     s->older_idx = NONE;
     s->younger_idx = list->oldest_idx;
     if (list->oldest_idx == NONE)
         list->youngest_idx = slot_idx;
-    else {
+    else
         cache->slots[list->oldest_idx].older_idx = slot_idx;
-        s->stamp = cache->slots[list->oldest_idx].stamp - 1;
-    }
     list->oldest_idx = slot_idx;
     list->slot_count++;
 }
@@ -737,6 +742,15 @@ static leat_status check_config(const expert_cache_config *config, leat_error *e
     return LEAT_OK;
 }
 
+static void set_shares(expert_cache *cache, uint32_t slot_count, uint32_t set_max)
+{
+    const uint32_t slots_of_layer = slot_count / cache->config.layer_count;
+    const cache_policy wanted = cache->config.policy;
+    cache->share = (uint32_t)max_u64(slots_of_layer, set_max);
+    cache->is_below_sets = slots_of_layer < set_max;
+    cache->policy = cache->is_below_sets && wanted != CACHE_LFU ? CACHE_LRU : wanted;
+}
+
 leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, const file_set *files, storage *reads,
                               expert_cache **out_cache, leat_error *error)
 {
@@ -756,9 +770,8 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     cache->files = files;
     cache->config = *config;
     cache->slot_bytes = slot_bytes;
-    cache->share = (uint32_t)max_u64(config->slot_count / config->layer_count, config->set_max);
-    cache->is_below_sets = config->slot_count / config->layer_count < config->set_max;
-    cache->policy = cache->is_below_sets && config->policy != CACHE_LFU ? CACHE_LRU : config->policy;
+    cache->slot_max = config->slot_count;
+    set_shares(cache, config->slot_count, config->set_max);
     cache->block = block;
     cache->slots = (slot *)(void *)(table + layout.slots_offset);
     cache->layers = (layer_table *)(void *)(table + layout.layers_offset);
@@ -766,6 +779,7 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     if (has_history(config)) cache->key_history = (uint32_t *)(void *)(table + layout.history_offset); /* all zero */
     cache->stats.slot_count = config->slot_count;
     cache->last_stamp = FIRST_STAMP;
+    cache->first_stamp = FIRST_STAMP;
     for (uint32_t i = 0; i < config->slot_count; i++)
         cache->slots[i] = (slot){.key = NONE,
                                  .state = SLOT_EMPTY,
@@ -802,6 +816,127 @@ void expert_cache_close(expert_cache **cache)
     mem_free(ledger, c->block);
     mem_free(ledger, c); /* the table */
     *cache = NULL;
+}
+
+/* ---- resizing ---- */
+
+/* The order of one list by last use, which is LRU's: what was in either list, and no uses counted. */
+static void order_by_use(expert_cache *cache, uint32_t layer)
+{
+    uint64_t done = 0; /* stamps up to this one are in place */
+    for (uint32_t left = layer_slots(cache, layer); left > 0; left--) {
+        uint32_t next_idx = NONE;
+        for (int segment = 0; segment < 2; segment++)
+            for (uint32_t i = cache->layers[layer].lists[segment].oldest_idx; i != NONE;
+                 i = cache->slots[i].younger_idx)
+                if (cache->slots[i].stamp > done &&
+                    (next_idx == NONE || cache->slots[i].stamp < cache->slots[next_idx].stamp))
+                    next_idx = i;
+        done = cache->slots[next_idx].stamp;
+        cache->slots[next_idx].use_count = 0;
+        move_to(cache, next_idx, 0);
+    }
+}
+
+/* Shares and policy for the new size, and lists as that policy wants them. */
+static void follow_size(expert_cache *cache, uint32_t slot_count, uint32_t set_max)
+{
+    const cache_policy before = cache->policy;
+    set_shares(cache, slot_count, set_max);
+    for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
+        if (cache->policy != before && cache->policy == CACHE_LRU) order_by_use(cache, layer);
+        const slot_list *protected = &cache->layers[layer].lists[1];
+        while (cache->policy == CACHE_SLRU && protected->slot_count > protected_max(cache))
+            move_to(cache, protected->oldest_idx, 0);
+    }
+}
+
+static uint32_t largest_layer(const expert_cache *cache)
+{
+    uint32_t best = 0;
+    for (uint32_t layer = 1; layer < cache->config.layer_count; layer++)
+        if (layer_slots(cache, layer) > layer_slots(cache, best)) best = layer;
+    return best;
+}
+
+/* Evicts until no more than `count` slots are in use. The layer that holds most gives. */
+static void evict_down_to(expert_cache *cache, uint32_t count)
+{
+    uint32_t used_count = 0;
+    for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) used_count += layer_slots(cache, layer);
+    for (; used_count > count; used_count--) evict_for(cache, largest_layer(cache));
+}
+
+/* READY and not held -> another slot, which is EMPTY. */
+static void move_record(expert_cache *cache, uint32_t from_idx, uint32_t to_idx)
+{
+    slot *from = &cache->slots[from_idx], *to = &cache->slots[to_idx];
+    assert(is_idle(from) && to->state == SLOT_EMPTY);
+    slot_list *list = list_of(cache, from);
+    memcpy(cache->block + to_idx * cache->slot_bytes, cache->block + from_idx * cache->slot_bytes, cache->slot_bytes);
+    *to = *from;
+    *(to->older_idx == NONE ? &list->oldest_idx : &cache->slots[to->older_idx].younger_idx) = to_idx;
+    *(to->younger_idx == NONE ? &list->youngest_idx : &cache->slots[to->younger_idx].older_idx) = to_idx;
+    cache->slot_of_key[to->key] = to_idx;
+    *from = (slot){.key = NONE, .state = SLOT_EMPTY, .failed_part = PART_NONE, .older_idx = NONE};
+}
+
+/* Moves what lies at `count` or behind it to free slots before it. */
+static void move_to_front(expert_cache *cache, uint32_t count)
+{
+    uint32_t to_idx = 0;
+    for (uint32_t i = count; i < cache->slot_max; i++) {
+        if (cache->slots[i].state == SLOT_EMPTY) continue;
+        while (cache->slots[to_idx].state != SLOT_EMPTY) to_idx++;
+        assert(to_idx < count);
+        move_record(cache, i, to_idx);
+    }
+}
+
+/* All free slots below slot_count, from the front. */
+static void list_free_slots(expert_cache *cache)
+{
+    cache->first_free_idx = NONE;
+    for (uint32_t i = cache->config.slot_count; i-- > 0;) {
+        if (cache->slots[i].state != SLOT_EMPTY) continue;
+        cache->slots[i].younger_idx = cache->first_free_idx;
+        cache->first_free_idx = i;
+    }
+}
+
+/* How many slots from the front have to stay for those that are held. */
+static uint32_t held_end(const expert_cache *cache)
+{
+    uint32_t end = cache->config.slot_count;
+    while (end > 0 && (cache->slots[end - 1].state == SLOT_EMPTY || is_idle(&cache->slots[end - 1]))) end--;
+    return end;
+}
+
+uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count, uint32_t set_max)
+{
+    const uint32_t before = cache->config.slot_count;
+    leat_error no_room;
+    assert(set_max >= 1 && set_max <= EXPERT_SET_MAX && set_max <= cache->slot_max);
+    expert_cache_settle(cache);
+    slot_count = (uint32_t)max_u64(max_u64(slot_count, set_max), held_end(cache));
+    slot_count = (uint32_t)min_u64(slot_count, cache->slot_max);
+    if (slot_count > before &&
+        mem_keep(cache->ledger, cache->block, slot_count * cache->slot_bytes, &no_room) != LEAT_OK)
+        slot_count = before;
+    follow_size(cache, slot_count, set_max);
+    evict_down_to(cache, slot_count);
+    move_to_front(cache, slot_count);
+    cache->config.slot_count = slot_count;
+    cache->config.set_max = set_max;
+    list_free_slots(cache);
+    if (slot_count < before &&
+        mem_keep(cache->ledger, cache->block, slot_count * cache->slot_bytes, &no_room) != LEAT_OK)
+        assert(false); /* giving back needs no room */
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.slot_count = slot_count;
+    cache->stats.resize_count += slot_count != before;
+    pthread_mutex_unlock(&cache->mutex);
+    return slot_count;
 }
 
 /* ---- what acquires and sweeps share ---- */
@@ -1095,6 +1230,8 @@ void expert_cache_check(const expert_cache *cache)
             require(s->reads_left > 0 || (s->failed_part != PART_NONE && s->pins > 0));
         }
     }
+    for (uint32_t i = config->slot_count; i < cache->slot_max; i++) /* those that resize took away */
+        require(cache->slots[i].state == SLOT_EMPTY && cache->slots[i].key == NONE);
     for (uint32_t key = 0; key < key_count; key++) keyed_count += cache->slot_of_key[key] != NONE;
     require(keyed_count == config->slot_count - empty_count); /* 1: and no key points at a slot that is not its own */
 

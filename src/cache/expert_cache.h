@@ -13,7 +13,7 @@
  *   1. A key is in at most one slot.
  *   2. A pinned slot is LOADING or READY; it is not evicted, and once READY its bytes do not change.
  *   3. slot_count >= set_max, so that an acquire can always make progress when no other set is held.
- *   4. No memory is allocated after open.
+ *   4. No memory is allocated after open; resize gives pages back and takes them again.
  *
  * Use: acquire pins a whole set, or nothing, and starts the missing reads; next hands out one record after the other,
  * those already READY first and the others as they arrive; one release for every acquire.
@@ -101,6 +101,7 @@ typedef struct expert_cache_stats {
                                                        guesses that nobody named */
     uint64_t wait_ns;                               /* time spent waiting for the disk, nearly all of it by next */
     uint32_t slot_count, ready_count;
+    uint32_t resize_count; /* calls of resize that changed slot_count */
 } expert_cache_stats;
 
 /* Bytes of one slot: the largest record's windows, each rounded up so that every part is aligned. 0 when there is no
@@ -154,6 +155,13 @@ bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expe
 /* Gives up what was read ahead and waits until no read is under way, so that the queue of `reads` is free for others.
  * Call it after a step that ended early. */
 void expert_cache_settle(expert_cache *cache);
+
+/* Works with the first `slot_count` slots from now on, at least set_max and at most as many as open took, and with sets
+ * of at most `set_max`. Fewer: the policy says which records go, those kept move to the front, and the pages of the
+ * slots behind them leave memory and the ledger. More: they are there again, empty. Shares and policy follow. Waits for
+ * the reads under way. Returns the count reached: more than asked for where held slots are in the way, the old one
+ * where the ledger has no room. Records move, so nothing may be between next and release but what stays held. */
+uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count, uint32_t set_max);
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);
 /* Walks the whole table and aborts on a broken invariant. */

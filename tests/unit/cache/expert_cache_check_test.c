@@ -104,6 +104,8 @@ DAMAGE(leave_the_only_list, c->slots[s->idle_idx].segment = 1)
 DAMAGE(count_what_is_not_counted, c->slots[s->idle_idx].use_count = 1)
 DAMAGE(live_in_the_future, c->slots[s->loading_idx].stamp = c->last_stamp + 1)
 
+DAMAGE(use_a_slot_that_is_away, c->config.slot_count--)
+
 DAMAGE(protect_too_many,
        for (uint32_t i = 0; i < c->config.slot_count; i++) if (c->slots[i].state != SLOT_EMPTY) move_to(c, i, 1);
        c->share = 1)
@@ -152,6 +154,7 @@ static void check_finds_every_damage(void **state)
         ROW(leave_the_only_list),
         ROW(count_what_is_not_counted),
         ROW(live_in_the_future),
+        ROW(use_a_slot_that_is_away),
         ROW_OF(CACHE_LFU, unsort_a_list),
         ROW_OF(CACHE_LFU, use_too_often),
         ROW_OF(CACHE_SLRU, protect_too_many),
