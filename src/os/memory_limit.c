@@ -46,13 +46,21 @@ static uint64_t read_group_limit(const cgroup_dir *dir)
     return min_u64(read_limit_file(dir, "memory.limit_in_bytes"), read_inherited_limit(dir));
 }
 
-static uint64_t read_group_usage(const cgroup_dir *dir)
+/* v1 has the sum over the groups below as total_NAME. */
+static uint64_t read_group_stat(const cgroup_dir *dir, const char *total_name)
 {
-    uint64_t usage = 0, idle_cache = 0;
+    uint64_t value;
+    if (!dir->is_v2 && cgroup_read_field(dir, "memory.stat", total_name, &value)) return value;
+    return cgroup_read_field(dir, "memory.stat", total_name + strlen("total_"), &value) ? value : 0;
+}
+
+static uint64_t read_group_usage(const cgroup_dir *dir, bool cache_is_free)
+{
+    uint64_t usage = 0;
     if (!cgroup_read_u64(dir, dir->is_v2 ? "memory.current" : "memory.usage_in_bytes", &usage)) return 0;
-    bool found = !dir->is_v2 && cgroup_read_field(dir, "memory.stat", "total_inactive_file", &idle_cache);
-    if (!found && !cgroup_read_field(dir, "memory.stat", "inactive_file", &idle_cache)) idle_cache = 0;
-    return usage - min_u64(usage, idle_cache);
+    uint64_t cache = read_group_stat(dir, "total_inactive_file");
+    if (cache_is_free && !size_add(cache, read_group_stat(dir, "total_active_file"), &cache)) cache = usage;
+    return usage - min_u64(usage, cache);
 }
 
 /* Free memory without what the page cache could give back: less than there is, never more. */
@@ -64,27 +72,35 @@ static void read_sysinfo(memory_limit *limit)
     limit->available_bytes = (uint64_t)(facts.freeram + facts.bufferram) * facts.mem_unit;
 }
 
+void memory_limit_read_machine(const char *root, memory_limit *limit)
+{
+    limit->physical_bytes = read_meminfo(root, "MemTotal");
+    if (limit->physical_bytes == 0 && *root == '\0') read_sysinfo(limit);
+    uint64_t available_bytes = read_meminfo(root, "MemAvailable");
+    if (available_bytes == 0) available_bytes = read_meminfo(root, "MemFree"); /* before Linux 3.14 */
+    if (available_bytes > 0) limit->available_bytes = available_bytes;
+}
+
+void memory_limit_read_groups(const cgroup_dir *group, bool cache_is_free, memory_limit *limit)
+{
+    cgroup_dir dir = *group;
+    do {
+        uint64_t group_limit = read_group_limit(&dir);
+        if (group_limit == UINT64_MAX) continue;
+        uint64_t used = read_group_usage(&dir, cache_is_free);
+        limit->cgroup_limit_bytes = min_u64(limit->cgroup_limit_bytes, group_limit);
+        limit->cgroup_free_bytes = min_u64(limit->cgroup_free_bytes, group_limit - min_u64(used, group_limit));
+    } while (cgroup_to_parent(&dir));
+}
+
 leat_status memory_limit_read(const char *root, memory_limit *out_limit, leat_error *error)
 {
     memory_limit limit = {.cgroup_limit_bytes = UINT64_MAX, .cgroup_free_bytes = UINT64_MAX};
-    limit.physical_bytes = read_meminfo(root, "MemTotal");
-    if (limit.physical_bytes == 0 && *root == '\0') read_sysinfo(&limit);
+    memory_limit_read_machine(root, &limit);
     if (limit.physical_bytes == 0)
         return FAIL(error, IO, "%s/proc/meminfo: expected a line \"MemTotal: N kB\", found none", root);
-    uint64_t available_bytes = read_meminfo(root, "MemAvailable");
-    if (available_bytes == 0) available_bytes = read_meminfo(root, "MemFree"); /* before Linux 3.14 */
-    if (available_bytes > 0) limit.available_bytes = available_bytes;
-
     cgroup_dir dir;
-    if (cgroup_find(root, "memory", &dir)) {
-        do {
-            uint64_t group_limit = read_group_limit(&dir);
-            if (group_limit == UINT64_MAX) continue;
-            uint64_t used = read_group_usage(&dir);
-            limit.cgroup_limit_bytes = min_u64(limit.cgroup_limit_bytes, group_limit);
-            limit.cgroup_free_bytes = min_u64(limit.cgroup_free_bytes, group_limit - min_u64(used, group_limit));
-        } while (cgroup_to_parent(&dir));
-    }
+    if (cgroup_find(root, "memory", &dir)) memory_limit_read_groups(&dir, false, &limit);
     *out_limit = limit;
     return LEAT_OK;
 }

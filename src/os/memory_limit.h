@@ -6,6 +6,7 @@
 #define OS_MEMORY_LIMIT_H
 
 #include "base/status.h"
+#include "os/cgroup.h"
 
 #include <stdint.h>
 
@@ -18,6 +19,11 @@ typedef struct memory_limit {
 
 /* `root` is "" in production; tests give a folder that holds proc/ and sys/. */
 MUST_CHECK leat_status memory_limit_read(const char *root, memory_limit *out_limit, leat_error *error);
+
+/* Parts of it, for those who ask again and again: the machine's two numbers (0: not known), and those of `group` and
+ * the groups around it. `cache_is_free`: page cache in active use counts as free too. */
+void memory_limit_read_machine(const char *root, memory_limit *limit);
+void memory_limit_read_groups(const cgroup_dir *group, bool cache_is_free, memory_limit *limit);
 
 /* The most that a budget may be: min(physical, cgroup limit). */
 uint64_t memory_limit_ceiling(const memory_limit *limit);
