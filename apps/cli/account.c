@@ -295,6 +295,8 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "ahead_used", s.ahead_used);
     json_writer_u64(w, "ahead_wasted", s.ahead_wasted);
     json_writer_seconds(w, "wait_s", s.expert_wait_ns);
+    json_writer_u64(w, "slot_count", s.expert_slot_count);
+    json_writer_u64(w, "cache_resizes", s.cache_resizes);
     json_writer_end_object(w);
     json_writer_begin_object(w, "io");
     json_writer_u64(w, "read_count", s.read_count);

@@ -68,8 +68,8 @@ static void print_row(replay_work *work, uint32_t slot_count, uint32_t policy, c
     const char *label = policy == POLICY_BELADY ? "belady" : leat_cache_policy_label((leat_cache_policy)policy);
     uint64_t total = counts->hits + counts->misses;
     double rate = total > 0 ? (double)counts->hits / (double)total : 0;
-    bool is_recorded = info->has_settings && slot_count == info->slot_count && policy == (uint32_t)info->cache_policy &&
-                       work->c->options.look_ahead != LEAT_LOOK_AHEAD_OFF;
+    bool is_recorded = info->has_settings && info->resize_count == 0 && slot_count == info->slot_count &&
+                       policy == (uint32_t)info->cache_policy && work->c->options.look_ahead != LEAT_LOOK_AHEAD_OFF;
     if (!work->c->options.json) {
         output_print(&work->c->out,
                      "%8" PRIu32 " %8.1f %8.1f %%  %-7s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8.2f %%%s\n",

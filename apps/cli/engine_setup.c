@@ -21,6 +21,8 @@ leat_options engine_options(const cli_options *options)
     o.cache_policy = (leat_cache_policy)options->cache_policy;
     o.look_ahead = (leat_look_ahead)options->look_ahead;
     o.io_engine = (leat_io_engine)options->io_engine;
+    o.ignore_pressure = options->pressure != 0; /* auto, off */
+    o.ignore_leases = options->lease != 0;
     o.force = options->force;
     o.cancel = &signals_cancel;
     o.progress = report_progress;
@@ -57,8 +59,10 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
     plan_report(setup->plan);
     TRY(leat_session_open(setup->engine, &setup->session, error));
     if (c->options.route_trace) route_trace_begin(&setup->trace, c->options.route_trace, setup->info, setup->plan);
-    if (route_trace_is_open(&setup->trace))
+    if (route_trace_is_open(&setup->trace)) {
         leat_session_set_acquire_sink(setup->session, route_trace_take, &setup->trace);
+        leat_session_set_resize_sink(setup->session, route_trace_take_resize, &setup->trace);
+    }
     return LEAT_OK;
 }
 

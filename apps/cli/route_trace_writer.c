@@ -91,12 +91,15 @@ bool route_trace_is_open(const route_trace_writer *w) { return w->stream != NULL
 
 static void end_line(route_trace_writer *w)
 {
-    if (!w->has_line) return;
+    if (w->has_line) {
+        fputc(']', w->stream);
+        end_list(&w->expert_rows, "expert_rows", w->stream);
+        end_list(&w->ahead, "ahead", w->stream);
+        fputs("}\n", w->stream);
+    }
     w->has_line = false;
-    fputc(']', w->stream);
-    end_list(&w->expert_rows, "expert_rows", w->stream);
-    end_list(&w->ahead, "ahead", w->stream);
-    fputs("}\n", w->stream);
+    if (w->slots > 0) fprintf(w->stream, "{\"slots\":%" PRIu32 "}\n", w->slots);
+    w->slots = 0;
     if (ferror(w->stream)) give_up(w, "write failed");
 }
 
@@ -130,6 +133,13 @@ void route_trace_take(void *user, const leat_acquire *acquire)
     while (w->layer < acquire->layer_idx) write_layer(w, acquire, true);
     write_layer(w, acquire, false);
     if (ferror(w->stream)) give_up(w, "write failed");
+}
+
+void route_trace_take_resize(void *user, uint32_t slot_count, uint32_t set_max)
+{
+    route_trace_writer *w = user;
+    (void)set_max;
+    w->slots = slot_count;
 }
 
 void route_trace_end(route_trace_writer *w)

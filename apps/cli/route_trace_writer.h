@@ -23,10 +23,11 @@ typedef struct route_trace_list {
 } route_trace_list;
 
 typedef struct route_trace_writer {
-    const char *path;                    /* borrowed */
-    FILE *stream;                        /* NULL before begin, after end, and after a failure */
-    bool has_line;                       /* a step's line has been begun */
-    uint32_t layer;                      /* the last one in it */
+    const char *path; /* borrowed */
+    FILE *stream;     /* NULL before begin, after end, and after a failure */
+    bool has_line;    /* a step's line has been begun */
+    uint32_t layer;   /* the last one in it */
+    uint32_t slots;   /* the cache's new size, to be written behind the running step's line; 0: none */
     route_trace_list expert_rows, ahead; /* of the line, written at its end */
 } route_trace_writer;
 
@@ -35,6 +36,8 @@ void route_trace_begin(route_trace_writer *w, const char *path, const leat_model
 bool route_trace_is_open(const route_trace_writer *w);
 /* A leat_acquire_fn; `user` is the writer. */
 void route_trace_take(void *user, const leat_acquire *acquire);
+/* A leat_resize_fn. */
+void route_trace_take_resize(void *user, uint32_t slot_count, uint32_t set_max);
 /* Ends the last line and closes. */
 void route_trace_end(route_trace_writer *w);
 

@@ -197,7 +197,10 @@ typedef struct leat_options {
     void *progress_user;
     leat_cache_policy cache_policy;
     leat_look_ahead look_ahead;
-} leat_options; /* cancel and progress are borrowed by the engine until it is closed */
+    bool ignore_pressure; /* the expert cache keeps its size, however scarce memory becomes while the engine computes */
+    bool ignore_leases;   /* memory is not divided with this user's other processes: an automatic budget takes no notice
+                             of them, and they take none of this engine */
+} leat_options;           /* cancel and progress are borrowed by the engine until it is closed */
 
 /* All zero: everything automatic. */
 LEAT_API leat_options leat_options_default(void);
@@ -326,6 +329,8 @@ typedef struct leat_stats {
     uint64_t ahead_reads;           /* experts read before their layer asked */
     uint64_t ahead_used;            /* misses that found theirs under way or there */
     uint64_t ahead_wasted;          /* guesses that nobody asked for */
+    uint32_t expert_slot_count;     /* now: fewer than the plan's while memory is scarce */
+    uint32_t cache_resizes;         /* how often that changed */
     uint64_t expert_wait_ns;        /* the step waited for the disk */
     uint64_t streamed_record_count; /* layers, or slices of the head, read because the budget does not keep them */
     uint64_t streamed_wait_ns;      /* the step waited for those */
@@ -406,6 +411,11 @@ typedef struct leat_acquire {
 typedef void leat_acquire_fn(void *user, const leat_acquire *acquire);
 LEAT_API void leat_session_set_acquire_sink(leat_session *session, leat_acquire_fn *fn, void *user);
 
+/* The expert cache has shrunk or grown to `slot_count` and takes sets of at most `set_max` from now on; between two
+ * sets of those that the acquire sink gets. NULL ends it. */
+typedef void leat_resize_fn(void *user, uint32_t slot_count, uint32_t set_max);
+LEAT_API void leat_session_set_resize_sink(leat_session *session, leat_resize_fn *fn, void *user);
+
 /* ---- replay ------------------------------------------------------------------------------------------------------ */
 
 /* Recorded routing (docs/expert-cache.md): what another size of the expert cache, or another policy, would have done.
@@ -418,6 +428,7 @@ typedef struct leat_replay_info {
     bool has_settings;   /* of the engine that wrote the file; else the next two are 0 */
     uint32_t slot_count;
     leat_cache_policy cache_policy;
+    uint32_t resize_count; /* how often the cache changed its size while it was recorded: then no replay is exact */
 } leat_replay_info;
 typedef struct leat_replay_counts {
     uint64_t hits, misses, evictions;
@@ -428,7 +439,8 @@ LEAT_API leat_status leat_replay_open(const char *path, leat_replay **out_replay
 LEAT_API void leat_replay_close(leat_replay **replay);
 LEAT_API leat_replay_info leat_replay_get_info(const leat_replay *replay);
 /* with_look_ahead: what the file says was read ahead is read ahead. LEAT_BUDGET: fewer slots than one set of experts.
- * With the settings of the file the counts are those of the engine that wrote it. */
+ * With the settings of the file the counts are those of the engine that wrote it, unless its cache was resized
+ * meanwhile. */
 LEAT_API leat_status leat_replay_run(const leat_replay *replay, uint32_t slot_count, leat_cache_policy policy,
                                      bool with_look_ahead, leat_replay_counts *out_counts, leat_error *error);
 /* The bound that no policy passes: what is wanted last is evicted. */

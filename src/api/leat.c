@@ -13,6 +13,7 @@
 #include "exec/model_path.h"
 #include "exec/sampler.h"
 #include "exec/session.h"
+#include "exec/shared_plan.h"
 #include "model/model_build.h"
 #include "os/clock.h"
 #include "os/cpu_topology.h"
@@ -652,7 +653,8 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
                             .cancel = o->cancel,
                             .progress = o->progress,
-                            .progress_user = o->progress_user};
+                            .progress_user = o->progress_user,
+                            .watches_pressure = !o->ignore_pressure};
     return LEAT_OK;
 }
 
@@ -691,8 +693,12 @@ leat_status leat_plan_make(const leat_model *model, const leat_options *options,
     engine_options inner;
     plan solved = {0};
 
+    lease others = LEASE_NONE;
+
     TRY(engine_options_from(model, options, &limit, &inner, error));
-    const leat_status status = engine_plan(model->source, &model->desc, &inner, &solved, error);
+    if (!options->ignore_leases) shared_plan_open_lease(model->source, true, &others);
+    const leat_status status = shared_plan_make(model->source, &model->desc, &inner, &others, &solved, error);
+    lease_close(&others);
     if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(&solved, &inner, &limit);
     return status;
 }
@@ -707,6 +713,7 @@ struct leat_engine {
     leat_plan plan;
     uint64_t load_ns;
     bool has_session;
+    lease lease; /* of memory and disk, among this user's processes */
 };
 
 leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine,
@@ -719,12 +726,16 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     memory_limit limit;
     engine_options inner;
     plan solved;
+    lease own = LEASE_NONE;
 
     TRY(engine_options_from(model, options, &limit, &inner, error));
-    TRY(engine_plan(model->source, &model->desc, &inner, &solved, error));
-    TRY(mem_open(solved.budget_bytes - solved.outside_bytes, &ledger, error));
+    if (!options->ignore_leases) shared_plan_open_lease(model->source, false, &own);
+    TRY_OR(fail, shared_plan_make(model->source, &model->desc, &inner, &own, &solved, error));
+    TRY_OR(fail, mem_open(solved.budget_bytes - solved.outside_bytes, &ledger, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *e, 0, "engine", (void **)&e, error));
     e->ledger = ledger;
+    e->lease = own;
+    if (own.fd >= 0) inner.lease = &e->lease;
     e->model = model;
     if (model->info.has_tokenizer) {
         TRY_OR(fail, open_tokenizer(model->source, ledger, model->desc.vocab_size, &e->tokenizer, error));
@@ -739,10 +750,12 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     *out_engine = e;
     return LEAT_OK;
 fail:
-    if (e)
+    if (e) {
         leat_engine_close(&e);
-    else
-        mem_close(&ledger);
+        return status;
+    }
+    lease_close(&own);
+    mem_close(&ledger);
     return status;
 }
 
@@ -754,6 +767,7 @@ void leat_engine_close(leat_engine **engine_handle)
     assert(!e->has_session);
     mem *ledger = e->ledger;
     engine_close(&e->inner);
+    lease_close(&e->lease);
     leat_tokenizer_close(&e->tokenizer);
     mem_free(ledger, e);
     mem_close(&ledger);
@@ -797,6 +811,8 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
         stats.ahead_used = cache.ahead_used;
         stats.ahead_wasted = cache.ahead_wasted;
         stats.expert_wait_ns = cache.wait_ns;
+        stats.expert_slot_count = cache.slot_count;
+        stats.cache_resizes = cache.resize_count;
     }
     _Static_assert(MEM_POOL_COUNT <= ARRAY_COUNT(stats.pools), "every pool has a place in the public struct");
     for (int pool = 0; pool < MEM_POOL_COUNT; pool++) {
@@ -838,6 +854,7 @@ void leat_session_close(leat_session **handle)
     leat_session *s = *handle;
 
     if (!s) return;
+    leat_session_set_resize_sink(s, NULL, NULL);
     session_close(&s->inner);
     s->engine->has_session = false;
     mem_free(s->engine->ledger, s);
@@ -898,6 +915,12 @@ void leat_session_set_acquire_sink(leat_session *s, leat_acquire_fn *fn, void *u
     s->acquire_user = user;
     s->inner->asked_sink = fn ? tell_acquire : NULL;
     s->inner->asked_user = s;
+}
+
+void leat_session_set_resize_sink(leat_session *s, leat_resize_fn *fn, void *user)
+{
+    s->inner->engine->watch.resize_sink = fn;
+    s->inner->engine->watch.resize_user = user;
 }
 
 /* ---- sampler ---- */

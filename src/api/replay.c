@@ -58,7 +58,8 @@ leat_replay_info leat_replay_get_info(const leat_replay *replay)
                               .used_count = t->used_count,
                               .has_settings = t->has_settings,
                               .slot_count = t->slot_count,
-                              .cache_policy = t->has_settings ? (leat_cache_policy)(t->policy + 1) : LEAT_CACHE_AUTO};
+                              .cache_policy = t->has_settings ? (leat_cache_policy)(t->policy + 1) : LEAT_CACHE_AUTO,
+                              .resize_count = t->resize_count};
 }
 
 static leat_replay_counts public_counts(const replay_counts *c)

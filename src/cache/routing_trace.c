@@ -226,6 +226,21 @@ static leat_status read_step(reader *r, const json_token *first_key, leat_error 
     return LEAT_OK;
 }
 
+/* {"slots": N, ..}: from here on the cache had another size. Behind the value's key. */
+static leat_status read_resize(reader *r, leat_error *error)
+{
+    json_token token;
+    uint64_t slot_count;
+    TRY(read_number(r, UINT32_MAX - 1, &slot_count, error));
+    for (;;) {
+        TRY(next_token(r, &token, error));
+        if (token.kind == JSON_OBJECT_END) break;
+        TRY(json_skip(r->parser, error));
+    }
+    r->t->resize_count++;
+    return LEAT_OK;
+}
+
 static leat_status read_object(reader *r, leat_error *error)
 {
     json_token token;
@@ -233,6 +248,8 @@ static leat_status read_object(reader *r, leat_error *error)
     TRY(next_token(r, &token, error));
     if (token.kind == JSON_KEY && json_text_is(&token, "leat_route_trace"))
         TRY(read_version(r, error));
+    else if (token.kind == JSON_KEY && json_text_is(&token, "slots"))
+        TRY(read_resize(r, error));
     else
         TRY(read_step(r, &token, error));
     return expect(r, JSON_END, "the end of the line", error);

@@ -158,6 +158,7 @@ leat_status engine_open(const checkpoint *source, const model_desc *model, const
     TRY_OR(fail, open_trunk(e, error));
     TRY_OR(fail, open_computing(e, error));
     TRY_OR(fail, open_experts(e, error));
+    pressure_watch_start(e, "");
     if (options->io != FILE_BUFFERED && !e->io_is_direct)
         log_write(LOG_INFO, "the file system refuses O_DIRECT: weights are read through the page cache");
     *out_engine = e;

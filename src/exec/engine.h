@@ -11,6 +11,7 @@
 #include "exec/checkpoint.h"
 #include "exec/look_ahead.h"
 #include "exec/plan.h"
+#include "exec/pressure_watch.h"
 #include "exec/rope_table.h"
 #include "exec/row_reader.h"
 #include "exec/scratch.h"
@@ -35,6 +36,8 @@ typedef struct engine_options {
     const volatile int *cancel;    /* may be NULL; polled between layers and while loading */
     trunk_progress *progress;      /* may be NULL */
     void *progress_user;
+    bool watches_pressure; /* the expert cache follows the machine's memory */
+    lease *lease;          /* borrowed; may be NULL */
 } engine_options;
 
 typedef struct engine {
@@ -64,6 +67,7 @@ typedef struct engine {
     kv_cache *kv;
     scratch scratch;
     step_clock clock;
+    pressure_watch watch;
 } engine;
 
 /* The plan alone: opens and closes the files to learn their alignment. */
