@@ -3,6 +3,7 @@
  * bound.
  */
 #include "cli.h"
+#include "report.h"
 #include "json_writer.h"
 
 #include "base/bytes.h"
@@ -130,6 +131,7 @@ static void print_head(replay_work *work)
     json_writer_u64(w, "used_count", info->used_count);
     json_writer_text(w, "recorded_policy", info->has_settings ? leat_cache_policy_label(info->cache_policy) : NULL);
     json_writer_u64(w, "recorded_slot_count", info->slot_count);
+    json_writer_u64(w, "resize_count", info->resize_count);
     json_writer_begin_array(w, "rows");
 }
 
@@ -145,6 +147,8 @@ static leat_status replay(replay_work *work, leat_error *error)
             return FAIL(error, BUDGET,
                         "--slots: %" PRIu32 " slots, but a token needs %" PRIu32 " experts of a layer at once",
                         work->sizes[i], work->info.used_count);
+    if (work->info.resize_count > 0 && !c->options.json)
+        report_note("the cache changed its size while this was recorded: no row has exactly what that run had");
     print_head(work);
     for (uint32_t i = 0; i < work->size_count; i++) TRY(replay_size(work, work->sizes[i], error));
     if (!c->options.json) return LEAT_OK;

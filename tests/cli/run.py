@@ -47,7 +47,7 @@ def skip(why):
 
 def environment(extra=None):
     env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": HOME, "TERM": "xterm", "XDG_CONFIG_HOME": HOME + "/config",
-           "XDG_STATE_HOME": HOME + "/state", "XDG_CACHE_HOME": HOME + "/cache"}
+           "XDG_STATE_HOME": HOME + "/state", "XDG_CACHE_HOME": HOME + "/cache", "XDG_RUNTIME_DIR": HOME}
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
         if name in os.environ:
             env[name] = os.environ[name]
@@ -666,6 +666,36 @@ def test_route_trace_of_an_interrupted_answer():
     with open(trace, "w", encoding="utf-8") as f:
         f.write(text[:len(text) * 2 // 3])  # as a crash leaves it
     assert 0 < replay(trace)["step_count"] < text.count("\n") - 1
+
+
+def test_a_trace_with_a_resize_is_not_exact():
+    trace = HOME + "/route.jsonl"
+    expect(leat("run", MODEL, SUM, *FAST, "--route-trace", trace))
+    assert recorded(trace)["hits"] > 0 and replay(trace)["resize_count"] == 0
+    lines = open(trace, encoding="utf-8").read().splitlines()
+    write(trace, "\n".join(lines[:3] + ['{"slots":40}'] + lines[3:]) + "\n")
+    found = replay(trace)
+    assert found["resize_count"] == 1 and found["step_count"] == len(lines) - 1, found
+    assert not any(row["as_recorded"] for row in found["rows"])
+    assert "changed its size" in expect(leat("replay", trace)).err
+
+
+def test_leases_end_with_the_process():
+    folder = HOME + "/leat"
+    process = start(*LONG)
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    held = os.listdir(folder)
+    assert len(held) == 1 and stat.S_IMODE(os.stat(folder).st_mode) == 0o700, held
+    process.kill()
+    finish(process)
+    assert os.listdir(folder) == held
+    expect(leat("run", MODEL, SUM, *FAST), out=SUM_ANSWER)
+    assert os.listdir(folder) == []
+    os.rmdir(folder)
+    os.symlink(HOME, folder)  # not followed: everything works without
+    expect(leat("run", MODEL, SUM, *FAST), out=SUM_ANSWER)
+    expect(leat("run", MODEL, SUM, *FAST, "--lease", "off", "--pressure", "off"), out=SUM_ANSWER)
+    os.unlink(folder)
 
 
 def test_route_trace_that_cannot_be_written():

@@ -180,7 +180,7 @@ def check_group_kills(subject):
     leat = subject.leat
     everything = leat.plan(subject.folder, "--ctx", str(CTX))["everything_bytes"]
     # Without --force it would refuse by itself: the group is the machine that it sees.
-    options = ("--ctx", str(CTX), "--ram", str(everything), "--io", "direct", "--force")
+    options = ("--ctx", str(CTX), "--ram", str(everything), "--io", "direct", "--force", "--pressure", "off")
     args = subject.run_args(*options)
     peak = leat.measure(*args).peak_bytes
     with memory_group(peak // 2) as group:

@@ -57,7 +57,8 @@ class Leat:
         self.version = Once(lambda: self.json("version", "--json"))
         environment = {name: os.environ[name] for name in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LD_LIBRARY_PATH")
                        if name in os.environ}
-        self.environment = dict(environment, HOME=work, XDG_CONFIG_HOME=work, XDG_STATE_HOME=work, XDG_CACHE_HOME=work)
+        self.environment = dict(environment, HOME=work, XDG_CONFIG_HOME=work, XDG_STATE_HOME=work, XDG_CACHE_HOME=work,
+                                XDG_RUNTIME_DIR=work)  # leases of these runs alone
 
     def is_sanitized(self):
         """Sanitizers take memory that no budget knows of."""

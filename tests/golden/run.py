@@ -20,6 +20,7 @@ from bad_cases import bad_cases
 from budget_cases import budget_cases
 from identity_cases import identity_cases
 from leat_program import ROOT, Leat, Skipped
+from pressure_cases import pressure_cases
 from reference_cases import reference_cases
 
 COPIES = os.path.dirname(os.path.abspath(__file__))
@@ -108,6 +109,7 @@ def main():
         leat = Leat(arguments.leat, arguments.tools, work)
         cases = reference_cases(leat, base, is_full, COPIES) + bad_cases(leat, base) + identity_cases(leat, base)
         cases += budget_cases(leat)
+        cases += pressure_cases(leat)
         if arguments.k:
             cases = [case for case in cases if any(part in case.name for part in arguments.k)]
         if arguments.list:
