@@ -13,6 +13,9 @@
 #define USUAL_NS  (4 * SECOND_NS) /* how slowly usual_available_bytes follows */
 
 static const double STALL_HIGH = 10, STALL_LOW = 5;
+/* Tasks also stall while the kernel makes huge pages, with gigabytes free: stalls count where no more is left than so
+ * many times what should be. */
+enum { STALL_ROOM = 8 };
 
 uint64_t governor_reserve_bytes(uint64_t physical_bytes)
 {
@@ -57,7 +60,9 @@ static uint32_t allowed_slots(const governor *g, const governor_reading *r, uint
     const int64_t group = room_bytes(r->group_free_bytes, c->margin_bytes, r->untouched_bytes);
     uint32_t wanted = without_bytes(c, slots, -least(machine, group));
 
-    if (r->stall_percent > STALL_HIGH && is_falling && wanted == slots && slots > c->slots_unit)
+    const bool is_little =
+        machine < STALL_ROOM * (int64_t)c->reserve_bytes || group < STALL_ROOM * (int64_t)c->margin_bytes;
+    if (r->stall_percent > STALL_HIGH && is_falling && is_little && wanted == slots && slots > c->slots_unit)
         wanted = round_slots(c, slots - min_u64(slots - c->slots_unit, c->slots_unit));
     const int64_t unclaimed = machine - (int64_t)min_u64(r->claimed_bytes, INT64_MAX / 4);
     const uint32_t shared =
@@ -79,15 +84,21 @@ static bool has_room(const governor *g, const governor_reading *r)
            room_bytes(r->group_free_bytes, c->margin_bytes + group_wanted, r->untouched_bytes) >= 0;
 }
 
-/* Falling: an eighth of a percent and more below what was usual in the last seconds. */
-static bool note_available(governor *g, const governor_reading *r)
+/* What would be left with all touched: this does not fall because the own process fills what it was given. */
+static uint64_t left_bytes(const governor_reading *r)
 {
-    const uint64_t now = r->available_bytes, usual = g->read_ns ? g->usual_available_bytes : now;
+    return r->available_bytes - min_u64(r->available_bytes, r->untouched_bytes);
+}
+
+/* Falling: an eighth of a percent and more below what was usual in the last seconds. */
+static bool note_left(governor *g, const governor_reading *r)
+{
+    const uint64_t now = left_bytes(r), usual = g->read_ns ? g->usual_left_bytes : now;
     const bool is_falling = now < usual - usual / 800;
     const uint64_t passed = min_u64(g->read_ns ? r->now_ns - g->read_ns : 0, USUAL_NS);
     const double part = (double)passed / (double)USUAL_NS;
 
-    g->usual_available_bytes = now >= usual ? now : usual - (uint64_t)(part * (double)(usual - now));
+    g->usual_left_bytes = now >= usual ? now : usual - (uint64_t)(part * (double)(usual - now));
     g->read_ns = r->now_ns;
     return is_falling;
 }
@@ -104,7 +115,7 @@ static uint32_t shrink(governor *g, uint64_t now_ns, uint32_t slots)
 uint32_t governor_decide(governor *g, const governor_reading *r, uint32_t slots)
 {
     const governor_config *c = &g->config;
-    const bool is_falling = note_available(g, r);
+    const bool is_falling = note_left(g, r);
     const uint32_t allowed = allowed_slots(g, r, slots, is_falling);
 
     if (allowed < slots || !has_room(g, r))
@@ -115,6 +126,8 @@ uint32_t governor_decide(governor *g, const governor_reading *r, uint32_t slots)
     if (allowed < slots) return shrink(g, r->now_ns, allowed);
     if (slots >= c->slots_max || g->calm_ns == 0 || r->now_ns - g->calm_ns < g->patience_ns) return slots;
     if (g->grown_ns != 0 && r->now_ns - g->grown_ns < GROW_PAUSE_NS) return slots;
+    const uint64_t larger = min_u64(c->slots_max, (slots / c->slots_unit + 1) * (uint64_t)c->slots_unit);
     g->changed_ns = g->grown_ns = r->now_ns;
-    return (uint32_t)min_u64(c->slots_max, (slots / c->slots_unit + 1) * (uint64_t)c->slots_unit);
+    g->usual_left_bytes -= min_u64(g->usual_left_bytes, (larger - slots) * c->slot_bytes);
+    return (uint32_t)larger;
 }

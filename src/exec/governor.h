@@ -3,7 +3,8 @@
  *
  * A pure function of its readings: no clock, no files. Memory is scarce when less is left than there should be,
  * counting what the process has been given and not yet touched as gone: below the reserve of the machine, within the
- * margin of a control group's limit, or when tasks stall (PSI) while available memory falls. Then the cache shrinks at
+ * margin of a control group's limit, or when tasks stall (PSI) while
+ * little is left and others take more. Then the cache shrinks at
  * once, by whole working sets (one set of experts for every layer) as long as it holds more than one, below that by
  * sets. It grows back by a working set at a time, after there has been room for a while: 5 s, and twice as long as
  * before each time that growing turned out to be wrong.
@@ -44,7 +45,7 @@ typedef struct governor {
     uint64_t grown_ns;   /* the last growth; 0: none */
     uint64_t calm_ns;    /* since when there has been room; 0: there is none */
     uint64_t patience_ns;
-    uint64_t usual_available_bytes; /* follows available_bytes slowly */
+    uint64_t usual_left_bytes; /* follows what is left slowly */
     uint64_t read_ns;
 } governor;
 

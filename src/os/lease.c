@@ -29,10 +29,10 @@ enum { LINE_BYTES = 160, MAKE_TRIES = 16, READ_TRIES = 4, DIRENT_BYTES = 4096 };
 /* ---- the folder ---- */
 
 /* -1: it is not a folder of this user's alone. */
-static int open_own_folder(const char *path, leat_error *error)
+static int open_own_folder(const char *path, bool is_made, leat_error *error)
 {
     struct stat info;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+    if (is_made && mkdir(path, 0700) != 0 && errno != EEXIST) {
         (void)FAIL_OS(error, IO, errno, "%s: cannot be made: %s", path, strerrordesc_np(errno));
         return -1;
     }
@@ -48,7 +48,7 @@ static int open_own_folder(const char *path, leat_error *error)
     return -1;
 }
 
-static leat_status open_folder(const char *folder, int *out_fd, leat_error *error)
+static leat_status open_folder(const char *folder, bool is_made, int *out_fd, leat_error *error)
 {
     char paths[3][OS_PATH_BYTES];
     const char *runtime = getenv("XDG_RUNTIME_DIR");
@@ -63,7 +63,7 @@ static leat_status open_folder(const char *folder, int *out_fd, leat_error *erro
     }
     leat_error why = {0};
     for (int i = 0; i < count; i++) {
-        *out_fd = open_own_folder(paths[i], &why);
+        *out_fd = open_own_folder(paths[i], is_made, &why);
         if (*out_fd >= 0) return LEAT_OK;
     }
     return FAIL(error, IO, "no folder for leases: %s", why.text);
@@ -131,13 +131,14 @@ static bool make_file(lease *l, uint32_t number)
 leat_status lease_look(const char *folder, lease *out_lease, leat_error *error)
 {
     *out_lease = (lease)LEASE_NONE;
-    return open_folder(folder, &out_lease->folder_fd, error);
+    return open_folder(folder, false, &out_lease->folder_fd, error);
 }
 
 leat_status lease_open(const char *folder, const lease_terms *terms, lease *out_lease, leat_error *error)
 {
     static _Atomic uint32_t last_number; /* one process may run several models */
-    TRY(lease_look(folder, out_lease, error));
+    *out_lease = (lease)LEASE_NONE;
+    TRY(open_folder(folder, true, &out_lease->folder_fd, error));
     for (int i = 0; i < MAKE_TRIES; i++)
         if (make_file(out_lease, atomic_fetch_add(&last_number, 1))) {
             lease_change(out_lease, terms);

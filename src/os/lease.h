@@ -51,7 +51,7 @@ typedef struct lease_view {
     }
 
 /* `folder`: NULL for the usual one. LEAT_IO, LEAT_PERMISSION: no folder can be used (text says why); the lease is then
- * LEASE_NONE. look opens the folder without leasing anything. */
+ * LEASE_NONE. look opens a folder that is there, without leasing anything. */
 MUST_CHECK leat_status lease_open(const char *folder, const lease_terms *terms, lease *out_lease, leat_error *error);
 MUST_CHECK leat_status lease_look(const char *folder, lease *out_lease, leat_error *error);
 /* A zeroed one is not accepted; LEASE_NONE is, here and below. */

@@ -2,9 +2,8 @@
  * memory_pressure.h - how scarce memory is at the moment: what the machine and the process's control groups have left,
  * how long tasks wait for memory (PSI), and how often a group ran into its limit.
  *
- * The reader finds its group once; every reading opens and reads a few small files (6 on a machine with cgroup v1, 8
- * with v2, four more for each enclosing group). That takes about 0.1 ms (docs/memory.md), so it may be done every 250
- * ms, and allocates nothing.
+ * The reader finds its group once; every reading opens and reads about a dozen small files, more where groups enclose
+ * each other. That takes 0.11 to 0.15 ms (docs/memory.md), so it may be done every 250 ms, and allocates nothing.
  *
  * Threads: one at a time a reader.
  */

@@ -126,26 +126,45 @@ static void the_last_set_stays(void **state)
     assert_int_equal(w.shrinks, shrinks);
 }
 
-/* Stalls alone may be anybody's: only with falling memory do they count, and never below one working set. */
+/* Stalls alone may be anybody's: they count while little is left and others take more, and never below one working
+ * set. */
 static void stalls_count_while_memory_falls(void **state)
 {
     (void)state;
     world w = start(config.slots_max);
     w.r.stall_percent = 60;
-    run_seconds(&w, 20, poll_once);
+    for (uint32_t i = 0; i < 40; i++) { /* much is left */
+        w.r.available_bytes -= 80 * MIB;
+        poll_once(&w);
+    }
     assert_int_equal(w.slots, config.slots_max);
-    w.r.available_bytes -= 100 * MIB;
-    run_seconds(&w, 1, poll_once);
-    assert_in_range(w.slots, 0, 240);
-    for (uint32_t i = 0; i < 100; i++) {
-        w.r.available_bytes -= 30 * MIB;
+    w.r.available_bytes = 500 * MIB;
+    run_seconds(&w, 60, poll_once); /* not falling */
+    const uint32_t steady = w.slots;
+    run_seconds(&w, 60, poll_once);
+    assert_int_equal(w.slots, steady);
+
+    w = start(config.slots_max);
+    w.r.stall_percent = 60;
+    w.r.available_bytes = 500 * MIB;
+    w.r.untouched_bytes = 240 * MIB;
+    for (uint32_t i = 0; i < 40; i++) { /* falling because the own process fills its slots */
+        w.r.available_bytes -= 5 * MIB;
+        w.r.untouched_bytes -= 5 * MIB;
+        poll_once(&w);
+    }
+    assert_int_equal(w.slots, config.slots_max);
+    for (uint32_t i = 0; i < 40; i++) {
+        w.r.available_bytes -= 3 * MIB;
         poll_once(&w);
     }
     assert_int_equal(w.slots, config.slots_unit);
+
     w = start(config.slots_max);
     w.r.stall_percent = 9;
-    for (uint32_t i = 0; i < 100; i++) {
-        w.r.available_bytes -= 30 * MIB;
+    w.r.available_bytes = 500 * MIB;
+    for (uint32_t i = 0; i < 40; i++) {
+        w.r.available_bytes -= 5 * MIB;
         poll_once(&w);
     }
     assert_int_equal(w.slots, config.slots_max);

@@ -261,6 +261,9 @@ static void the_folder_of_the_session_is_used(void **state)
     setenv("XDG_RUNTIME_DIR", root, 1);
     leat_error error;
     lease l, looker;
+    snprintf(path, sizeof path, "%s/none", root);
+    assert_fails(IO, lease_look(path, &looker, &error), &error); /* who looks makes nothing */
+    assert_int_not_equal(access(path, F_OK), 0);
     assert_ok(lease_open(NULL, &(lease_terms){5, 6, false}, &l, &error), &error);
     snprintf(path, sizeof path, "%s/leat/%s", root, l.name);
     assert_int_equal(access(path, F_OK), 0);
