@@ -60,23 +60,28 @@ static uint32_t allowed_slots(const governor *g, const governor_reading *r, uint
     const int64_t group = room_bytes(r->group_free_bytes, c->margin_bytes, r->untouched_bytes);
     uint32_t wanted = without_bytes(c, slots, -least(machine, group));
 
-    const bool is_little =
-        machine < STALL_ROOM * (int64_t)c->reserve_bytes || group < STALL_ROOM * (int64_t)c->margin_bytes;
-    if (r->stall_percent > STALL_HIGH && is_falling && is_little && wanted == slots && slots > c->slots_unit)
-        wanted = round_slots(c, slots - min_u64(slots - c->slots_unit, c->slots_unit));
+    if (r->stall_percent > STALL_HIGH && is_falling && machine < STALL_ROOM * (int64_t)c->reserve_bytes &&
+        wanted == slots && slots > c->slots_unit)
+        wanted = round_slots(c, slots - 1); /* to the working set below */
     const int64_t unclaimed = machine - (int64_t)min_u64(r->claimed_bytes, INT64_MAX / 4);
     const uint32_t shared =
         (uint32_t)max_u64(without_bytes(c, slots, -unclaimed), max_u64(r->share_slots, c->slots_unit));
     return (uint32_t)min_u64(min_u64(wanted, shared), slots);
 }
 
-/* Room for a working set more, and some beyond it, so that having it is not at once too much. */
-static bool has_room(const governor *g, const governor_reading *r)
+/* A working set more, or what is left of the last. */
+static uint32_t next_larger(const governor_config *c, uint32_t slots)
+{
+    return (uint32_t)min_u64(c->slots_max, (slots / c->slots_unit + 1) * (uint64_t)c->slots_unit);
+}
+
+/* Room for the next larger size, and some beyond it, so that having it is not at once too much. */
+static bool has_room(const governor *g, const governor_reading *r, uint32_t slots)
 {
     const governor_config *c = &g->config;
-    const uint64_t unit_bytes = c->slots_unit * c->slot_bytes;
-    const uint64_t wanted = unit_bytes + max_u64(c->reserve_bytes, unit_bytes) / 4;
-    const uint64_t group_wanted = unit_bytes + max_u64(c->margin_bytes, unit_bytes / 4);
+    const uint64_t more_bytes = (next_larger(c, slots) - min_u64(slots, c->slots_max)) * c->slot_bytes;
+    const uint64_t wanted = more_bytes + max_u64(c->reserve_bytes, more_bytes) / 4;
+    const uint64_t group_wanted = more_bytes + c->margin_bytes; /* it may have been made for the budget: no more */
 
     return r->stall_percent < STALL_LOW &&
            room_bytes(r->available_bytes, c->reserve_bytes + wanted, r->untouched_bytes) >=
@@ -118,7 +123,7 @@ uint32_t governor_decide(governor *g, const governor_reading *r, uint32_t slots)
     const bool is_falling = note_left(g, r);
     const uint32_t allowed = allowed_slots(g, r, slots, is_falling);
 
-    if (allowed < slots || !has_room(g, r))
+    if (allowed < slots || !has_room(g, r, slots))
         g->calm_ns = 0;
     else if (g->calm_ns == 0)
         g->calm_ns = r->now_ns;
@@ -126,8 +131,8 @@ uint32_t governor_decide(governor *g, const governor_reading *r, uint32_t slots)
     if (allowed < slots) return shrink(g, r->now_ns, allowed);
     if (slots >= c->slots_max || g->calm_ns == 0 || r->now_ns - g->calm_ns < g->patience_ns) return slots;
     if (g->grown_ns != 0 && r->now_ns - g->grown_ns < GROW_PAUSE_NS) return slots;
-    const uint64_t larger = min_u64(c->slots_max, (slots / c->slots_unit + 1) * (uint64_t)c->slots_unit);
+    const uint32_t larger = next_larger(c, slots);
     g->changed_ns = g->grown_ns = r->now_ns;
     g->usual_left_bytes -= min_u64(g->usual_left_bytes, (larger - slots) * c->slot_bytes);
-    return (uint32_t)larger;
+    return larger;
 }

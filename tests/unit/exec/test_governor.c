@@ -203,6 +203,23 @@ static void growing_needs_more_room_than_it_takes(void **state)
     assert_int_equal(w.shrinks, 0);
 }
 
+/* A group that was made for the budget and 24 MiB: all of it comes back, and stays, though tasks stall there. */
+static void a_group_made_for_the_budget_is_enough(void **state)
+{
+    (void)state;
+    world w = start(24);
+    w.r.group_free_bytes = (config.slots_max - 24 + 24) * MIB;
+    run_seconds(&w, 200, poll_with_feedback);
+    assert_int_equal(w.slots, config.slots_max);
+    w.r.stall_percent = 50;
+    for (uint32_t i = 0; i < 40; i++) {
+        w.r.available_bytes -= 20 * MIB;
+        poll_with_feedback(&w);
+    }
+    assert_int_equal(w.slots, config.slots_max);
+    assert_int_equal(w.shrinks, 0);
+}
+
 static void claims_of_others_push_to_the_share(void **state)
 {
     (void)state;
@@ -297,6 +314,7 @@ int main(void)
         cmocka_unit_test(stalls_count_while_memory_falls),
         cmocka_unit_test(it_grows_back_slowly),
         cmocka_unit_test(growing_needs_more_room_than_it_takes),
+        cmocka_unit_test(a_group_made_for_the_budget_is_enough),
         cmocka_unit_test(claims_of_others_push_to_the_share),
         cmocka_unit_test(it_does_not_flap),
         cmocka_unit_test(random_walks),
