@@ -135,10 +135,9 @@ void route_trace_take(void *user, const leat_acquire *acquire)
     if (ferror(w->stream)) give_up(w, "write failed");
 }
 
-void route_trace_take_resize(void *user, uint32_t slot_count, uint32_t set_max)
+void route_trace_take_resize(void *user, uint32_t slot_count)
 {
     route_trace_writer *w = user;
-    (void)set_max;
     w->slots = slot_count;
 }
 

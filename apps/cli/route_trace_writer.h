@@ -37,7 +37,7 @@ bool route_trace_is_open(const route_trace_writer *w);
 /* A leat_acquire_fn; `user` is the writer. */
 void route_trace_take(void *user, const leat_acquire *acquire);
 /* A leat_resize_fn. */
-void route_trace_take_resize(void *user, uint32_t slot_count, uint32_t set_max);
+void route_trace_take_resize(void *user, uint32_t slot_count);
 /* Ends the last line and closes. */
 void route_trace_end(route_trace_writer *w);
 

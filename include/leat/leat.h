@@ -411,9 +411,8 @@ typedef struct leat_acquire {
 typedef void leat_acquire_fn(void *user, const leat_acquire *acquire);
 LEAT_API void leat_session_set_acquire_sink(leat_session *session, leat_acquire_fn *fn, void *user);
 
-/* The expert cache has shrunk or grown to `slot_count` and takes sets of at most `set_max` from now on; between two
- * sets of those that the acquire sink gets. NULL ends it. */
-typedef void leat_resize_fn(void *user, uint32_t slot_count, uint32_t set_max);
+/* The expert cache has shrunk or grown to `slot_count`; between two calls of the acquire sink. NULL ends it. */
+typedef void leat_resize_fn(void *user, uint32_t slot_count);
 LEAT_API void leat_session_set_resize_sink(leat_session *session, leat_resize_fn *fn, void *user);
 
 /* ---- replay ------------------------------------------------------------------------------------------------------ */

@@ -110,7 +110,7 @@ struct expert_cache {
     mem *ledger;
     storage *reads;
     const file_set *files;
-    expert_cache_config config; /* slot_count and set_max: those at work (expert_cache_resize) */
+    expert_cache_config config; /* slot_count: those at work (expert_cache_resize) */
     uint32_t slot_max;          /* slots of the block */
     uint64_t slot_bytes;
     uint32_t share;      /* slots that a layer may hold while others want more */
@@ -742,8 +742,9 @@ static leat_status check_config(const expert_cache_config *config, leat_error *e
     return LEAT_OK;
 }
 
-static void set_shares(expert_cache *cache, uint32_t slot_count, uint32_t set_max)
+static void set_shares(expert_cache *cache, uint32_t slot_count)
 {
+    const uint32_t set_max = cache->config.set_max;
     const uint32_t slots_of_layer = slot_count / cache->config.layer_count;
     const cache_policy wanted = cache->config.policy;
     cache->share = (uint32_t)max_u64(slots_of_layer, set_max);
@@ -771,7 +772,7 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     cache->config = *config;
     cache->slot_bytes = slot_bytes;
     cache->slot_max = config->slot_count;
-    set_shares(cache, config->slot_count, config->set_max);
+    set_shares(cache, config->slot_count);
     cache->block = block;
     cache->slots = (slot *)(void *)(table + layout.slots_offset);
     cache->layers = (layer_table *)(void *)(table + layout.layers_offset);
@@ -839,10 +840,10 @@ static void order_by_use(expert_cache *cache, uint32_t layer)
 }
 
 /* Shares and policy for the new size, and lists as that policy wants them. */
-static void follow_size(expert_cache *cache, uint32_t slot_count, uint32_t set_max)
+static void follow_size(expert_cache *cache, uint32_t slot_count)
 {
     const cache_policy before = cache->policy;
-    set_shares(cache, slot_count, set_max);
+    set_shares(cache, slot_count);
     for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
         if (cache->policy != before && cache->policy == CACHE_LRU) order_by_use(cache, layer);
         const slot_list *protected = &cache->layers[layer].lists[1];
@@ -912,22 +913,20 @@ static uint32_t held_end(const expert_cache *cache)
     return end;
 }
 
-uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count, uint32_t set_max)
+uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count)
 {
     const uint32_t before = cache->config.slot_count;
     leat_error no_room;
-    assert(set_max >= 1 && set_max <= EXPERT_SET_MAX && set_max <= cache->slot_max);
     expert_cache_settle(cache);
-    slot_count = (uint32_t)max_u64(max_u64(slot_count, set_max), held_end(cache));
+    slot_count = (uint32_t)max_u64(max_u64(slot_count, cache->config.set_max), held_end(cache));
     slot_count = (uint32_t)min_u64(slot_count, cache->slot_max);
     if (slot_count > before &&
         mem_keep(cache->ledger, cache->block, slot_count * cache->slot_bytes, &no_room) != LEAT_OK)
         slot_count = before;
-    follow_size(cache, slot_count, set_max);
+    follow_size(cache, slot_count);
     evict_down_to(cache, slot_count);
     move_to_front(cache, slot_count);
     cache->config.slot_count = slot_count;
-    cache->config.set_max = set_max;
     list_free_slots(cache);
     if (slot_count < before &&
         mem_keep(cache->ledger, cache->block, slot_count * cache->slot_bytes, &no_room) != LEAT_OK)

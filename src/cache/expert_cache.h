@@ -156,12 +156,12 @@ bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expe
  * Call it after a step that ended early. */
 void expert_cache_settle(expert_cache *cache);
 
-/* Works with the first `slot_count` slots from now on, at least set_max and at most as many as open took, and with sets
- * of at most `set_max`. Fewer: the policy says which records go, those kept move to the front, and the pages of the
+/* Works with the first `slot_count` slots from now on, at least set_max and at most as many as open took.
+ * Fewer: the policy says which records go, those kept move to the front, and the pages of the
  * slots behind them leave memory and the ledger. More: they are there again, empty. Shares and policy follow. Waits for
  * the reads under way. Returns the count reached: more than asked for where held slots are in the way, the old one
  * where the ledger has no room. Records move, so nothing may be between next and release but what stays held. */
-uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count, uint32_t set_max);
+uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count);
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);
 /* Walks the whole table and aborts on a broken invariant. */

@@ -70,7 +70,7 @@ void pressure_watch_resize(engine *e, uint32_t slot_count)
 {
     const pressure_watch *w = &e->watch;
     const uint32_t before = expert_cache_stats_get(e->experts).slot_count;
-    const uint32_t after = expert_cache_resize(e->experts, slot_count, e->records.set_count);
+    const uint32_t after = expert_cache_resize(e->experts, slot_count);
 
     if (after == before) return;
     if (e->options.lease) {
@@ -78,7 +78,7 @@ void pressure_watch_resize(engine *e, uint32_t slot_count)
         terms.budget_bytes = granted_bytes(e);
         lease_change(e->options.lease, &terms);
     }
-    if (w->resize_sink) w->resize_sink(w->resize_user, after, e->records.set_count);
+    if (w->resize_sink) w->resize_sink(w->resize_user, after);
 }
 
 static void follow(engine *e, const governor_reading *r)

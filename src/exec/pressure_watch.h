@@ -18,7 +18,7 @@
 struct engine;
 
 /* The expert cache has another size now. */
-typedef void cache_resize_sink(void *user, uint32_t slot_count, uint32_t set_max);
+typedef void cache_resize_sink(void *user, uint32_t slot_count);
 
 typedef struct pressure_watch {
     bool is_on;   /* somebody wants to know */

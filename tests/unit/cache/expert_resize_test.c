@@ -20,9 +20,9 @@ enum { LAYERS = 4, EXPERTS = 16, SLOTS = 48, SET = 3 };
 static const storage_sim_config disk = {.seed = 7, .latency_ns_min = 5, .latency_ns_max = 500};
 static const world_shape shape = {LAYERS, EXPERTS, SLOTS, SET, 0, 900};
 
-static uint32_t resize(expert_world *w, uint32_t slot_count, uint32_t set_max)
+static uint32_t resize(expert_world *w, uint32_t slot_count)
 {
-    const uint32_t reached = expert_cache_resize(w->cache, slot_count, set_max);
+    const uint32_t reached = expert_cache_resize(w->cache, slot_count);
     expert_cache_check(w->cache);
     assert_int_equal(expert_cache_stats_get(w->cache).slot_count, reached);
     return reached;
@@ -49,17 +49,15 @@ static void random_sets_between_random_sizes(void **state)
         prng_init(&dice, 100 + (uint64_t)policy);
         world_open_with(&w, &shape, (cache_policy)policy, &disk);
         for (uint32_t round = 0; round < 400; round++) {
-            uint32_t experts[EXPERTS], set_max = w.shape.set_max;
+            uint32_t experts[EXPERTS];
             if (prng_below(&dice, 4) == 0) {
-                set_max = 1 + (uint32_t)prng_below(&dice, 6);
                 const uint32_t wanted = (uint32_t)prng_below(&dice, SLOTS + 8), before = w.config.slot_count;
-                const uint32_t reached = resize(&w, wanted, set_max);
-                assert_int_equal(reached, min_u64(max_u64(wanted, set_max), SLOTS));
+                const uint32_t reached = resize(&w, wanted);
+                assert_int_equal(reached, min_u64(max_u64(wanted, SET), SLOTS));
                 changes += reached != before;
-                w.shape.set_max = set_max;
                 w.config.slot_count = reached;
             }
-            const uint32_t count = 1 + (uint32_t)prng_below(&dice, set_max);
+            const uint32_t count = 1 + (uint32_t)prng_below(&dice, SET);
             draw_set(&dice, count, experts);
             world_visit(&w, round % LAYERS, experts, count);
             assert_true(expert_cache_stats_get(w.cache).ready_count <= w.config.slot_count);
@@ -79,7 +77,7 @@ static void what_is_kept_is_kept(void **state)
     for (uint32_t e = 0; e < 12; e++)
         for (uint32_t layer = 0; layer < LAYERS; layer++) world_visit(&w, layer, &e, 1);
     assert_int_equal(expert_cache_stats_get(w.cache).ready_count, SLOTS);
-    assert_int_equal(resize(&w, 5 * LAYERS, SET), 5 * LAYERS);
+    assert_int_equal(resize(&w, 5 * LAYERS), 5 * LAYERS);
     assert_int_equal(expert_cache_stats_get(w.cache).evictions, SLOTS - 5 * LAYERS);
     const uint64_t misses = expert_cache_stats_get(w.cache).misses;
     for (uint32_t e = 7; e < 12; e++)
@@ -99,12 +97,12 @@ static void held_records_stay_where_they_are(void **state)
     world_next(&w, &held);
     world_next(&w, &held);
     const uint8_t *part = held.refs[0].parts[0];
-    assert_int_equal(resize(&w, SET, SET), 12); /* ten records, and the two that are held behind them */
+    assert_int_equal(resize(&w, SET), 12); /* ten records, and the two that are held behind them */
     assert_ptr_equal(held.refs[0].parts[0], part);
     world_compare(&w, &held, 0);
     world_compare(&w, &held, 1);
     world_release(&w, &held);
-    assert_int_equal(resize(&w, SET, SET), SET);
+    assert_int_equal(resize(&w, SET), SET);
     world_close(&w);
 }
 
@@ -142,14 +140,14 @@ static void pages_go_back_and_come_again(void **state)
     const uint64_t end = round_down(32 * slot_bytes, page) - page;
     assert_int_equal(resident_pages(block + rest, end - rest), (end - rest) / page);
 
-    assert_int_equal(resize(&w, 8, 2), 8);
+    assert_int_equal(resize(&w, 8), 8);
     const uint64_t less = full - mem_pool_usage(w.ledger, MEM_EXPERTS).current_bytes;
     assert_int_equal(less % page, 0);
     assert_in_range(less, 24 * slot_bytes - 2 * page, 24 * slot_bytes + page);
     assert_int_equal(resident_pages(block + rest, end - rest), 0);
     for (uint32_t e = 0; e < 16; e++) world_visit(&w, e % 2, &e, 1);
 
-    assert_int_equal(resize(&w, 1000, 2), 32);
+    assert_int_equal(resize(&w, 1000), 32);
     assert_int_equal(mem_pool_usage(w.ledger, MEM_EXPERTS).current_bytes, full);
     for (uint32_t e = 0; e < 16; e++) world_visit(&w, 0, &e, 1);
     world_close(&w);
@@ -162,10 +160,10 @@ static void growing_needs_room_in_the_ledger(void **state)
     expert_world w;
     leat_error error;
     world_open(&w, &large, &disk);
-    assert_int_equal(resize(&w, 8, 2), 8);
+    assert_int_equal(resize(&w, 8), 8);
     const uint64_t taken = mem_total_usage(w.ledger).current_bytes;
     assert_int_equal(mem_set_budget(w.ledger, taken + 100, &error), LEAT_OK);
-    assert_int_equal(resize(&w, 32, 2), 8);
+    assert_int_equal(resize(&w, 32), 8);
     assert_int_equal(mem_total_usage(w.ledger).current_bytes, taken);
     world_close(&w);
 }
