@@ -445,8 +445,8 @@ def test_pack():
     # The same text and logits, in one read an expert.
     reads = {}
     for model in (MODEL, folder):
-        result = json.loads(expect(leat("run", model, SUM, *FAST, "--ram", "28M", "--json")).out)
-        before = json.loads(expect(leat("run", model, SUM, *FAST, "--ram", "28M", "--json", "-n", "1")).out)
+        result = json.loads(expect(leat("run", model, SUM, *FAST, "--ram", "28M", "--look-ahead", "off", "--json")).out)
+        before = json.loads(expect(leat("run", model, SUM, *FAST, "--ram", "28M", "--look-ahead", "off", "--json", "-n", "1")).out)
         assert result["text"] == SUM_ANSWER
         misses = result["experts"]["misses"] - before["experts"]["misses"]
         reads[model] = result["io"]["read_count"] - before["io"]["read_count"], misses
