@@ -225,6 +225,9 @@ static void write_times(json_writer *w, cli *c, const leat_stats *s)
     list_times(c, s, parts, &wall_ns);
     json_writer_begin_object(w, "times");
     json_writer_seconds(w, "wall_s", wall_ns);
+    json_writer_seconds(w, "ready_s", c->phases.ready_ns);
+    json_writer_seconds(w, "first_token_s", c->phases.first_token_ns);
+    json_writer_seconds(w, "trunk_wait_s", s->trunk_wait_ns);
     json_writer_begin_object(w, "parts");
     for (int i = 0; i < TIME_PART_COUNT; i++) json_writer_seconds(w, parts[i].key, parts[i].ns);
     json_writer_end_object(w);

@@ -54,6 +54,7 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
     phase_clock_switch(&c->phases, before);
     report_progress_end();
     TRY(status);
+    phase_clock_mark(&c->phases, &c->phases.ready_ns);
     setup->plan = leat_engine_plan(setup->engine);
     setup->tokenizer = leat_engine_tokenizer(setup->engine);
     plan_report(setup->plan);

@@ -113,6 +113,7 @@ static leat_status take_token(answer *a, leat_error *error)
     TRY(u32_list_append(&g->tokens, &id, 1, error));
     TRY(u32_list_append(a->timeline, &id, 1, error));
     if (g->tokens.count == 1) g->first_token_ns = clock_now_ns() - a->begin_ns;
+    phase_clock_mark(r->phases, &r->phases->first_token_ns);
     if (is_end_token(r->info, id) && !r->options->ignore_eos) {
         g->reason = STOP_END;
         return LEAT_OK;

@@ -22,12 +22,20 @@ typedef struct phase_clock {
     uint64_t start_ns, begin_ns; /* of the program, of the current phase */
     phase current;
     uint64_t spent_ns[PHASE_COUNT];
+    uint64_t ready_ns,
+        first_token_ns; /* since the start: the engine was open, the first token was chosen; 0: not yet */
 } phase_clock;
 
 static inline void phase_clock_start(phase_clock *c)
 {
     *c = (phase_clock){0};
     c->start_ns = c->begin_ns = clock_now_ns();
+}
+
+/* Notes in `*mark` when something happened first. */
+static inline void phase_clock_mark(const phase_clock *c, uint64_t *mark)
+{
+    if (!*mark) *mark = clock_now_ns() - c->start_ns;
 }
 
 /* Returns the phase before, to be switched back to. */

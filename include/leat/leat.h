@@ -191,9 +191,11 @@ typedef struct leat_options {
     leat_io_mode io;            /* AUTO: direct where the file system can; DIRECT: LEAT_IO where it cannot */
     leat_io_engine io_engine;   /* AUTO and URING: threads where the system has no io_uring */
     bool force;                 /* accept a budget above what the machine has */
-    const volatile int *cancel; /* polled between layers, experts and reads of the load: when it is not zero, the
-                                   running call ends with LEAT_CANCELLED; may be NULL */
-    leat_progress_fn *progress; /* phases "load" (bytes) and "prefill" (tokens); may be NULL */
+    const volatile int *cancel; /* polled between layers, experts and reads of weights that stay: when it is not zero,
+                                   the running call ends with LEAT_CANCELLED; may be NULL */
+    leat_progress_fn *progress; /* phases "load" (bytes) and "prefill" (tokens); may be NULL. "load" begins
+                                   while the engine is opened and goes on, from the calls of its session that
+                                   wait for weights which stay, until those have all been read */
     void *progress_user;
     leat_cache_policy cache_policy;
     leat_look_ahead look_ahead;
@@ -319,7 +321,7 @@ typedef struct leat_pool {
     uint64_t current_bytes, peak_bytes;
 } leat_pool;
 typedef struct leat_stats {
-    uint64_t load_ns;                    /* open to ready */
+    uint64_t load_ns;                    /* how long opening took; weights that stay are read on behind it */
     uint64_t read_count;                 /* reads of weights since open, the trunk's included */
     uint64_t read_bytes;                 /* what the system was asked for, alignment included */
     uint64_t payload_bytes;              /* what was wanted of it */
@@ -334,14 +336,14 @@ typedef struct leat_stats {
     uint64_t expert_wait_ns;        /* the step waited for the disk */
     uint64_t streamed_record_count; /* layers, or slices of the head, read because the budget does not keep them */
     uint64_t streamed_wait_ns;      /* the step waited for those */
+    uint64_t trunk_wait_ns;         /* steps waited for weights that stay: the first ones after the opening */
     /* Time of steps; without gaps or overlaps, so that they sum to what the steps took. What callbacks take is not in
      * it, but for the route sink's. */
     uint64_t attention_ns, ffn_ns, router_ns;
-    uint64_t moe_ns;        /* routed experts, without their router */
-    uint64_t head_ns;       /* final norm and output head */
-    uint64_t step_other_ns; /* embedding, norms, sums, per-layer inputs */
-    uint64_t
-        disk_wait_ns; /* expert_wait_ns, streamed_wait_ns, and waiting for rows of tables that are read on demand */
+    uint64_t moe_ns;          /* routed experts, without their router */
+    uint64_t head_ns;         /* final norm and output head */
+    uint64_t step_other_ns;   /* embedding, norms, sums, per-layer inputs */
+    uint64_t disk_wait_ns;    /* expert_wait_ns, streamed_wait_ns, trunk_wait_ns, and waiting for rows of tables */
     uint64_t rss_peak_bytes;  /* VmHWM of the process */
     leat_isa isa;             /* in use */
     bool io_is_direct;        /* every weight file is read past the page cache */

@@ -802,6 +802,7 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
     const weight_ring_stats streamed = weight_ring_stats_get(e->ring);
     stats.streamed_record_count = streamed.record_count;
     stats.streamed_wait_ns = streamed.wait_ns;
+    stats.trunk_wait_ns = trunk_wait_ns(e->trunk);
     if (e->experts) {
         const expert_cache_stats cache = expert_cache_stats_get(e->experts);
         stats.expert_hits = cache.hits;

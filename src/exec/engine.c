@@ -97,7 +97,7 @@ static leat_status open_reading(engine *e, leat_error *error)
     e->file_set = (file_set){e->files, e->source->file_names, e->source->file_count};
     e->io_is_direct = all_are_direct(e->files, e->source->file_count);
     TRY(storage_open(e->options.io_engine, e->ledger, &e->file_set, READ_THREADS, READ_QUEUE_DEPTH, &e->reads, error));
-    if (!residency_keeps_weight(m, e->plan.trunk_level, m->embedding))
+    if (trunk_reads_embedding_rows(m, e->plan.trunk_level))
         TRY(row_reader_open(e->ledger, &m->weights[m->embedding], &e->file_set, e->reads, &e->embedding_rows, error));
     if (m->inputs.width)
         TRY(row_reader_open(e->ledger, &m->weights[m->inputs.table], &e->file_set, e->reads, &e->input_rows, error));
@@ -119,13 +119,18 @@ static leat_status open_trunk(engine *e, leat_error *error)
                             error);
 }
 
+/* The trunk's reader waits for a place in the queue. */
+static void take_expert_reads_back(void *user) { expert_cache_settle(user); }
+
 static leat_status open_experts(engine *e, leat_error *error)
 {
     TRY(expert_records_open(e->ledger, e->model, &e->records, error));
     if (!e->records.layer_count) return LEAT_OK;
     const plan_request request = request_of(e->source, e->model, &e->options, &e->file_set, &e->records);
     const expert_cache_config config = plan_cache_config(&request, e->plan.expert_slot_count);
-    return expert_cache_open(e->ledger, &config, &e->file_set, e->reads, &e->experts, error);
+    TRY(expert_cache_open(e->ledger, &config, &e->file_set, e->reads, &e->experts, error));
+    if (e->trunk->reader) trunk_reader_set_make_room(e->trunk->reader, take_expert_reads_back, e->experts);
+    return LEAT_OK;
 }
 
 static leat_status open_computing(engine *e, leat_error *error)

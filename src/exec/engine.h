@@ -57,7 +57,7 @@ typedef struct engine {
     storage *reads;
     trunk *trunk;
     weight_ring *ring;                     /* NULL when the whole trunk stays */
-    row_reader embedding_rows, input_rows; /* open only where the table does not stay */
+    row_reader embedding_rows, input_rows; /* open only where the table does not stay, or comes late */
     rope_table ropes[ROPES_MAX];
     expert_cache *experts; /* NULL for dense models */
     expert_set held_set;   /* the set that the running block holds */

@@ -16,16 +16,38 @@ leat_status step_read_rows(const step *s, row_reader *r, const uint32_t *rows, u
     return status;
 }
 
+/* What is waited for the trunk is not the running part's time. */
+static leat_status wait_for_trunk(const step *s, uint32_t unit, leat_error *error)
+{
+    trunk *t = s->engine->trunk;
+    const uint64_t waited_ns = trunk_wait_ns(t);
+    const leat_status status = trunk_wait(t, unit, error);
+
+    step_clock_move(&s->engine->clock, trunk_wait_ns(t) - waited_ns);
+    return status;
+}
+
+static void decode_embedding(const step *s, float *out)
+{
+    const model_desc *m = s->engine->model;
+
+    for (uint32_t i = 0; i < s->row_count; i++)
+        quant_decode(step_matrix(s, m->embedding), s->rows[i].token, 0, m->hidden_size,
+                     out + (size_t)i * m->hidden_size);
+}
+
 static leat_status read_embedding(const step *s, float *out, leat_error *error)
 {
     const model_desc *m = s->engine->model;
     uint32_t tokens[ROW_READS_MAX];
 
     if (step_matrix(s, m->embedding)->data) {
-        for (uint32_t i = 0; i < s->row_count; i++)
-            quant_decode(step_matrix(s, m->embedding), s->rows[i].token, 0, m->hidden_size,
-                         out + (size_t)i * m->hidden_size);
-        return LEAT_OK;
+        const bool can_read_rows = s->engine->embedding_rows.buffer;
+        if (!can_read_rows) TRY(wait_for_trunk(s, TRUNK_ALL, error));
+        if (trunk_is_complete(s->engine->trunk)) {
+            decode_embedding(s, out);
+            return LEAT_OK;
+        }
     }
     for (uint32_t begin = 0; begin < s->row_count; begin += ROW_READS_MAX) {
         const uint32_t count = s->row_count - begin < ROW_READS_MAX ? s->row_count - begin : ROW_READS_MAX;
@@ -43,7 +65,9 @@ static leat_status embed(const step *s, leat_error *error)
     TRY(read_embedding(s, stream, error));
     if (m->embedding_scale != 1)
         s->engine->kernels.scale_f32(stream, m->embedding_scale, (size_t)s->row_count * m->hidden_size);
-    return m->inputs.width ? prepare_layer_inputs(s, stream, error) : LEAT_OK;
+    if (!m->inputs.width) return LEAT_OK;
+    TRY(wait_for_trunk(s, TRUNK_INPUTS, error));
+    return prepare_layer_inputs(s, stream, error);
 }
 
 static void prepare_angles(const step *s)
@@ -123,14 +147,21 @@ static void count_ring_wait(const step *s, uint64_t waited_ns)
     step_clock_move(&s->engine->clock, weight_ring_stats_get(s->engine->ring).wait_ns - waited_ns);
 }
 
+/* Until weight_ring_release the layer's weights are there. */
+static leat_status acquire_layer(const step *s, uint32_t layer_idx, leat_error *error)
+{
+    TRY(wait_for_trunk(s, TRUNK_FIRST_LAYER + layer_idx, error));
+    const uint64_t waited_ns = weight_ring_stats_get(s->engine->ring).wait_ns;
+    const leat_status status = weight_ring_acquire_layer(s->engine->ring, layer_idx, error);
+    count_ring_wait(s, waited_ns);
+    return status;
+}
+
 static leat_status run_layer(const step *s, uint32_t layer_idx, leat_error *error)
 {
     const layer *l = &s->engine->model->layers[layer_idx];
 
-    const uint64_t waited_ns = weight_ring_stats_get(s->engine->ring).wait_ns;
-    const leat_status status = weight_ring_acquire_layer(s->engine->ring, layer_idx, error);
-    count_ring_wait(s, waited_ns);
-    TRY(status);
+    TRY(acquire_layer(s, layer_idx, error));
     for (uint32_t i = 0; i < l->residual_count; i++) TRY(run_residual(s, layer_idx, &l->residuals[i], error));
     if (l->output_scale != NO_ID)
         s->engine->kernels.scale_f32(s->engine->scratch.stream, step_vector(s, l->output_scale)[0],
@@ -183,6 +214,7 @@ static leat_status run_head(const step *s, uint32_t count, leat_error *error)
     matrix slice;
 
     if (whole->data) {
+        TRY(wait_for_trunk(s, TRUNK_ALL, error));
         multiply_head(s, whole, 0, count);
         return LEAT_OK;
     }

@@ -36,7 +36,7 @@ static uint64_t row_readers_bytes(const plan_request *r, uint32_t level)
     uint64_t sum = 0;
 
     for (uint32_t i = 0; i < m->weight_count; i++)
-        if (m->places[i] == WEIGHT_ROWS || (i == m->embedding && !residency_keeps_weight(m, level, i)))
+        if (m->places[i] == WEIGHT_ROWS || (i == m->embedding && trunk_reads_embedding_rows(m, level)))
             sum += row_reader_bytes(&m->weights[i], r->files);
     return sum;
 }

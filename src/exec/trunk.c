@@ -9,31 +9,26 @@ enum { PART_ALIGN = 64, MOE_STACKS = 3 };
 
 /* ---- where everything goes ---- */
 
-static uint32_t largest_align(const file_set *files)
+static extent part_extent(const weight_part *part) { return (extent){part->file_idx, part->offset, part->bytes}; }
+static bool is_large(const weight_part *part) { return part->bytes >= TRUNK_DIRECT_BYTES; }
+
+/* Small parts and vectors lie together at the block's begin: scattered among the large ones they would make pages
+ * resident, huge ones at worst, that are of no use yet. Both return where the place begins. */
+static uint64_t place_small(uint64_t bytes, uint64_t *cursor)
 {
-    uint32_t most = 1;
-    for (uint32_t i = 0; i < files->count; i++) {
-        if (files->files[i].offset_align > most) most = files->files[i].offset_align;
-        if (files->files[i].memory_align > most) most = files->files[i].memory_align;
-    }
-    return most;
+    const uint64_t begin = round_up(*cursor, PART_ALIGN);
+    *cursor = begin + bytes;
+    return begin;
 }
 
-static extent part_extent(const weight_part *part) { return (extent){part->file_idx, part->offset, part->bytes}; }
-
-/* Bytes of a part's place in the block, and where its place begins. */
-static uint64_t place_part(const file_set *files, const weight_part *part, uint64_t *cursor)
+/* The sum of the places does not depend on their order. */
+static uint64_t place_large(const file_set *files, const weight_part *part, uint64_t *cursor)
 {
     const extent e = part_extent(part);
-    uint64_t begin;
+    const uint32_t align = trunk_largest_align(files);
+    const uint64_t begin = round_up(*cursor, align);
 
-    if (part->bytes < TRUNK_DIRECT_BYTES) {
-        begin = round_up(*cursor, PART_ALIGN);
-        *cursor = begin + part->bytes;
-    } else {
-        begin = round_up(*cursor, largest_align(files));
-        *cursor = begin + storage_window_bytes(files, &e);
-    }
+    *cursor = begin + round_up(storage_window_bytes(files, &e), align);
     return begin;
 }
 
@@ -48,12 +43,7 @@ static moe_stacks stacks_of(const layer *l)
     return (moe_stacks){{&b->moe.gate, &b->moe.up, &b->moe.down}};
 }
 
-static uint64_t place_floats(uint64_t count, uint64_t *cursor)
-{
-    const uint64_t begin = round_up(*cursor, PART_ALIGN);
-    *cursor = begin + count * sizeof(float);
-    return begin;
-}
+static uint64_t place_floats(uint64_t count, uint64_t *cursor) { return place_small(count * sizeof(float), cursor); }
 
 /* ---- loading: a few reads in flight, each with a destination ---- */
 
@@ -75,12 +65,12 @@ typedef struct loader {
     uint64_t done_bytes, total_bytes;
 } loader;
 
-static size_t block_align(const file_set *files) { return max_u64(largest_align(files), 4096); }
+static size_t block_align(const file_set *files) { return max_u64(trunk_largest_align(files), 4096); }
 
 /* A part with an alignment unit before and after it. */
 static uint64_t staging_each_bytes(const file_set *files)
 {
-    return round_up(TRUNK_DIRECT_BYTES, largest_align(files)) + 2 * (uint64_t)largest_align(files);
+    return round_up(TRUNK_DIRECT_BYTES, trunk_largest_align(files)) + 2 * (uint64_t)trunk_largest_align(files);
 }
 
 uint64_t trunk_staging_bytes(const file_set *files)
@@ -167,39 +157,15 @@ static leat_status load_staged(loader *l, const weight_part *part, void *dest, b
     return LEAT_OK;
 }
 
-/* Pieces end at multiples of every alignment, so each one's window begins where the last one's ended. */
-static leat_status load_in_place(loader *l, const weight_part *part, uint8_t *place, leat_error *error)
-{
-    const uint64_t align = largest_align(l->load->files), end = part->offset + part->bytes;
-    const uint64_t window_begin = round_down(part->offset, l->load->files->files[part->file_idx].offset_align);
-
-    for (uint64_t at = part->offset; at < end;) {
-        const uint64_t next = min_u64(end, round_down(at + TRUNK_PIECE_BYTES, align));
-        const extent piece = {part->file_idx, at, next - at};
-        uint32_t idx;
-        TRY(free_read(l, &idx, error));
-        l->reads[idx] = (in_flight){.bytes = next - at};
-        submit(l, idx, &piece,
-               place + (round_down(at, l->load->files->files[part->file_idx].offset_align) - window_begin));
-        at = next;
-    }
-    return LEAT_OK;
-}
-
 static leat_status load_part(loader *l, trunk *t, const weight_part *part, uint64_t *cursor, const uint8_t **out_bytes,
                              leat_error *error)
 {
     *out_bytes = NULL;
-    if (!part->bytes) return LEAT_OK;
-    const extent e = part_extent(part);
-    uint8_t *place = t->block + place_part(l->load->files, part, cursor);
+    if (!part->bytes || is_large(part)) return LEAT_OK;
+    uint8_t *place = t->block + place_small(part->bytes, cursor);
 
-    if (part->bytes < TRUNK_DIRECT_BYTES) {
-        *out_bytes = place;
-        return load_staged(l, part, place, false, FLOAT_F32, error);
-    }
-    *out_bytes = place + storage_payload_offset(l->load->files, &e);
-    return load_in_place(l, part, place, error);
+    *out_bytes = place;
+    return load_staged(l, part, place, false, FLOAT_F32, error);
 }
 
 static leat_status load_floats(loader *l, trunk *t, const weight_part *part, float_type type, uint64_t count,
@@ -209,7 +175,7 @@ static leat_status load_floats(loader *l, trunk *t, const weight_part *part, flo
     return load_staged(l, part, *out_floats, true, type, error);
 }
 
-static leat_status load_all(loader *l, trunk *t, leat_error *error)
+static leat_status load_small(loader *l, trunk *t, uint64_t *out_end, leat_error *error)
 {
     const model_desc *m = l->load->model;
     uint64_t cursor = 0;
@@ -239,10 +205,113 @@ static leat_status load_all(loader *l, trunk *t, leat_error *error)
         moe++;
     }
     while (l->busy_count) TRY(finish_one(l, error));
+    *out_end = cursor;
     return LEAT_OK;
 }
 
-/* ---- sizes: the same walk without reads ---- */
+/* ---- large parts, in the order of their use ---- */
+
+static uint32_t unit_of_rest(const model_desc *m) { return TRUNK_FIRST_LAYER + m->layer_count; }
+
+static bool uses_weight(const layer *l, weight_id id)
+{
+    weight_id ids[LAYER_WEIGHTS_MAX];
+    const uint32_t count = layer_weights(l, ids);
+
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] == id) return true;
+    return false;
+}
+
+static uint32_t unit_of(const model_desc *m, weight_id id)
+{
+    if (m->inputs.width && id == m->inputs.projection) return TRUNK_INPUTS;
+    if (m->layers_of && m->layers_of[id] != NO_ID) return TRUNK_FIRST_LAYER + m->layers_of[id];
+    for (uint32_t i = 0; i < m->layer_count; i++) /* several layers share it, or none uses it */
+        if (uses_weight(&m->layers[i], id)) return TRUNK_FIRST_LAYER + i;
+    return unit_of_rest(m);
+}
+
+static uint32_t large_part_count(const model_desc *m, uint32_t level)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < m->weight_count; i++)
+        for (int k = 0; k < PART_COUNT && residency_keeps_weight(m, level, i); k++)
+            count += is_large(&m->weights[i].parts[0][k]);
+    return count;
+}
+
+static void list_parts_of(trunk *t, const trunk_load *load, weight_id id, uint32_t unit, uint64_t *cursor)
+{
+    matrix *m = &t->matrices[id];
+    const uint8_t **payloads[PART_COUNT] = {
+        [PART_DATA] = &m->data, [PART_SCALES] = &m->scales, [PART_OFFSETS] = &m->offsets};
+
+    for (int k = 0; k < PART_COUNT; k++) {
+        const weight_part *part = &load->model->weights[id].parts[0][k];
+        if (!is_large(part)) continue;
+        const extent what = part_extent(part);
+        uint8_t *place = t->block + place_large(load->files, part, cursor);
+        *payloads[k] = place + storage_payload_offset(load->files, &what);
+        t->parts[t->part_count++] = (trunk_part){what, place, unit};
+    }
+}
+
+/* Their places begin where the small parts' end. */
+static void list_parts(trunk *t, const trunk_load *load, uint64_t cursor)
+{
+    const model_desc *m = load->model;
+
+    for (uint32_t unit = 0; unit <= unit_of_rest(m); unit++)
+        for (uint32_t i = 0; i < m->weight_count; i++)
+            if (residency_keeps_weight(m, load->level, i) && unit_of(m, i) == unit)
+                list_parts_of(t, load, i, unit, &cursor);
+}
+
+static leat_status start_reader(trunk *t, const loader *l, leat_error *error)
+{
+    const trunk_load *load = l->load;
+    const trunk_reader_config config = {.ledger = t->ledger,
+                                        .files = load->files,
+                                        .reads = load->reads,
+                                        .parts = t->parts,
+                                        .part_count = t->part_count,
+                                        .unit_count = unit_of_rest(load->model) + 1,
+                                        .done_bytes = l->done_bytes,
+                                        .total_bytes = l->total_bytes,
+                                        .cancel = load->cancel,
+                                        .progress = load->progress,
+                                        .progress_user = load->progress_user};
+
+    if (!t->part_count) return LEAT_OK;
+    return trunk_reader_open(&config, &t->reader, error);
+}
+
+static uint32_t last_unit(const trunk *t) { return TRUNK_FIRST_LAYER + t->layer_count; }
+
+leat_status trunk_wait(trunk *t, uint32_t unit, leat_error *error)
+{
+    if (!t->reader) return LEAT_OK;
+    return trunk_reader_wait(t->reader, unit < last_unit(t) ? unit : last_unit(t), error);
+}
+
+bool trunk_is_complete(const trunk *t) { return !t->reader || trunk_reader_is_ready(t->reader, last_unit(t)); }
+
+uint64_t trunk_wait_ns(const trunk *t) { return t->reader ? trunk_reader_wait_ns(t->reader) : 0; }
+
+bool trunk_reads_embedding_rows(const model_desc *m, uint32_t level)
+{
+    const weight *w = &m->weights[m->embedding];
+
+    if (!residency_keeps_weight(m, level, m->embedding)) return true;
+    if (w->global_scale_part) return false; /* which the reader of rows does not know */
+    for (int k = 0; k < PART_COUNT; k++)
+        if (is_large(&w->parts[0][k])) return true;
+    return false;
+}
+
+/* ---- sizes: the same walks without reads ---- */
 
 static uint64_t block_bytes(const model_desc *m, const file_set *files, uint32_t level, uint64_t *out_payload)
 {
@@ -251,7 +320,7 @@ static uint64_t block_bytes(const model_desc *m, const file_set *files, uint32_t
     for (uint32_t i = 0; i < m->weight_count; i++)
         for (int k = 0; k < PART_COUNT && residency_keeps_weight(m, level, i); k++) {
             const weight_part *part = &m->weights[i].parts[0][k];
-            if (part->bytes) place_part(files, part, &cursor);
+            if (part->bytes && !is_large(part)) place_small(part->bytes, &cursor);
             payload += part->bytes;
         }
     for (uint32_t i = 0; i < m->weight_count; i++)
@@ -269,13 +338,20 @@ static uint64_t block_bytes(const model_desc *m, const file_set *files, uint32_t
                 payload += s.stacks[k]->global_scale_part->bytes;
             }
     }
+    for (uint32_t i = 0; i < m->weight_count; i++)
+        for (int k = 0; k < PART_COUNT && residency_keeps_weight(m, level, i); k++)
+            if (is_large(&m->weights[i].parts[0][k])) place_large(files, &m->weights[i].parts[0][k], &cursor);
     *out_payload = payload;
     return cursor;
 }
 
-static uint64_t table_bytes(const model_desc *m)
+static uint64_t table_bytes(const model_desc *m, uint32_t level)
 {
-    return mem_block_bytes(sizeof(trunk), 0) + mem_block_bytes(m->weight_count * sizeof(matrix), 0) +
+    const uint32_t large_count = large_part_count(m, level);
+    const uint64_t reading =
+        large_count ? mem_block_bytes(large_count * sizeof(trunk_part), 0) + trunk_reader_bytes() : 0;
+
+    return reading + mem_block_bytes(sizeof(trunk), 0) + mem_block_bytes(m->weight_count * sizeof(matrix), 0) +
            mem_block_bytes(m->vector_count * sizeof(float *), 0) +
            mem_block_bytes(m->moe_layer_count * MOE_STACKS * sizeof(float *), 0);
 }
@@ -283,7 +359,7 @@ static uint64_t table_bytes(const model_desc *m)
 uint64_t trunk_bytes(const model_desc *model, const file_set *files, uint32_t level)
 {
     uint64_t payload;
-    return mem_block_bytes(block_bytes(model, files, level, &payload), block_align(files)) + table_bytes(model);
+    return mem_block_bytes(block_bytes(model, files, level, &payload), block_align(files)) + table_bytes(model, level);
 }
 
 static leat_status allocate(trunk *t, const trunk_load *load, loader *l, leat_error *error)
@@ -298,6 +374,11 @@ static leat_status allocate(trunk *t, const trunk_load *load, loader *l, leat_er
                   (void **)&t->vectors, error));
     TRY(mem_alloc(t->ledger, MEM_TRUNK, m->moe_layer_count * (uint64_t)MOE_STACKS, sizeof *t->global_scales, 0,
                   "table of global scales", (void **)&t->global_scales, error));
+    t->layer_count = m->layer_count;
+    const uint32_t large_count = large_part_count(m, load->level);
+    if (large_count)
+        TRY(mem_alloc(t->ledger, MEM_TRUNK, large_count, sizeof *t->parts, 0, "table of large parts",
+                      (void **)&t->parts, error));
     TRY(mem_alloc(t->ledger, MEM_TRUNK, bytes, 1, align, "trunk", (void **)&t->block, error));
     l->staging_each = staging_each_bytes(load->files);
     return mem_alloc(t->ledger, MEM_IO, TRUNK_READS_MAX, l->staging_each, align, "staging for reads",
@@ -313,7 +394,10 @@ leat_status trunk_open(mem *ledger, const trunk_load *load, trunk **out_trunk, l
     TRY(mem_alloc(ledger, MEM_TRUNK, 1, sizeof *t, 0, "trunk", (void **)&t, error));
     t->ledger = ledger;
     TRY_OR(done, allocate(t, load, &l, error));
-    TRY_OR(done, load_all(&l, t, error));
+    uint64_t small_end;
+    TRY_OR(done, load_small(&l, t, &small_end, error));
+    list_parts(t, load, small_end);
+    TRY_OR(done, start_reader(t, &l, error));
 done:
     while (l.busy_count)
         (void)!finish_one(&l, NULL); /* after a failure: the others' buffers must not be freed under them */
@@ -330,6 +414,8 @@ void trunk_close(trunk **t)
     trunk *it = *t;
 
     if (!it) return;
+    trunk_reader_close(&it->reader);
+    mem_free(it->ledger, it->parts);
     mem_free(it->ledger, it->matrices);
     mem_free(it->ledger, it->vectors);
     mem_free(it->ledger, it->global_scales);

@@ -1750,6 +1750,13 @@ def test_stats_time_adds_up():
             assert (parts["sampling_s"] > 0) == (args[0] == "run")
             assert (parts["text_s"] > 0) == (args[2] != "--tokens" or args[0] == "run"), parts
             assert parts["disk_wait_s"] >= found["experts"]["wait_s"] > 0
+            times = found["times"]
+            assert parts["disk_wait_s"] >= times["trunk_wait_s"] >= 0
+            assert parts["load_s"] <= times["ready_s"] <= times["wall_s"], times
+            if args[0] == "run":
+                assert times["ready_s"] < times["first_token_s"] <= times["wall_s"], times
+            else:
+                assert times["first_token_s"] == 0, times
     answer = json.loads(expect(leat("run", MODEL, SUM, *FAST, "--json")).out)
     check_times(answer["times"])
     line = [line for line in leat("run", MODEL, SUM, *FAST, "-v").err.splitlines() if line.startswith("time ")]

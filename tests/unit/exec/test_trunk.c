@@ -1,6 +1,7 @@
 /*
  * The trunk and the reader of rows over a simulated disk: every part arrives byte for byte wherever it lies in its
- * file, memory is what was announced, and a failed or cancelled opening leaves nothing.
+ * file, memory is what was announced, and a failed or cancelled opening leaves nothing. Over a disk that obeys the
+ * test: what is waited for is what is needed next, and nothing else.
  */
 #include "exec/row_reader.h"
 #include "exec/trunk.h"
@@ -9,6 +10,9 @@
 #include "base/prng.h"
 #include "storage_sim.h"
 #include "support/unit.h"
+
+#include <pthread.h>
+#include <unistd.h>
 
 enum { FILES = 2, WEIGHTS = 24, VECTORS = 8, FILE_BYTES = 14 << 20 };
 
@@ -220,6 +224,7 @@ static void check_trunk(uint32_t align)
                                  .progress = watch,
                                  .progress_user = &w};
         assert_ok(trunk_open(d.ledger, &load, &t, &error), &error);
+        assert_ok(trunk_wait(t, TRUNK_ALL, &error), &error);
         compare_trunk(t, &s, &d);
         assert_int_equal(w.done, w.total);
         assert_int_equal(w.total, payload_of_trunk(&s));
@@ -242,6 +247,43 @@ static void test_every_part_arrives(void **state)
     check_trunk(4096);
 }
 
+/* The step's part of the load, and once more after it failed or was cancelled: then everything is there. */
+static leat_status wait_twice(trunk *t, watcher *w, const sizes *s, const disk *d, leat_error *error)
+{
+    leat_error ignored = {0};
+    const leat_status status = trunk_wait(t, TRUNK_ALL, error);
+
+    w->cancel = 0;
+    w->cancel_at = 0;
+    w->done = 0; /* what is read again counts again */
+    assert_ok(trunk_wait(t, TRUNK_ALL, &ignored), &ignored);
+    assert_true(trunk_is_complete(t));
+    compare_trunk(t, s, d);
+    return status;
+}
+
+/* Opens with the n-th read failing, or with a cancel at the n-th report. */
+static leat_status load_once(disk *d, const sizes *s, watcher *w, uint64_t fail_nth, leat_error *error)
+{
+    trunk *t = NULL;
+    const trunk_load load = {.model = &s->model,
+                             .files = &d->set,
+                             .reads = d->reads,
+                             .cancel = &w->cancel,
+                             .progress = watch,
+                             .progress_user = w};
+
+    storage_sim_fail_nth(d->reads, fail_nth);
+    leat_status status = trunk_open(d->ledger, &load, &t, error);
+    if (status != LEAT_OK)
+        assert_null(t);
+    else
+        status = wait_twice(t, w, s, d, error);
+    trunk_close(&t);
+    assert_int_equal(mem_total_usage(d->ledger).current_bytes, 0);
+    return status;
+}
+
 static void test_failures_and_cancels_leave_nothing(void **state)
 {
     static sizes s;
@@ -252,40 +294,26 @@ static void test_failures_and_cancels_leave_nothing(void **state)
     open_disk(&d, 512);
     make_sizes(&s, &d);
     for (uint64_t n = 1;; n++) {
-        trunk *t = NULL;
-        watcher w = {.cancel_at = n};
+        watcher w = {0};
         leat_error error = {0};
         start_disk(&d, n);
-        storage_sim_fail_nth(d.reads, n);
-        trunk_load load = {.model = &s.model, .files = &d.set, .reads = d.reads};
-        const leat_status failed = trunk_open(d.ledger, &load, &t, &error);
+        const leat_status failed = load_once(&d, &s, &w, n, &error);
         const bool was_hit = storage_sim_submitted_count(d.reads) >= n;
         if (was_hit) {
             assert_fails(IO, failed, &error);
             assert_text_has(error.text, ".safetensors");
-            assert_null(t);
             failures++;
         }
-        trunk_close(&t);
         stop_disk(&d);
-        assert_int_equal(mem_total_usage(d.ledger).current_bytes, 0);
 
+        w = (watcher){.cancel_at = n};
         start_disk(&d, n);
-        load = (trunk_load){.model = &s.model,
-                            .files = &d.set,
-                            .reads = d.reads,
-                            .cancel = &w.cancel,
-                            .progress = watch,
-                            .progress_user = &w};
-        const leat_status cancelled = trunk_open(d.ledger, &load, &t, &error);
+        const leat_status cancelled = load_once(&d, &s, &w, 0, &error);
         if (cancelled != LEAT_OK) {
             assert_fails(CANCELLED, cancelled, &error);
-            assert_null(t);
             cancels++;
         }
-        trunk_close(&t);
         stop_disk(&d);
-        assert_int_equal(mem_total_usage(d.ledger).current_bytes, 0);
         if (!was_hit) break;
     }
     assert_in_range(failures, WEIGHTS, 200);
@@ -321,6 +349,210 @@ static void test_no_memory_for_the_trunk(void **state)
     assert_in_range(nth, 5, 12);
     stop_disk(&d);
     close_disk(&d);
+}
+
+/* ---- a storage whose reads come back when the test says so ---- */
+
+enum { GATE_DEPTH = 8, GATED_LAYERS = 4, LAYER_BYTES = TRUNK_DIRECT_BYTES + 4096, FOREIGN_TAG = 5 };
+
+typedef struct gate {
+    storage base;
+    const uint8_t *content;
+    uint32_t depth; /* at most GATE_DEPTH */
+    pthread_mutex_t mutex;
+    pthread_cond_t moved;
+    read_request pending[GATE_DEPTH];
+    uint32_t pending_count, submitted_count, reaped_count;
+    uint32_t allowed_count; /* of the trunk's reads may come back */
+} gate;
+
+static bool is_trunk_read(uint64_t tag) { return tag >= TRUNK_TAG_BEGIN && tag < TRUNK_TAG_END; }
+
+static bool gate_try_submit(storage *s, const read_request *request)
+{
+    gate *g = (gate *)s;
+    pthread_mutex_lock(&g->mutex);
+    const bool has_room = g->pending_count < g->depth;
+    if (has_room) {
+        g->pending[g->pending_count++] = *request;
+        if (is_trunk_read(request->tag)) g->submitted_count++;
+        pthread_cond_broadcast(&g->moved);
+    }
+    pthread_mutex_unlock(&g->mutex);
+    return has_room;
+}
+
+static void gate_submit(storage *s, const read_request *request)
+{
+    gate *g = (gate *)s;
+    while (!gate_try_submit(s, request)) {
+        pthread_mutex_lock(&g->mutex);
+        if (g->pending_count == g->depth) pthread_cond_wait(&g->moved, &g->mutex);
+        pthread_mutex_unlock(&g->mutex);
+    }
+}
+
+/* The first of them that may come back. */
+static uint32_t find_allowed(const gate *g, uint64_t tag_begin, uint64_t tag_end)
+{
+    for (uint32_t i = 0; i < g->pending_count; i++) {
+        const uint64_t tag = g->pending[i].tag;
+        const bool is_allowed = !is_trunk_read(tag) || g->reaped_count < g->allowed_count;
+        if (tag >= tag_begin && tag < tag_end && is_allowed) return i;
+    }
+    return GATE_DEPTH;
+}
+
+static bool gate_reap(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
+{
+    gate *g = (gate *)s;
+    uint32_t idx;
+
+    pthread_mutex_lock(&g->mutex);
+    while ((idx = find_allowed(g, tag_begin, tag_end)) == GATE_DEPTH) pthread_cond_wait(&g->moved, &g->mutex);
+    const read_request request = g->pending[idx];
+    g->pending_count--;
+    for (uint32_t i = idx; i < g->pending_count; i++) g->pending[i] = g->pending[i + 1];
+    if (is_trunk_read(request.tag)) {
+        memcpy(request.buffer, g->content + request.what.offset, request.what.bytes);
+        g->reaped_count++;
+    }
+    pthread_cond_broadcast(&g->moved);
+    pthread_mutex_unlock(&g->mutex);
+    *out_result = (read_result){.tag = request.tag};
+    return true;
+}
+
+static const storage_ops gate_ops = {
+    .name = "gate", .submit = gate_submit, .try_submit = gate_try_submit, .reap = gate_reap};
+
+static void allow(gate *g, uint32_t count)
+{
+    pthread_mutex_lock(&g->mutex);
+    g->allowed_count = count;
+    pthread_cond_broadcast(&g->moved);
+    pthread_mutex_unlock(&g->mutex);
+}
+
+static uint32_t reaped(gate *g)
+{
+    pthread_mutex_lock(&g->mutex);
+    const uint32_t count = g->reaped_count;
+    pthread_mutex_unlock(&g->mutex);
+    return count;
+}
+
+/* Layers of one weight each, one read large, stored in the opposite order of their use. */
+typedef struct layered {
+    sizes s;
+    uint32_t layers_of[GATED_LAYERS];
+    disk d;
+    gate g;
+    trunk *t;
+} layered;
+
+static void open_layered(layered *l, uint32_t depth, uint32_t foreign_count)
+{
+    const trunk_load load = {.model = &l->s.model, .files = &l->d.set, .reads = &l->g.base, .level = UINT32_MAX};
+    leat_error error = {0};
+
+    *l = (layered){.g = {.base = {&gate_ops}, .depth = depth}};
+    open_disk(&l->d, 1);
+    l->s.model = (model_desc){.layer_count = GATED_LAYERS,
+                              .weights = l->s.weights,
+                              .places = l->s.places,
+                              .layers_of = l->layers_of,
+                              .layers = calloc(GATED_LAYERS, sizeof(layer)),
+                              .head = NO_ID};
+    for (uint32_t i = 0; i < GATED_LAYERS; i++) {
+        l->layers_of[i] = GATED_LAYERS - 1 - i;
+        add_weight(&l->s, &l->d, QUANT_F32, LAYER_BYTES / 4, 1, WEIGHT_RESIDENT);
+        l->s.parts[i][0][PART_DATA].file_idx = 0;
+        l->s.parts[i][0][PART_DATA].offset = i * (uint64_t)LAYER_BYTES;
+    }
+    for (uint32_t i = 0; i < FILES; i++) l->d.files[i].bytes = FILE_BYTES;
+    l->g.content = l->d.contents[0];
+    pthread_mutex_init(&l->g.mutex, NULL);
+    pthread_cond_init(&l->g.moved, NULL);
+    for (uint32_t i = 0; i < foreign_count; i++)
+        assert_true(gate_try_submit(&l->g.base, &(read_request){.tag = FOREIGN_TAG}));
+    alarm(120); /* what is waited for in vain must not hang the tests */
+    assert_ok(trunk_open(l->d.ledger, &load, &l->t, &error), &error);
+}
+
+static void close_layered(layered *l)
+{
+    alarm(0);
+    trunk_close(&l->t);
+    assert_int_equal(l->g.pending_count, 0);
+    pthread_cond_destroy(&l->g.moved);
+    pthread_mutex_destroy(&l->g.mutex);
+    free(l->s.model.layers);
+    close_disk(&l->d);
+}
+
+/* Each layer can be used when it is there and nothing behind it has come. */
+static void test_a_layer_is_waited_for_alone(void **state)
+{
+    static layered l;
+    leat_error error = {0};
+
+    (void)state;
+    open_layered(&l, GATE_DEPTH, 0);
+    for (uint32_t layer_idx = 0; layer_idx < GATED_LAYERS; layer_idx++) {
+        const uint32_t id = GATED_LAYERS - 1 - layer_idx;
+        assert_false(trunk_is_complete(l.t));
+        allow(&l.g, layer_idx + 1);
+        assert_ok(trunk_wait(l.t, TRUNK_FIRST_LAYER + layer_idx, &error), &error);
+        assert_int_equal(reaped(&l.g), layer_idx + 1);
+        assert_memory_equal(l.t->matrices[id].data, l.d.contents[0] + id * (uint64_t)LAYER_BYTES, LAYER_BYTES);
+    }
+    assert_ok(trunk_wait(l.t, TRUNK_ALL, &error), &error);
+    assert_true(trunk_is_complete(l.t));
+    assert_true(trunk_wait_ns(l.t) > 0);
+    close_layered(&l);
+}
+
+static void *allow_all(void *context)
+{
+    allow(context, UINT32_MAX);
+    return NULL;
+}
+
+/* Reads that are under way are waited for; the others are not asked for. */
+static void test_closing_while_reads_are_under_way(void **state)
+{
+    static layered l;
+    pthread_t opener;
+
+    (void)state;
+    open_layered(&l, GATE_DEPTH, 0);
+    assert_int_equal(pthread_create(&opener, NULL, allow_all, &l.g), 0);
+    trunk_close(&l.t);
+    assert_int_equal(l.g.reaped_count, l.g.submitted_count);
+    pthread_join(opener, NULL);
+    close_layered(&l);
+}
+
+static void take_one_back(void *user)
+{
+    read_result result;
+    assert_true(gate_reap(user, FOREIGN_TAG, FOREIGN_TAG + 1, &result));
+}
+
+/* A queue full of reads that only the waiting thread takes back is no deadlock. */
+static void test_room_is_made_in_a_full_queue(void **state)
+{
+    static layered l;
+    leat_error error = {0};
+
+    (void)state;
+    open_layered(&l, 1, 1);
+    trunk_reader_set_make_room(l.t->reader, take_one_back, &l.g);
+    allow(&l.g, UINT32_MAX);
+    assert_ok(trunk_wait(l.t, TRUNK_ALL, &error), &error);
+    assert_int_equal(reaped(&l.g), GATED_LAYERS);
+    close_layered(&l);
 }
 
 /* ---- single rows ---- */
@@ -405,6 +637,9 @@ int main(void)
         cmocka_unit_test(test_every_part_arrives),
         cmocka_unit_test(test_failures_and_cancels_leave_nothing),
         cmocka_unit_test(test_no_memory_for_the_trunk),
+        cmocka_unit_test(test_a_layer_is_waited_for_alone),
+        cmocka_unit_test(test_closing_while_reads_are_under_way),
+        cmocka_unit_test(test_room_is_made_in_a_full_queue),
         cmocka_unit_test(test_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

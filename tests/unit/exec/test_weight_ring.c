@@ -163,6 +163,7 @@ static void open_streaming(world *w, streaming *s, uint32_t level, const storage
     *s = (streaming){.reads = storage_sim_open(&w->set, w->contents, config)};
     const trunk_load load = {.model = &w->model, .files = &w->set, .reads = s->reads, .level = level};
     assert_ok(trunk_open(w->ledger, &load, &s->t, &error), &error);
+    assert_ok(trunk_wait(s->t, TRUNK_ALL, &error), &error); /* the simulator is one thread's at a time */
     assert_ok(weight_ring_open(w->ledger, &w->model, &w->set, s->reads, s->t, level, &s->ring, &error), &error);
 }
 
