@@ -18,6 +18,7 @@
 #include "os/clock.h"
 #include "os/cpu_topology.h"
 #include "os/memory_limit.h"
+#include "os/own_thread.h"
 #include "text/chat_turns.h"
 
 #include <assert.h>
@@ -716,6 +717,93 @@ struct leat_engine {
     lease lease; /* of memory and disk, among this user's processes */
 };
 
+/* An engine that is being opened. */
+typedef struct opening {
+    leat_engine *engine;
+    engine_options options;
+    plan plan;
+
+    own_thread thread; /* opens the tokenizer, where there is room for that beside the trunk */
+    leat_status tokenizer_status;
+    leat_error tokenizer_error;
+} opening;
+
+static leat_status open_own_tokenizer(leat_engine *e, leat_error *error)
+{
+    return open_tokenizer(e->model->source, e->ledger, e->model->desc.vocab_size, &e->tokenizer, error);
+}
+
+static void open_tokenizer_beside(void *context)
+{
+    opening *o = context;
+    o->tokenizer_status = open_own_tokenizer(o->engine, &o->tokenizer_error);
+}
+
+/* Whether the plan holds now that the tokenizer's size is known; if not, *out_plan is one that does. */
+static leat_status plan_again(const opening *o, plan *out_plan, leat_error *error)
+{
+    engine_options options = o->options;
+
+    options.tokenizer_bytes = mem_pool_usage(o->engine->ledger, MEM_TOKENIZER).current_bytes;
+    return engine_plan(o->engine->model->source, &o->engine->model->desc, &options, out_plan, error);
+}
+
+/* The caches take the room that parsing needs. */
+static leat_status finish_tokenizer(void *context, leat_error *error)
+{
+    opening *o = context;
+    plan again;
+
+    own_thread_join(&o->thread);
+    if (o->tokenizer_status != LEAT_OK) {
+        if (error) *error = o->tokenizer_error;
+        return o->tokenizer_status;
+    }
+    TRY(plan_again(o, &again, error));
+    if (again.tokenizer_bytes == o->plan.tokenizer_bytes) return LEAT_OK;
+    return FAIL(error, BUDGET, "the tokenizer is larger than its file promised");
+}
+
+static leat_status open_inner(opening *o, leat_error *error)
+{
+    leat_engine *e = o->engine;
+    return engine_open(e->model->source, &e->model->desc, &o->options, &o->plan, e->ledger, &e->inner, error);
+}
+
+static leat_status open_beside_tokenizer(opening *o, leat_error *error)
+{
+    TRY(own_thread_start(o->engine->ledger, MEM_META, "leat-tokenizer", TOKENIZER_STACK_BYTES, open_tokenizer_beside, o,
+                         &o->thread, error));
+    o->options.before_caches = finish_tokenizer;
+    o->options.before_caches_user = o;
+    const leat_status status = open_inner(o, error);
+    o->options.before_caches = NULL;
+    own_thread_join(&o->thread); /* after a failure before the caches */
+    return status;
+}
+
+/* One after the other: the budget has no room for both, or the estimate was too low and the plan must be another. */
+static leat_status open_after_tokenizer(opening *o, leat_error *error)
+{
+    leat_engine *e = o->engine;
+
+    if (!e->tokenizer) TRY(open_own_tokenizer(e, error));
+    TRY(plan_again(o, &o->plan, error));
+    TRY(mem_set_budget(e->ledger, o->plan.budget_bytes - o->plan.outside_bytes, error));
+    o->options.tokenizer_bytes = mem_pool_usage(e->ledger, MEM_TOKENIZER).current_bytes;
+    return open_inner(o, error);
+}
+
+static leat_status open_parts(opening *o, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+
+    if (!o->engine->model->info.has_tokenizer) return open_inner(o, error);
+    if (!o->plan.tokenizer_fits_beside) return open_after_tokenizer(o, error);
+    status = open_beside_tokenizer(o, error);
+    return status == LEAT_BUDGET ? open_after_tokenizer(o, error) : status;
+}
+
 leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine,
                              leat_error *error)
 {
@@ -724,28 +812,21 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     leat_engine *e = NULL;
     mem *ledger = NULL;
     memory_limit limit;
-    engine_options inner;
-    plan solved;
+    opening o = {0};
     lease own = LEASE_NONE;
 
-    TRY(engine_options_from(model, options, &limit, &inner, error));
+    TRY(engine_options_from(model, options, &limit, &o.options, error));
     if (!options->ignore_leases) shared_plan_open_lease(model->source, false, &own);
-    TRY_OR(fail, shared_plan_make(model->source, &model->desc, &inner, &own, &solved, error));
-    TRY_OR(fail, mem_open(solved.budget_bytes - solved.outside_bytes, &ledger, error));
+    TRY_OR(fail, shared_plan_make(model->source, &model->desc, &o.options, &own, &o.plan, error));
+    TRY_OR(fail, mem_open(o.plan.budget_bytes - o.plan.outside_bytes, &ledger, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *e, 0, "engine", (void **)&e, error));
     e->ledger = ledger;
     e->lease = own;
-    if (own.fd >= 0) inner.lease = &e->lease;
+    if (own.fd >= 0) o.options.lease = &e->lease;
     e->model = model;
-    if (model->info.has_tokenizer) {
-        TRY_OR(fail, open_tokenizer(model->source, ledger, model->desc.vocab_size, &e->tokenizer, error));
-        inner.tokenizer_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).current_bytes;
-        TRY_OR(fail, engine_plan(model->source, &model->desc, &inner, &solved,
-                                 error)); /* the estimate may have been too low */
-        TRY_OR(fail, mem_set_budget(ledger, solved.budget_bytes - solved.outside_bytes, error));
-    }
-    e->plan = public_plan(&solved, &inner, &limit);
-    TRY_OR(fail, engine_open(model->source, &model->desc, &inner, &solved, ledger, &e->inner, error));
+    o.engine = e;
+    TRY_OR(fail, open_parts(&o, error));
+    e->plan = public_plan(&o.plan, &o.options, &limit);
     e->load_ns = clock_now_ns() - begin_ns;
     *out_engine = e;
     return LEAT_OK;

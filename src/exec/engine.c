@@ -161,6 +161,7 @@ leat_status engine_open(const checkpoint *source, const model_desc *model, const
     e->ledger = ledger;
     TRY_OR(fail, open_reading(e, error));
     TRY_OR(fail, open_trunk(e, error));
+    if (options->before_caches) TRY_OR(fail, options->before_caches(options->before_caches_user, error));
     TRY_OR(fail, open_computing(e, error));
     TRY_OR(fail, open_experts(e, error));
     pressure_watch_start(e, "");

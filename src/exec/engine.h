@@ -38,6 +38,10 @@ typedef struct engine_options {
     void *progress_user;
     bool watches_pressure; /* the expert cache follows the machine's memory */
     lease *lease;          /* borrowed; may be NULL */
+    /* Called when the trunk is open and no cache is taken: what else uses that part of the budget while an engine opens
+     * must be over when it returns. May be NULL. */
+    leat_status (*before_caches)(void *user, leat_error *error);
+    void *before_caches_user;
 } engine_options;
 
 typedef struct engine {

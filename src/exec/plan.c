@@ -6,6 +6,7 @@
 #include "exec/scratch.h"
 #include "exec/session.h"
 #include "exec/weight_ring.h"
+#include "os/own_thread.h"
 
 #include <stdio.h>
 
@@ -131,6 +132,15 @@ static uint64_t opening_bytes(const solver *v, const plan *p)
     return max_u64(p->process_bytes + tokenizer_peak(r->tokenizer_file_bytes), loading);
 }
 
+/* Both of them at once. */
+static uint64_t opening_beside_bytes(const solver *v, const plan *p)
+{
+    const plan_request *r = v->r;
+
+    return p->process_bytes + own_thread_bytes(TOKENIZER_STACK_BYTES) + tokenizer_peak(r->tokenizer_file_bytes) +
+           p->trunk_bytes + p->io_bytes + trunk_staging_bytes(r->files);
+}
+
 /* The least budget that opens with this level and so many slots. */
 static uint64_t needed_bytes(const solver *v, uint32_t ctx, uint32_t chunk, uint32_t level, uint32_t slot_count)
 {
@@ -246,6 +256,7 @@ leat_status plan_make(const plan_request *r, plan *out_plan, leat_error *error)
     p.streamed_bytes = residency_streamed_bytes(r->model, level);
     p.streamed_layer_count = residency_streamed_layers(r->model, level);
     p.head_is_streamed = !residency_keeps_head(r->model, level);
+    p.tokenizer_fits_beside = opening_beside_bytes(&v, &p) <= p.budget_bytes;
     *out_plan = p;
     if (p.budget_bytes < p.floor_bytes) return fail_below_floor(&v, &p, error);
     spend_rest_on_experts(r, p.budget_bytes - fixed, &p);

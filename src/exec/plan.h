@@ -26,6 +26,7 @@ enum {
     CHUNK_AUTO_MAX = 512,
     CHUNK_AUTO_MIN = 16,
     READ_THREADS = 4,
+    TOKENIZER_STACK_BYTES = 512 * 1024, /* of the thread that opens it; parsers keep their own stacks in the ledger */
     READ_QUEUE_DEPTH = 128, /* the weight ring's, a table's rows and some of the expert cache's, all at once */
 };
 
@@ -56,7 +57,8 @@ typedef struct plan {
     uint64_t streamed_bytes; /* of the trunk: read for each step */
     uint32_t streamed_layer_count;
     bool head_is_streamed;
-    uint64_t outside_bytes; /* the part of process_bytes that is not in the engine's ledger */
+    bool tokenizer_fits_beside; /* there is room to parse it while the trunk is opened, before the caches are taken */
+    uint64_t outside_bytes;     /* the part of process_bytes that is not in the engine's ledger */
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max, expert_set_max;
     uint64_t expert_slot_bytes;
