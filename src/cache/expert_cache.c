@@ -125,6 +125,7 @@ struct expert_cache {
     uint32_t *key_history; /* (layer_count, expert_count); LFU: counts of uses; S3FIFO: the ghost clock when it left the
                               small queue, or 0; else NULL */
     uint32_t first_free_idx;
+    uint32_t used_count;    /* leading slots that have held something */
     uint32_t pinned_count;  /* slots with pins > 0 */
     uint32_t reading_count; /* reads submitted and not reaped */
     uint64_t last_stamp;
@@ -341,6 +342,7 @@ static uint32_t begin_load(expert_cache *cache, uint32_t key, uint32_t segment, 
     slot *s = &cache->slots[slot_idx];
     assert(s->state == SLOT_EMPTY && s->pins == 0);
     cache->first_free_idx = s->younger_idx;
+    if (slot_idx >= cache->used_count) cache->used_count = slot_idx + 1;
     record_layout layout;
     find_runs(&cache->config.records[key], &layout);
     *s = (slot){.stamp = stamp,
@@ -1168,6 +1170,12 @@ void expert_cache_sweep_end(expert_cache *cache, expert_sweep *sweep)
 bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expert)
 {
     return cache->slot_of_key[layer * cache->config.expert_count + expert] != NONE;
+}
+
+expert_cache_memory expert_cache_memory_get(const expert_cache *cache)
+{
+    return (expert_cache_memory){cache->block, cache->config.slot_count * cache->slot_bytes,
+                                 cache->used_count * cache->slot_bytes};
 }
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache)

@@ -163,6 +163,15 @@ void expert_cache_settle(expert_cache *cache);
  * where the ledger has no room. Records move, so nothing may be between next and release but what stays held. */
 uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count);
 
+/* The block of slots. Slots are used for the first time in ascending order: those behind the first `used` never were.
+ */
+typedef struct expert_cache_memory {
+    void *block;
+    uint64_t bytes, used_bytes;
+} expert_cache_memory;
+/* From the step's thread. */
+expert_cache_memory expert_cache_memory_get(const expert_cache *cache);
+
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);
 /* Walks the whole table and aborts on a broken invariant. */
 void expert_cache_check(const expert_cache *cache);

@@ -41,7 +41,7 @@ static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, 
     const uint64_t handles = 4096; /* the public handles of engine and session */
     uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) +
                    mem_block_bytes(source->file_count * sizeof(file), 0) + expert_records_bytes(model) +
-                   thread_pool_bytes(thread_count);
+                   thread_pool_bytes(thread_count) + prefault_bytes();
 
     for (uint32_t i = 0; i < model->rope_count; i++) sum += rope_table_bytes(&model->ropes[i]);
     return sum;
@@ -115,6 +115,8 @@ static leat_status open_trunk(engine *e, leat_error *error)
                              .progress_user = e->options.progress_user};
 
     TRY(trunk_open(e->ledger, &load, &e->trunk, error));
+    TRY(prefault_open(e->ledger, &e->pages, error));
+    prefault_add(e->pages, PREFAULT_TRUNK, e->trunk->block, e->trunk->block_bytes);
     return weight_ring_open(e->ledger, e->model, &e->file_set, e->reads, e->trunk, e->plan.trunk_level, &e->ring,
                             error);
 }
@@ -129,6 +131,8 @@ static leat_status open_experts(engine *e, leat_error *error)
     const plan_request request = request_of(e->source, e->model, &e->options, &e->file_set, &e->records);
     const expert_cache_config config = plan_cache_config(&request, e->plan.expert_slot_count);
     TRY(expert_cache_open(e->ledger, &config, &e->file_set, e->reads, &e->experts, error));
+    const expert_cache_memory slots = expert_cache_memory_get(e->experts);
+    prefault_add(e->pages, PREFAULT_EXPERTS, slots.block, slots.bytes);
     if (e->trunk->reader) trunk_reader_set_make_room(e->trunk->reader, take_expert_reads_back, e->experts);
     return LEAT_OK;
 }
@@ -165,6 +169,9 @@ leat_status engine_open(const checkpoint *source, const model_desc *model, const
     TRY_OR(fail, open_computing(e, error));
     TRY_OR(fail, open_experts(e, error));
     pressure_watch_start(e, "");
+    /* All of it will be read, and soon. Not before the other blocks are mapped: that would have to wait for the pages.
+     */
+    prefault_allow(e->pages, PREFAULT_TRUNK, e->trunk->block_bytes);
     if (options->io != FILE_BUFFERED && !e->io_is_direct)
         log_write(LOG_INFO, "the file system refuses O_DIRECT: weights are read through the page cache");
     *out_engine = e;
@@ -179,6 +186,7 @@ void engine_close(engine **engine_ptr)
     engine *e = *engine_ptr;
 
     if (!e) return;
+    prefault_close(&e->pages);
     scratch_close(&e->scratch);
     kv_cache_close(&e->kv);
     expert_cache_close(&e->experts);
@@ -193,6 +201,15 @@ void engine_close(engine **engine_ptr)
     close_files(e->ledger, &e->files, e->source->file_count);
     mem_free(e->ledger, e);
     *engine_ptr = NULL;
+}
+
+void engine_prefault_ahead(engine *e)
+{
+    if (!e->experts || !e->pages) return;
+    const uint64_t wanted = expert_cache_memory_get(e->experts).used_bytes + PREFAULT_AHEAD_BYTES;
+    if (wanted == e->pages_allowed) return;
+    prefault_allow(e->pages, PREFAULT_EXPERTS, wanted);
+    e->pages_allowed = wanted;
 }
 
 leat_status engine_check_cancel(const engine *e, leat_error *error)

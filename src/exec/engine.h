@@ -19,7 +19,13 @@
 #include "exec/trunk.h"
 #include "exec/weight_ring.h"
 #include "kernel/kernel.h"
+#include "os/prefault.h"
 #include "os/thread_pool.h"
+
+/* Slots of the expert cache are made resident so far ahead of their first use: what two threads do while a layer
+ * computes, and little against any budget that has that many slots. */
+#define PREFAULT_AHEAD_BYTES (UINT64_C(256) << 20)
+enum { PREFAULT_TRUNK, PREFAULT_EXPERTS };
 
 typedef struct engine_options {
     uint64_t budget_bytes;                     /* 0: auto */
@@ -58,6 +64,8 @@ typedef struct engine {
 
     kernel_table kernels;
     thread_pool *threads;
+    prefault *pages;
+    uint64_t pages_allowed; /* of the expert cache */
     storage *reads;
     trunk *trunk;
     weight_ring *ring;                     /* NULL when the whole trunk stays */
@@ -84,6 +92,8 @@ MUST_CHECK leat_status engine_open(const checkpoint *source, const model_desc *m
                                    const plan *solved, mem *ledger, engine **out_engine, leat_error *error);
 void engine_close(engine **e);
 
+/* Lets the pages be made resident that the expert cache will use next. */
+void engine_prefault_ahead(engine *e);
 MUST_CHECK leat_status engine_check_cancel(const engine *e, leat_error *error);
 
 #endif

@@ -70,6 +70,7 @@ void pressure_watch_resize(engine *e, uint32_t slot_count)
 {
     const pressure_watch *w = &e->watch;
     const uint32_t before = expert_cache_stats_get(e->experts).slot_count;
+    if (e->pages) prefault_stop(e->pages, PREFAULT_EXPERTS);
     const uint32_t after = expert_cache_resize(e->experts, slot_count);
 
     if (after == before) return;

@@ -63,12 +63,14 @@ static void compute_side_by_side(const step *s, const moe_block *moe, const expe
 
 /* ---- the next layer's experts ---- */
 
-/* The disk has nothing to do from now until the next layer asks. A ring has that time to itself. */
+/* The disk has nothing to do from now until the next layer asks. A ring, and a trunk that is still being read, have
+ * that time to themselves. */
 static void look_ahead_now(const step *s, const moe_block *moe)
 {
     engine *e = s->engine;
     look_ahead_pace *pace = look_ahead_pace_of(&e->look_ahead, s->row_count);
-    const branch *next = e->look_ahead.mode == LOOK_AHEAD_OFF || e->ring ? NULL : routing_next(s, moe);
+    const bool is_wanted = e->look_ahead.mode != LOOK_AHEAD_OFF && !e->ring && trunk_is_complete(e->trunk);
+    const branch *next = is_wanted ? routing_next(s, moe) : NULL;
 
     if (!next) return;
     look_ahead_gap_begin(&e->look_ahead, clock_now_ns());

@@ -375,6 +375,7 @@ static leat_status allocate(trunk *t, const trunk_load *load, loader *l, leat_er
     TRY(mem_alloc(t->ledger, MEM_TRUNK, m->moe_layer_count * (uint64_t)MOE_STACKS, sizeof *t->global_scales, 0,
                   "table of global scales", (void **)&t->global_scales, error));
     t->layer_count = m->layer_count;
+    t->block_bytes = bytes;
     const uint32_t large_count = large_part_count(m, load->level);
     if (large_count)
         TRY(mem_alloc(t->ledger, MEM_TRUNK, large_count, sizeof *t->parts, 0, "table of large parts",

@@ -28,6 +28,7 @@ typedef struct trunk {
     float **vectors;       /* (vector_count) */
     float **global_scales; /* (moe_layer_count * 3), gate, up, down of each; NULL where there are none */
     uint32_t layer_count;
+    uint64_t block_bytes;
     trunk_part *parts; /* (part_count): the large ones, in the order of their use */
     uint32_t part_count;
     trunk_reader *reader; /* NULL: there are none */
