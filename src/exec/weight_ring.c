@@ -15,6 +15,7 @@ typedef struct ring_slot {
     uint32_t next_part;   /* the first part with bytes that are not asked for; part_count: all are */
     uint64_t next_offset; /* in that part */
     uint32_t part_count;
+    read_class class; /* of what is asked for next */
     record_part parts[RECORD_PARTS_MAX];
     leat_status status; /* of the first read that failed */
     leat_error error;
@@ -108,7 +109,7 @@ static void begin_record(weight_ring *ring, ring_slot *s, uint32_t record)
     uint64_t bytes;
 
     assert(!s->is_held && !is_loading(s));
-    *s = (ring_slot){.record = record, .status = LEAT_OK};
+    *s = (ring_slot){.record = record, .class = READ_CERTAIN, .status = LEAT_OK};
     if (record < ring->layer_count) {
         bytes = residency_layer_record(ring->model, ring->files, ring->layers[record], s->parts, &s->part_count);
     } else {
@@ -123,6 +124,11 @@ static void begin_record(weight_ring *ring, ring_slot *s, uint32_t record)
 
 /* ---- reads ---- */
 
+static uint64_t slot_tag(const weight_ring *ring, const ring_slot *s)
+{
+    return RING_TAG_BEGIN + (uint64_t)(s - ring->slots);
+}
+
 /* The next piece of the slot's record. Pieces end at multiples of the alignment, so each one's window begins where the
  * last one's ended. */
 static read_request next_piece(const weight_ring *ring, const ring_slot *s)
@@ -136,7 +142,15 @@ static read_request next_piece(const weight_ring *ring, const ring_slot *s)
 
     return (read_request){.what = {part->what.file_idx, begin, next - begin},
                           .buffer = slot_begin(ring, s) + part->place + window,
-                          .tag = RING_TAG_BEGIN + (uint64_t)(s - ring->slots)};
+                          .tag = slot_tag(ring, s),
+                          .class = s->class};
+}
+
+/* Somebody waits for the slot's record. */
+static void demand_record(weight_ring *ring, ring_slot *s)
+{
+    s->class = READ_DEMAND;
+    ring->reads->ops->raise(ring->reads, slot_tag(ring, s), slot_tag(ring, s) + 1, READ_DEMAND);
 }
 
 static void skip_empty_parts(ring_slot *s)
@@ -181,6 +195,7 @@ static void reap_one(weight_ring *ring)
 
 static void finish_record(weight_ring *ring, ring_slot *s)
 {
+    if (is_loading(s)) demand_record(ring, s);
     submit_pieces(ring, s);
     while (is_loading(s)) {
         reap_one(ring);
@@ -223,6 +238,7 @@ static leat_status acquire(weight_ring *ring, uint32_t record, ring_slot **out_s
         s = free_slot(ring);
         begin_record(ring, s, record);
     }
+    demand_record(ring, s);
     submit_pieces(ring, s);
     read_ahead(ring, record);
     const uint64_t begin_ns = clock_now_ns();

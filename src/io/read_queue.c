@@ -30,7 +30,20 @@ static int32_t take_entry_after(read_queue *q, entry_list *list, int32_t before_
 
 /* ---- the way of an entry ---- */
 
-bool read_queue_has_room(const read_queue *q) { return q->free.first_idx != ENTRY_NONE; }
+static bool is_guess(read_class class) { return class >= READ_LOOK_AHEAD; }
+
+bool read_queue_has_room(const read_queue *q, read_class class)
+{
+    if (is_guess(class) && q->guess_count >= max_u64(1, q->depth / 2)) return false;
+    return q->free.first_idx != ENTRY_NONE;
+}
+
+static void finish_entry(read_queue *q, int32_t entry_idx)
+{
+    q->entries[entry_idx].state = ENTRY_DONE;
+    append_entry(q, &q->done, entry_idx);
+    pthread_cond_broadcast(&q->done_some);
+}
 
 void read_queue_enter(read_queue *q, const read_request *request)
 {
@@ -44,33 +57,44 @@ void read_queue_enter(read_queue *q, const read_request *request)
     e->progress = (file_progress){0};
     e->begin_ns = 0;
     e->status = LEAT_OK;
+    q->guess_count += is_guess(request->class);
     if (request->what.bytes == 0) {
-        e->state = ENTRY_DONE; /* no read, and not counted as one */
-        append_entry(q, &q->done, entry_idx);
-        pthread_cond_broadcast(&q->done_some);
+        finish_entry(q, entry_idx); /* no read, and not counted as one */
         return;
     }
     e->state = ENTRY_QUEUED;
-    append_entry(q, &q->queued, entry_idx);
-    if (q->active_count++ == 0) q->busy_since_ns = clock_now_ns();
+    io_sched_add(&q->sched, entry_idx, request->class, request->deadline_ns, request->what.bytes);
 }
 
 int32_t read_queue_take(read_queue *q)
 {
-    if (q->queued.first_idx == ENTRY_NONE) return ENTRY_NONE;
-    int32_t entry_idx = take_entry_after(q, &q->queued, ENTRY_NONE);
-    read_entry *e = &q->entries[entry_idx];
-    assert(e->state == ENTRY_QUEUED);
-    e->state = ENTRY_READING;
-    if (e->begin_ns == 0) e->begin_ns = clock_now_ns();
+    int32_t entry_idx;
+    if (q->again.first_idx != ENTRY_NONE) {
+        entry_idx = take_entry_after(q, &q->again, ENTRY_NONE);
+    } else {
+        bool was_idle = q->sched.started_count == 0;
+        if (q->sched.queued_count == 0) return ENTRY_NONE;
+        uint64_t now_ns = clock_now_ns();
+        entry_idx = io_sched_take(&q->sched, now_ns);
+        if (entry_idx == SCHED_NONE) return ENTRY_NONE;
+        q->entries[entry_idx].begin_ns = now_ns;
+        if (was_idle) q->busy_since_ns = now_ns;
+    }
+    q->entries[entry_idx].state = ENTRY_READING;
     return entry_idx;
+}
+
+uint64_t read_queue_retry_ns(const read_queue *q)
+{
+    uint64_t now_ns = clock_now_ns(), wait_ns = io_sched_wait_ns(&q->sched, now_ns);
+    return wait_ns == UINT64_MAX ? UINT64_MAX : now_ns + wait_ns;
 }
 
 void read_queue_ask_again(read_queue *q, int32_t entry_idx)
 {
     assert(q->entries[entry_idx].state == ENTRY_READING);
-    q->entries[entry_idx].state = ENTRY_QUEUED;
-    append_entry(q, &q->queued, entry_idx);
+    q->entries[entry_idx].state = ENTRY_AGAIN;
+    append_entry(q, &q->again, entry_idx);
 }
 
 void read_queue_end(read_queue *q, int32_t entry_idx)
@@ -80,12 +104,12 @@ void read_queue_end(read_queue *q, int32_t entry_idx)
     assert(e->state == ENTRY_READING);
     q->stats.read_count++;
     q->stats.window_bytes += e->progress.bytes;
+    q->stats.class_bytes[e->request.class] += e->progress.bytes;
     if (e->status == LEAT_OK) q->stats.payload_bytes += e->request.what.bytes;
     q->stats.read_ns += now_ns - e->begin_ns;
-    if (--q->active_count == 0) q->stats.busy_ns += now_ns - q->busy_since_ns;
-    e->state = ENTRY_DONE;
-    append_entry(q, &q->done, entry_idx);
-    pthread_cond_broadcast(&q->done_some);
+    io_sched_end(&q->sched, entry_idx, now_ns);
+    if (q->sched.started_count == 0) q->stats.busy_ns += now_ns - q->busy_since_ns;
+    finish_entry(q, entry_idx);
 }
 
 static bool tag_is_in(const read_entry *e, uint64_t tag_begin, uint64_t tag_end)
@@ -108,24 +132,75 @@ bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_r
     out_result->status = e->status;
     if (e->status != LEAT_OK) out_result->error = e->error;
     e->state = ENTRY_FREE;
+    q->guess_count -= is_guess(e->request.class);
     append_entry(q, &q->free, entry_idx);
-    pthread_cond_signal(&q->freed_one);
+    pthread_cond_broadcast(&q->freed_one);
     return true;
 }
 
-bool read_queue_is_active(const read_queue *q, uint64_t tag_begin, uint64_t tag_end)
+/* ---- queued entries ---- */
+
+static void raise_entry(read_queue *q, int32_t entry_idx, read_class class)
+{
+    read_entry *e = &q->entries[entry_idx];
+    if (e->request.class <= class) return;
+    io_sched_raise(&q->sched, entry_idx, class);
+    if (is_guess(e->request.class) && !is_guess(class)) {
+        q->guess_count--;
+        pthread_cond_broadcast(&q->freed_one);
+    }
+    e->request.class = class;
+}
+
+/* The first that the scheduler would start. */
+static int32_t first_queued(const read_queue *q, uint64_t tag_begin, uint64_t tag_end)
+{
+    for (uint32_t c = 0; c < READ_CLASS_COUNT; c++)
+        for (int32_t i = q->sched.classes[c].first_idx; i != SCHED_NONE; i = q->items[i].after_idx)
+            if (tag_is_in(&q->entries[i], tag_begin, tag_end)) return i;
+    return ENTRY_NONE;
+}
+
+bool read_queue_expect(read_queue *q, uint64_t tag_begin, uint64_t tag_end)
 {
     for (uint32_t i = 0; i < q->depth; i++) {
         const read_entry *e = &q->entries[i];
-        if ((e->state == ENTRY_QUEUED || e->state == ENTRY_READING) && tag_is_in(e, tag_begin, tag_end)) return true;
+        if ((e->state == ENTRY_READING || e->state == ENTRY_AGAIN) && tag_is_in(e, tag_begin, tag_end)) return true;
     }
-    return false;
+    int32_t entry_idx = first_queued(q, tag_begin, tag_end);
+    if (entry_idx == ENTRY_NONE) return false;
+    raise_entry(q, entry_idx, READ_DEMAND);
+    return true;
 }
+
+uint32_t read_queue_cancel(read_queue *q, uint64_t tag_begin, uint64_t tag_end)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < q->depth; i++) {
+        read_entry *e = &q->entries[i];
+        if (e->state != ENTRY_QUEUED || !tag_is_in(e, tag_begin, tag_end)) continue;
+        io_sched_remove(&q->sched, (int32_t)i);
+        e->status = FAIL(&e->error, CANCELLED, "%s: a read was given up", q->files->names[e->request.what.file_idx]);
+        finish_entry(q, (int32_t)i);
+        count++;
+    }
+    q->stats.cancelled_count += count;
+    return count;
+}
+
+void read_queue_raise(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_class class)
+{
+    for (uint32_t i = 0; i < q->depth; i++)
+        if (q->entries[i].state == ENTRY_QUEUED && tag_is_in(&q->entries[i], tag_begin, tag_end))
+            raise_entry(q, (int32_t)i, class);
+}
+
+void read_queue_grant(read_queue *q, const read_grant *grant) { io_sched_grant(&q->sched, grant, clock_now_ns()); }
 
 storage_stats read_queue_stats(const read_queue *q)
 {
     storage_stats stats = q->stats;
-    if (q->active_count > 0) stats.busy_ns += clock_now_ns() - q->busy_since_ns;
+    if (q->sched.started_count > 0) stats.busy_ns += clock_now_ns() - q->busy_since_ns;
     return stats;
 }
 
@@ -148,7 +223,10 @@ leat_status read_entry_begin(const read_queue *q, read_entry *e, leat_error *err
 
 /* ---- open and close ---- */
 
-uint64_t read_queue_bytes(uint32_t depth) { return mem_block_bytes(depth * sizeof(read_entry), 0); }
+uint64_t read_queue_bytes(uint32_t depth)
+{
+    return mem_block_bytes(depth * sizeof(read_entry), 0) + mem_block_bytes(depth * sizeof(sched_item), 0);
+}
 
 leat_status read_queue_open(read_queue *q, const storage_ops *ops, mem *ledger, const file_set *files, uint32_t depth,
                             leat_error *error)
@@ -158,12 +236,14 @@ leat_status read_queue_open(read_queue *q, const storage_ops *ops, mem *ledger, 
     q->ledger = ledger;
     q->files = files;
     q->depth = depth;
-    q->free = q->queued = q->done = (entry_list){ENTRY_NONE, ENTRY_NONE};
+    q->free = q->again = q->done = (entry_list){ENTRY_NONE, ENTRY_NONE};
     pthread_mutex_init(&q->mutex, NULL); /* with default attributes these cannot fail on Linux */
     pthread_cond_init(&q->freed_one, NULL);
     pthread_cond_init(&q->done_some, NULL);
     TRY(MEM_NEW(ledger, IO, depth, &q->entries, error));
+    TRY(MEM_NEW(ledger, IO, depth, &q->items, error));
     for (uint32_t i = 0; i < depth; i++) append_entry(q, &q->free, (int32_t)i);
+    io_sched_init(&q->sched, q->items, depth, clock_now_ns());
     return LEAT_OK;
 }
 
@@ -172,5 +252,6 @@ void read_queue_close(read_queue *q)
     pthread_cond_destroy(&q->done_some);
     pthread_cond_destroy(&q->freed_one);
     pthread_mutex_destroy(&q->mutex);
+    mem_free(q->ledger, q->items);
     mem_free(q->ledger, q->entries);
 }

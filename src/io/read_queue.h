@@ -5,30 +5,33 @@
  *
  *           submit           taken to be read           read done            reap
  *     FREE ---------> QUEUED -----------------> READING ----------> DONE ---------> FREE
- *       |               ^                          |                  ^
- *       |               +------ to be asked again -+                  |
+ *       |               |                        |   ^                ^
+ *       |               |      to be asked again v   | taken          |
+ *       |               |                        AGAIN                |
+ *       |               +------------------ cancel -------------------+
  *       +---------------- submit of an extent of zero bytes ----------+
  *
- * The entries of a state, READING excepted, form a list in order of arrival. Everything is guarded by the mutex, but
- * for a READING entry, which belongs to whoever took it. Functions want the mutex held unless they say otherwise.
+ * Which QUEUED entry is taken, and when, the scheduler says (src/io/io_sched.h); for it READING and AGAIN are under
+ * way. The entries of the states FREE, AGAIN and DONE form lists, the oldest first. Everything is guarded by the mutex,
+ * but for a READING entry, which belongs to whoever took it. Functions want the mutex held unless they say otherwise.
  */
 #ifndef IO_READ_QUEUE_H
 #define IO_READ_QUEUE_H
 
-#include "io/storage.h"
+#include "io/io_sched.h"
 
 #include <pthread.h>
 
 enum { ENTRY_NONE = -1, QUEUE_DEPTH_MAX = 4096 };
 
-typedef enum entry_state { ENTRY_FREE, ENTRY_QUEUED, ENTRY_READING, ENTRY_DONE } entry_state;
+typedef enum entry_state { ENTRY_FREE, ENTRY_QUEUED, ENTRY_READING, ENTRY_AGAIN, ENTRY_DONE } entry_state;
 
 typedef struct read_entry {
     entry_state state;
     int32_t next_idx; /* the next entry of the same list */
     read_request request;
     file_progress progress; /* of the window */
-    uint64_t begin_ns;      /* it was taken to be read */
+    uint64_t begin_ns;      /* it was taken to be read, for the first time */
     leat_status status;
     leat_error error;
 } read_entry;
@@ -46,13 +49,15 @@ typedef struct read_queue {
     uint32_t depth;
 
     pthread_mutex_t mutex;
-    pthread_cond_t freed_one; /* for submit */
+    pthread_cond_t freed_one; /* for submit; broadcast, because not every class may have what was freed */
     pthread_cond_t done_some; /* for reap; broadcast, because each waits for tags of its own */
 
     read_entry *entries; /* (depth) */
-    entry_list free, queued, done;
-    uint32_t active_count;  /* QUEUED and READING */
-    uint64_t busy_since_ns; /* valid while active_count > 0 */
+    entry_list free, again, done;
+    io_sched sched;         /* of the same indices */
+    sched_item *items;      /* (depth), the scheduler's */
+    uint32_t guess_count;   /* entries that are not FREE and whose class is look-ahead or background */
+    uint64_t busy_since_ns; /* valid while something is under way */
     storage_stats stats;
 } read_queue;
 
@@ -63,18 +68,26 @@ MUST_CHECK leat_status read_queue_open(read_queue *q, const storage_ops *ops, me
                                        uint32_t depth, leat_error *error);
 void read_queue_close(read_queue *q);
 
-bool read_queue_has_room(const read_queue *q);
+bool read_queue_has_room(const read_queue *q, read_class class);
 /* FREE -> QUEUED, or DONE where there is nothing to read; there must be room. */
 void read_queue_enter(read_queue *q, const read_request *request);
-/* QUEUED -> READING, the longest queued first; ENTRY_NONE when none is. */
+/* AGAIN or QUEUED -> READING; ENTRY_NONE when none may be read now. */
 int32_t read_queue_take(read_queue *q);
-/* READING -> QUEUED */
+/* After a take that gave none: when to try again if nothing happens until then. UINT64_MAX: never. */
+uint64_t read_queue_retry_ns(const read_queue *q);
+/* READING -> AGAIN */
 void read_queue_ask_again(read_queue *q, int32_t entry_idx);
 /* READING -> DONE, with the entry's status */
 void read_queue_end(read_queue *q, int32_t entry_idx);
 /* DONE -> FREE: the longest finished one with such a tag. false: there is none. */
 bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
-bool read_queue_is_active(const read_queue *q, uint64_t tag_begin, uint64_t tag_end);
+/* For who would wait for such a tag: whether one will come. Where all of them are QUEUED, the first is made a demand,
+ * so that none waits for a read that is held back. */
+bool read_queue_expect(read_queue *q, uint64_t tag_begin, uint64_t tag_end);
+/* QUEUED -> DONE; how many. */
+uint32_t read_queue_cancel(read_queue *q, uint64_t tag_begin, uint64_t tag_end);
+void read_queue_raise(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_class class);
+void read_queue_grant(read_queue *q, const read_grant *grant);
 storage_stats read_queue_stats(const read_queue *q);
 
 /* Sets up the progress of an entry's window, or says why its extent cannot be read. Without the mutex too. */

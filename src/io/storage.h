@@ -5,6 +5,9 @@
  * enclosing aligned window straight into the caller's buffer, and the payload lies inside it at storage_payload_offset:
  * there is no bounce copy.
  *
+ * A read says why it is wanted (its class), and the urgent ones are started first; what is held back
+ * (src/io/io_sched.h) can still be given up or be made more urgent.
+ *
  * Implementers: `threads` (a pool of pread threads), `uring` (io_uring, where it was built in and the system lets us);
  * in tests a simulator (tests/support/storage_sim.h).
  * Threads: submit and reap from any thread.
@@ -37,26 +40,51 @@ typedef enum read_class {
     READ_CLASS_COUNT
 } read_class;
 
+/* Of a class and those less urgent than it: how many reads and bytes may be under way at a time. At least 1 each; one
+ * read always may. */
+typedef struct read_limits {
+    uint32_t reads[READ_CLASS_COUNT];
+    uint64_t bytes[READ_CLASS_COUNT];
+} read_limits;
+
+/* Demand: as deep as any disk wants it. Certain: the weight ring's pieces all at once, with as many places left for
+ * demand. Guesses: what a disk reads in a millisecond or two, which is what a demand that comes behind them waits.
+ * Measured (docs/measurements/storage.md). */
+#define READ_LIMITS_DEFAULT                                                                                            \
+    {                                                                                                                  \
+        .reads = {64, 32, 16, 4}, .bytes = { UINT64_MAX, UINT64_MAX, 4u << 20, 1u << 20 }                              \
+    }
+
+/* What guesses may read: `bytes` at once, and later what bytes_per_s brings, up to `bytes` again. */
+typedef struct read_grant {
+    uint64_t bytes; /* READ_GRANT_UNLIMITED: they are not paced */
+    uint64_t bytes_per_s;
+} read_grant;
+#define READ_GRANT_UNLIMITED UINT64_MAX
+
 typedef struct read_request {
     extent what;
     uint8_t *buffer;  /* storage_window_bytes(..) long, aligned to the file's memory_align */
     uint64_t tag;     /* comes back with the result */
     bool is_followed; /* another request follows at once: the system may be told of both in one call */
     read_class class;
+    uint64_t deadline_ns; /* of clock_now_ns; within a class the earliest goes first, and 0, none, last */
 } read_request;
 
 typedef struct read_result {
     uint64_t tag;
     leat_status status;
-    leat_error error; /* filled when status is not LEAT_OK */
+    leat_error error; /* filled when status is not LEAT_OK; LEAT_CANCELLED: given up before it began */
 } read_result;
 
 typedef struct storage_stats {
     uint64_t read_count, window_bytes,
         payload_bytes; /* completed reads of at least a byte; bytes asked of the system; bytes wanted and got */
-    uint64_t busy_ns;  /* time during which at least one read was queued or under way; threads notice at once that one
-                          is done, io_uring at the next call of the storage */
+    uint64_t busy_ns;  /* time during which at least one read was under way; threads notice at once that one is done,
+                          io_uring at the next call of the storage */
     uint64_t read_ns;  /* sum over reads */
+    uint64_t class_bytes[READ_CLASS_COUNT]; /* window_bytes by the class that a read had at its end */
+    uint64_t cancelled_count;               /* not among read_count */
 } storage_stats;
 
 /* What reads. STORAGE_AUTO: what was measured to be best (docs/measurements/storage.md). */
@@ -70,10 +98,23 @@ typedef struct storage_ops {
      * thread that also reaps must not rely on it: it submits with try_submit and reaps one of its own when that says
      * no. */
     void (*submit)(storage *s, const read_request *request);
-    /* false, and nothing is submitted, when the queue is full. */
+    /* false, and nothing is submitted, when the queue is full. For guesses (look-ahead, background) it is full when
+     * they have half of it: they never keep others out. */
     bool (*try_submit)(storage *s, const read_request *request);
-    /* Takes one result whose tag lies in [tag_begin, tag_end); waits for it. false when no such read is in flight. */
+    /* Takes one result whose tag lies in [tag_begin, tag_end); waits for it. false when no such read is in flight. When
+     * all that he could wait for is still held back, the first of it becomes a demand. */
     bool (*reap)(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
+    /* Gives up the reads with such tags that have not begun: they come back through reap with LEAT_CANCELLED. Those
+     * under way end as usual. How many were given up. */
+    uint32_t (*cancel)(storage *s, uint64_t tag_begin, uint64_t tag_end);
+    /* The reads with such tags that have not begun get a more urgent class. */
+    void (*raise)(storage *s, uint64_t tag_begin, uint64_t tag_end, read_class class);
+    /* How much guesses may read from now on; unlimited after open. */
+    void (*grant)(storage *s, const read_grant *grant);
+    /* How deep each class may be under way; READ_LIMITS_DEFAULT after open. */
+    void (*limit)(storage *s, const read_limits *limits);
+    /* Starts what may be started now. Every call of the storage does it; for who computes long without one. */
+    void (*pump)(storage *s);
     storage_stats (*stats)(const storage *s);
     void (*close)(storage **s); /* waits for reads in flight; their results are dropped */
 } storage_ops;

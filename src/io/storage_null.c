@@ -41,6 +41,37 @@ static bool null_reap(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     return false;
 }
 
+/* Nothing is ever held back. */
+static uint32_t null_cancel(storage *s, uint64_t tag_begin, uint64_t tag_end)
+{
+    (void)s;
+    (void)tag_begin;
+    (void)tag_end;
+    return 0;
+}
+
+static void null_raise(storage *s, uint64_t tag_begin, uint64_t tag_end, read_class class)
+{
+    (void)s;
+    (void)tag_begin;
+    (void)tag_end;
+    (void)class;
+}
+
+static void null_grant(storage *s, const read_grant *grant)
+{
+    (void)s;
+    (void)grant;
+}
+
+static void null_limit(storage *s, const read_limits *limits)
+{
+    (void)s;
+    (void)limits;
+}
+
+static void null_pump(storage *s) { (void)s; }
+
 static storage_stats null_stats(const storage *s) { return ((const storage_null *)s)->stats; }
 
 static void null_close(storage **s)
@@ -57,6 +88,11 @@ static const storage_ops null_ops = {.name = "null",
                                      .submit = null_submit,
                                      .try_submit = null_try_submit,
                                      .reap = null_reap,
+                                     .cancel = null_cancel,
+                                     .raise = null_raise,
+                                     .grant = null_grant,
+                                     .limit = null_limit,
+                                     .pump = null_pump,
                                      .stats = null_stats,
                                      .close = null_close};
 

@@ -4,9 +4,12 @@
  * At the sizes of expert records (hundreds of kilobytes and more) a handful of blocking threads keeps a disk as busy as
  * an asynchronous interface does, and it works on every kernel and file system.
  *
- * A reader takes the longest queued entry and owns it while it reads, without the mutex.
+ * A reader takes the entry that the scheduler names and owns it while it reads, without the mutex. When it was
+ * named because of what else was taken, more may be named: the reader then wakes another.
  */
 #include "io/read_queue.h"
+
+#include "base/bytes.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -53,12 +56,24 @@ static leat_status read_window(const read_queue *q, read_entry *e)
     return file_read(f, name, e->progress.offset, e->request.buffer, e->progress.bytes, NULL, &e->error);
 }
 
+/* Until something is queued, or may be read that could not until now; the mutex is held. */
+static void wait_for_queued(storage_threads *t)
+{
+    uint64_t retry_ns = read_queue_retry_ns(&t->queue);
+    if (retry_ns == UINT64_MAX) {
+        pthread_cond_wait(&t->queued_some, &t->queue.mutex);
+        return;
+    }
+    struct timespec retry = {(time_t)(retry_ns / 1000000000), (long)(retry_ns % 1000000000)};
+    pthread_cond_timedwait(&t->queued_some, &t->queue.mutex, &retry);
+}
+
 /* Waits for work; the mutex is held. ENTRY_NONE: the storage is closing. */
 static int32_t wait_for_entry(storage_threads *t)
 {
     int32_t entry_idx = ENTRY_NONE;
-    while (!t->is_closing && (entry_idx = read_queue_take(&t->queue)) == ENTRY_NONE)
-        pthread_cond_wait(&t->queued_some, &t->queue.mutex);
+    while (!t->is_closing && (entry_idx = read_queue_take(&t->queue)) == ENTRY_NONE) wait_for_queued(t);
+    if (entry_idx != ENTRY_NONE && t->queue.sched.queued_count > 0) pthread_cond_signal(&t->queued_some);
     return entry_idx;
 }
 
@@ -86,7 +101,7 @@ static void submit_read(storage *s, const read_request *request)
     storage_threads *t = (storage_threads *)s;
     read_queue *q = &t->queue;
     pthread_mutex_lock(&q->mutex);
-    while (!read_queue_has_room(q)) pthread_cond_wait(&q->freed_one, &q->mutex);
+    while (!read_queue_has_room(q, request->class)) pthread_cond_wait(&q->freed_one, &q->mutex);
     read_queue_enter(q, request);
     pthread_cond_signal(&t->queued_some);
     pthread_mutex_unlock(&q->mutex);
@@ -97,7 +112,7 @@ static bool try_submit_read(storage *s, const read_request *request)
     storage_threads *t = (storage_threads *)s;
     read_queue *q = &t->queue;
     pthread_mutex_lock(&q->mutex);
-    bool has_room = read_queue_has_room(q);
+    bool has_room = read_queue_has_room(q, request->class);
     if (has_room) {
         read_queue_enter(q, request);
         pthread_cond_signal(&t->queued_some);
@@ -108,15 +123,62 @@ static bool try_submit_read(storage *s, const read_request *request)
 
 static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
 {
-    read_queue *q = (read_queue *)s;
+    storage_threads *t = (storage_threads *)s;
+    read_queue *q = &t->queue;
     bool is_found;
     pthread_mutex_lock(&q->mutex);
     while (!(is_found = read_queue_reap(q, tag_begin, tag_end, out_result)) &&
-           read_queue_is_active(q, tag_begin, tag_end))
+           read_queue_expect(q, tag_begin, tag_end)) {
+        pthread_cond_signal(&t->queued_some); /* what was held back may be a demand now */
         pthread_cond_wait(&q->done_some, &q->mutex);
+    }
     pthread_mutex_unlock(&q->mutex);
     return is_found;
 }
+
+static uint32_t cancel_reads(storage *s, uint64_t tag_begin, uint64_t tag_end)
+{
+    storage_threads *t = (storage_threads *)s;
+    pthread_mutex_lock(&t->queue.mutex);
+    uint32_t count = read_queue_cancel(&t->queue, tag_begin, tag_end);
+    pthread_cond_broadcast(&t->queued_some); /* less urgent ones may be next */
+    pthread_mutex_unlock(&t->queue.mutex);
+    return count;
+}
+
+static void raise_reads(storage *s, uint64_t tag_begin, uint64_t tag_end, read_class class)
+{
+    storage_threads *t = (storage_threads *)s;
+    pthread_mutex_lock(&t->queue.mutex);
+    read_queue_raise(&t->queue, tag_begin, tag_end, class);
+    pthread_cond_broadcast(&t->queued_some);
+    pthread_mutex_unlock(&t->queue.mutex);
+}
+
+static void grant_bytes(storage *s, const read_grant *grant)
+{
+    storage_threads *t = (storage_threads *)s;
+    pthread_mutex_lock(&t->queue.mutex);
+    read_queue_grant(&t->queue, grant);
+    pthread_cond_broadcast(&t->queued_some);
+    pthread_mutex_unlock(&t->queue.mutex);
+}
+
+/* Readers are fewer than what a ring takes: one of them is kept for demand. */
+static void limit_reads(storage *s, const read_limits *limits)
+{
+    storage_threads *t = (storage_threads *)s;
+    read_limits ours = *limits;
+    for (uint32_t c = READ_CERTAIN; c < READ_CLASS_COUNT; c++)
+        ours.reads[c] = (uint32_t)min_u64(ours.reads[c], max_u64(1, t->reader_count - 1));
+    pthread_mutex_lock(&t->queue.mutex);
+    io_sched_limit(&t->queue.sched, &ours);
+    pthread_cond_broadcast(&t->queued_some);
+    pthread_mutex_unlock(&t->queue.mutex);
+}
+
+/* The readers see to it. */
+static void pump_reads(storage *s) { (void)s; }
 
 static storage_stats get_stats(const storage *s)
 {
@@ -160,6 +222,11 @@ static const storage_ops threads_ops = {
     .submit = submit_read,
     .try_submit = try_submit_read,
     .reap = reap_read,
+    .cancel = cancel_reads,
+    .raise = raise_reads,
+    .grant = grant_bytes,
+    .limit = limit_reads,
+    .pump = pump_reads,
     .stats = get_stats,
     .close = close_storage,
 };
@@ -203,12 +270,17 @@ leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t th
     storage_threads *t = NULL;
     TRY(MEM_NEW(ledger, IO, 1, &t, error));
     t->guard_bytes = (size_t)sysconf(_SC_PAGESIZE);
-    pthread_cond_init(&t->queued_some, NULL);
+    pthread_condattr_t attributes; /* none of this can fail on Linux */
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* that of clock_now_ns */
+    pthread_cond_init(&t->queued_some, &attributes);
+    pthread_condattr_destroy(&attributes);
     TRY_OR(fail, read_queue_open(&t->queue, &threads_ops, ledger, files, queue_depth, error));
     TRY_OR(fail, MEM_NEW(ledger, IO, thread_count, &t->readers, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_IO, thread_count, READER_STACK_BYTES, t->guard_bytes,
                            "stacks of the reader threads", (void **)&t->stacks, error));
     for (uint32_t i = 0; i < thread_count; i++) TRY_OR(fail, start_reader(t, thread_count, error));
+    limit_reads(&t->queue.base, &(read_limits)READ_LIMITS_DEFAULT);
     *out_storage = &t->queue.base;
     return LEAT_OK;
 

@@ -1,10 +1,11 @@
 /*
- * storage_uring.c - the storage seam on io_uring: one ring, the files registered, as many requests as the queue is
- * deep.
+ * storage_uring.c - the storage seam on io_uring: one ring, the files registered, as many requests as the scheduler
+ * lets go.
  *
  * Submitting: an entry becomes a request of the ring at once, or with the next one where the caller says that another
  * follows; whoever is about to wait, for room or for a result, submits what is still queued. So nothing waits
- * unsubmitted but the beginning of a batch whose end is on its way.
+ * unsubmitted but the beginning of a batch whose end is on its way, and what the scheduler holds back. That is looked
+ * at again by every call, after it took in completions: there is no thread that would do it while nobody calls.
  *
  * Waiting: the first one that has to wait does so in the kernel, without the mutex, and takes in what has come, for
  * all; the others wait for him on the condition variable, and one of them takes his place when he leaves. Only he takes
@@ -136,6 +137,13 @@ static void look_around(storage_uring *u)
     if (!u->has_waiter) take_completions(u);
 }
 
+/* The usual end of one that is not about submitting. */
+static void look_around_and_submit(storage_uring *u)
+{
+    look_around(u);
+    submit_queued(u);
+}
+
 /* Waits until something has come; the caller's own read is among those that are under way. */
 static void wait_for_some(storage_uring *u)
 {
@@ -169,7 +177,7 @@ static void submit_read(storage *s, const read_request *request)
     read_queue *q = &u->queue;
     pthread_mutex_lock(&q->mutex);
     look_around(u);
-    while (!read_queue_has_room(q)) {
+    while (!read_queue_has_room(q, request->class)) {
         submit_queued(u);
         pthread_cond_wait(&q->freed_one, &q->mutex);
     }
@@ -182,7 +190,7 @@ static bool try_submit_read(storage *s, const read_request *request)
     storage_uring *u = (storage_uring *)s;
     pthread_mutex_lock(&u->queue.mutex);
     look_around(u);
-    bool has_room = read_queue_has_room(&u->queue);
+    bool has_room = read_queue_has_room(&u->queue, request->class);
     if (has_room)
         enter_request(u, request);
     else
@@ -198,14 +206,59 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     bool is_found;
     pthread_mutex_lock(&q->mutex);
     for (;;) {
-        look_around(u);
-        submit_queued(u);
+        look_around_and_submit(u);
         is_found = read_queue_reap(q, tag_begin, tag_end, out_result);
-        if (is_found || !read_queue_is_active(q, tag_begin, tag_end)) break;
+        if (is_found || !read_queue_expect(q, tag_begin, tag_end)) break;
+        submit_queued(u); /* what was held back may be a demand now */
         wait_for_some(u);
     }
     pthread_mutex_unlock(&q->mutex);
     return is_found;
+}
+
+static uint32_t cancel_reads(storage *s, uint64_t tag_begin, uint64_t tag_end)
+{
+    storage_uring *u = (storage_uring *)s;
+    pthread_mutex_lock(&u->queue.mutex);
+    uint32_t count = read_queue_cancel(&u->queue, tag_begin, tag_end);
+    look_around_and_submit(u);
+    pthread_mutex_unlock(&u->queue.mutex);
+    return count;
+}
+
+static void raise_reads(storage *s, uint64_t tag_begin, uint64_t tag_end, read_class class)
+{
+    storage_uring *u = (storage_uring *)s;
+    pthread_mutex_lock(&u->queue.mutex);
+    read_queue_raise(&u->queue, tag_begin, tag_end, class);
+    look_around_and_submit(u);
+    pthread_mutex_unlock(&u->queue.mutex);
+}
+
+static void grant_bytes(storage *s, const read_grant *grant)
+{
+    storage_uring *u = (storage_uring *)s;
+    pthread_mutex_lock(&u->queue.mutex);
+    read_queue_grant(&u->queue, grant);
+    look_around_and_submit(u);
+    pthread_mutex_unlock(&u->queue.mutex);
+}
+
+static void limit_reads(storage *s, const read_limits *limits)
+{
+    storage_uring *u = (storage_uring *)s;
+    pthread_mutex_lock(&u->queue.mutex);
+    io_sched_limit(&u->queue.sched, limits);
+    look_around_and_submit(u);
+    pthread_mutex_unlock(&u->queue.mutex);
+}
+
+static void pump_reads(storage *s)
+{
+    storage_uring *u = (storage_uring *)s;
+    pthread_mutex_lock(&u->queue.mutex);
+    look_around_and_submit(u);
+    pthread_mutex_unlock(&u->queue.mutex);
 }
 
 static storage_stats get_stats(const storage *s)
@@ -242,6 +295,11 @@ static const storage_ops uring_ops = {
     .submit = submit_read,
     .try_submit = try_submit_read,
     .reap = reap_read,
+    .cancel = cancel_reads,
+    .raise = raise_reads,
+    .grant = grant_bytes,
+    .limit = limit_reads,
+    .pump = pump_reads,
     .stats = get_stats,
     .close = close_storage,
 };

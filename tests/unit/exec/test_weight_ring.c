@@ -272,8 +272,14 @@ static void test_reads_once_and_ahead(void **state)
     for (uint32_t l = 0; l < LAYERS; l++) {
         assert_ok(weight_ring_acquire_layer(s.ring, l, &error), &error);
         assert_true(storage_sim_pending_count(s.reads) > 0);
+        const read_class first = storage_sim_class_of(s.reads, RING_TAG_BEGIN);
+        assert_int_equal(first == READ_CLASS_COUNT ? storage_sim_class_of(s.reads, RING_TAG_BEGIN + 1) : first,
+                         READ_CERTAIN);
         weight_ring_release(s.ring);
     }
+    /* All that is back was waited for. */
+    assert_int_equal(s.reads->ops->stats(s.reads).class_bytes[READ_CERTAIN], 0);
+    assert_true(s.reads->ops->stats(s.reads).class_bytes[READ_DEMAND] > 0);
     close_streaming(&w, &s);
 
     /* Without the head the first layer comes after the last. */

@@ -1,7 +1,8 @@
 /*
  * storage_kinds_test.c - extents read from real files by each implementer of the seam, directly and through the page
  * cache: the right bytes at every alignment and at the end of a file, errors that name what was missing, several users
- * of one queue, reads that are cut short or fail. The linker puts hooks between the storage and the system.
+ * of one queue, classes, reads that are given up, cut short or fail. The linker puts hooks between the storage and the
+ * system.
  */
 #include "io/storage.h"
 
@@ -32,7 +33,8 @@ enum {
     SHORT_BYTES = 100,             /* shorter than one block */
     FILE_COUNT = 2,
     BUFFER_BYTES = 256 * 1024,
-    GUARD = 0xa5
+    GUARD = 0xa5,
+    LOG_COUNT = 32
 };
 
 static storage_kind kind; /* under test */
@@ -46,7 +48,16 @@ static struct {
     _Atomic uint32_t count, short_count, fail_count, retry_count;
     _Atomic uint32_t wait_delay_us;        /* before the system is asked to wait */
     _Atomic int setup_errno, submit_errno; /* of io_uring */
+    _Atomic bool is_shut;                  /* reads begin and do not end */
+    _Atomic uint32_t begun_count;
+    _Atomic uint64_t begun_offsets[LOG_COUNT]; /* of the file, the first ones in their order */
 } hook;
+
+static void note_begin(uint64_t offset)
+{
+    uint32_t nth = atomic_fetch_add(&hook.begun_count, 1);
+    if (nth < LOG_COUNT) hook.begun_offsets[nth] = offset;
+}
 
 static bool is_turn(uint32_t nth, uint32_t every) { return every != 0 && nth % every == every - 1; }
 
@@ -55,6 +66,8 @@ ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset);
 ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
 {
     uint32_t nth = atomic_fetch_add(&hook.count, 1);
+    note_begin((uint64_t)offset);
+    while (hook.is_shut) usleep(100);
     if (is_turn(nth, hook.retry_every)) {
         hook.retry_count++;
         errno = nth % 2 ? EINTR : EAGAIN;
@@ -83,6 +96,7 @@ int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, s
 static void spoil_request(struct io_uring_sqe *sqe)
 {
     uint32_t nth = atomic_fetch_add(&hook.count, 1);
+    note_begin(sqe->off);
     if (is_turn(nth, hook.fail_every)) {
         hook.fail_count++;
         sqe->fd = 1 << 20; /* not registered */
@@ -98,13 +112,14 @@ int __wrap_io_uring_submit(struct io_uring *ring)
 {
     static _Atomic uint32_t call_count;
     uint32_t nth = atomic_fetch_add(&call_count, 1);
-    bool is_refused = is_turn(nth, hook.retry_every);
+    bool is_shut = hook.is_shut, is_refused = is_turn(nth, hook.retry_every);
     /* As the library does before it calls the system: the requests are in the ring then. */
-    if (hook.submit_errno || is_refused) {
+    if (hook.submit_errno || is_refused || is_shut) {
         for (; ring->sq.sqe_head != ring->sq.sqe_tail; ring->sq.sqe_head++)
             spoil_request(&ring->sq.sqes[ring->sq.sqe_head & *ring->sq.kring_mask]),
                 ring->sq.array[ring->sq.sqe_head & *ring->sq.kring_mask] = ring->sq.sqe_head & *ring->sq.kring_mask;
         __atomic_store_n(ring->sq.ktail, ring->sq.sqe_tail, __ATOMIC_RELEASE);
+        if (is_shut) return -EAGAIN;
         if (is_refused) hook.retry_count++;
         return is_refused ? (nth / hook.retry_every % 2 ? -EAGAIN : -EINTR) : -hook.submit_errno;
     }
@@ -125,6 +140,11 @@ int __wrap_io_uring_enter(unsigned fd, unsigned count, unsigned least, unsigned 
 #endif
 
 static void reset_hook(void) { memset(&hook, 0, sizeof hook); }
+
+static void await_begun(uint32_t count)
+{
+    while (hook.begun_count < count) sched_yield();
+}
 
 /* What every test starts from: two files with known bytes, opened in one mode, and a ledger. */
 typedef struct fixture {
@@ -207,7 +227,7 @@ static void check_extent(fixture *f, storage *s, uint32_t file_idx, uint64_t off
     uint64_t payload_offset = storage_payload_offset(&f->set, &what);
     assert_true(window_bytes + 64 <= BUFFER_BYTES);
     memset(f->buffer, GUARD, window_bytes + 64);
-    s->ops->submit(s, &(read_request){what, f->buffer, ++tag, false, READ_DEMAND});
+    s->ops->submit(s, &(read_request){what, f->buffer, ++tag, false, READ_DEMAND, 0});
     read_result result;
     assert_true(s->ops->reap(s, tag, tag + 1, &result));
     assert_int_equal(result.status, LEAT_OK);
@@ -257,7 +277,7 @@ static void reads_windows_that_reach_past_the_end_of_the_file(void **state)
 static void check_missing(fixture *f, storage *s, extent what, const char *offset_text)
 {
     read_result result;
-    s->ops->submit(s, &(read_request){what, f->buffer, 5, false, READ_DEMAND});
+    s->ops->submit(s, &(read_request){what, f->buffer, 5, false, READ_DEMAND, 0});
     assert_true(s->ops->reap(s, 5, 6, &result));
     assert_int_equal(result.status, LEAT_IO);
     assert_int_equal(result.error.status, LEAT_IO);
@@ -299,7 +319,7 @@ static void hands_on_what_the_system_says(void **state)
     f.files[0].fd = open(path, O_WRONLY | O_CLOEXEC);
     storage *s = open_storage(&f, 1, 1);
     read_result result;
-    s->ops->submit(s, &(read_request){{0, 7, 8}, f.buffer, 5, false, READ_DEMAND});
+    s->ops->submit(s, &(read_request){{0, 7, 8}, f.buffer, 5, false, READ_DEMAND, 0});
     assert_true(s->ops->reap(s, 0, UINT64_MAX, &result));
     assert_int_equal(result.status, LEAT_IO);
     assert_int_equal(result.error.os_errno, EBADF);
@@ -321,7 +341,7 @@ static void completes_empty_extents_at_once(void **state)
     extent nothing = {0, 12345678, 0}; /* not even inside the file */
     assert_int_equal(storage_window_bytes(&f.set, &nothing), 0);
     assert_int_equal(storage_payload_offset(&f.set, &nothing), 0);
-    s->ops->submit(s, &(read_request){nothing, NULL, 9, false, READ_DEMAND});
+    s->ops->submit(s, &(read_request){nothing, NULL, 9, false, READ_DEMAND, 0});
     assert_true(s->ops->reap(s, 9, 10, &result));
     assert_int_equal(result.status, LEAT_OK);
     assert_int_equal(s->ops->stats(s).read_count, 0); /* the system was not asked */
@@ -339,7 +359,7 @@ static void reaps_only_tags_of_the_range(void **state)
     read_result result;
     assert_false(s->ops->reap(s, 0, UINT64_MAX, &result));
     for (uint64_t tag = 10; tag < 16; tag++)
-        s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false, READ_DEMAND});
+        s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false, READ_DEMAND, 0});
     assert_false(s->ops->reap(s, 0, 10, &result));
     assert_false(s->ops->reap(s, 16, UINT64_MAX, &result));
     assert_true(s->ops->reap(s, 14, 15, &result));
@@ -369,11 +389,12 @@ static void says_when_the_queue_is_full(void **state)
     read_result result;
     for (int round = 0; round < 3; round++) {
         for (uint64_t tag = 0; tag < 3; tag++)
-            assert_true(s->ops->try_submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false, READ_DEMAND}));
-        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 3, false, READ_DEMAND}));
+            assert_true(s->ops->try_submit(
+                s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false, READ_DEMAND, 0}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 3, false, READ_DEMAND, 0}));
         assert_true(s->ops->reap(s, 0, 100, &result));
-        assert_true(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer + 3 * 4096, 3, false, READ_DEMAND}));
-        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 4, false, READ_DEMAND}));
+        assert_true(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer + 3 * 4096, 3, false, READ_DEMAND, 0}));
+        assert_false(s->ops->try_submit(s, &(read_request){{0, 0, 100}, f.buffer, 4, false, READ_DEMAND, 0}));
         while (s->ops->reap(s, 0, 100, &result)) assert_true(result.tag != 4);
     }
     s->ops->close(&s);
@@ -422,8 +443,12 @@ static void *use_storage(void *context)
     for (int i = 0; i < IN_FLIGHT; i++) buffers[i] = aligned_alloc(65536, 65536);
     for (uint64_t nth = 0; nth < READS_PER_USER;) {
         for (int i = 0; i < IN_FLIGHT && nth < READS_PER_USER; i++, nth++) {
-            read_request request = {user_extent(u->first_tag + nth), buffers[nth % IN_FLIGHT], u->first_tag + nth,
-                                    i + 1 < IN_FLIGHT, READ_DEMAND};
+            read_request request = {user_extent(u->first_tag + nth),
+                                    buffers[nth % IN_FLIGHT],
+                                    u->first_tag + nth,
+                                    i + 1 < IN_FLIGHT,
+                                    u->blocks ? READ_DEMAND : nth % READ_CLASS_COUNT,
+                                    0};
             if (u->blocks) {
                 u->s->ops->submit(u->s, &request);
                 continue;
@@ -496,7 +521,7 @@ static void wakes_the_one_whose_read_is_done(void **state)
         read_result result;
         assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
         for (uint64_t tag = 1; tag <= 2; tag++)
-            s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag, false, READ_DEMAND});
+            s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer + tag * 65536, tag, false, READ_DEMAND, 0});
         pthread_barrier_wait(&start);
         assert_true(s->ops->reap(s, 2, 3, &result));
         pthread_join(thread, NULL);
@@ -547,7 +572,8 @@ static void closes_with_reads_under_way(void **state)
     for (int round = 0; round < 20; round++) {
         storage *s = open_storage(&f, 2, 16);
         for (uint64_t tag = 0; tag < 16; tag++)
-            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, false, READ_DEMAND});
+            s->ops->submit(s,
+                           &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, false, READ_DEMAND, 0});
         s->ops->close(&s);
         assert_null(s);
         memset(f.buffer, round, BUFFER_BYTES);
@@ -589,6 +615,155 @@ static void takes_its_memory_from_the_ledger_or_fails_cleanly(void **state)
     close_fixture(&f);
 }
 
+/* ---- classes ---- */
+
+static const read_limits one_at_a_time = {.reads = {1, 1, 1, 1}, .bytes = {UINT64_MAX, UINT64_MAX, 1, 1}};
+static const read_grant no_guesses = {0};
+
+static void submit_block(fixture *f, storage *s, uint64_t tag, read_class class, uint64_t deadline_ns)
+{
+    s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f->buffer + tag * 8192, tag, false, class, deadline_ns});
+}
+
+static void check_block(fixture *f, storage *s, uint64_t tag)
+{
+    read_result result;
+    assert_true(s->ops->reap(s, tag, tag + 1, &result));
+    assert_int_equal(result.status, LEAT_OK);
+    for (uint64_t i = 0; i < 8192; i++) assert_int_equal(f->buffer[tag * 8192 + i], byte_at(0, tag * 8192 + i));
+}
+
+/* A storage in which nothing but the read with tag 0 has begun, and that one does not end while the hook is shut. */
+static storage *open_shut_storage(fixture *f, uint32_t queue_depth)
+{
+    open_fixture(f, FILE_DIRECT_IF_POSSIBLE);
+    memset(f->buffer, GUARD, BUFFER_BYTES);
+    storage *s = open_storage(f, 3, queue_depth);
+    s->ops->limit(s, &one_at_a_time);
+    reset_hook();
+    alarm(20);
+    hook.is_shut = true;
+    submit_block(f, s, 0, READ_DEMAND, 0);
+    if (kind == STORAGE_THREADS) await_begun(1);
+    return s;
+}
+
+static void close_shut_storage(fixture *f, storage *s)
+{
+    alarm(0);
+    reset_hook();
+    s->ops->close(&s);
+    close_fixture(f);
+}
+
+static void gives_up_what_has_not_begun(void **state)
+{
+    (void)state;
+    fixture f;
+    read_result result;
+    storage *s = open_shut_storage(&f, 16);
+    for (uint64_t tag = 1; tag < 9; tag++) submit_block(&f, s, tag, tag % READ_CLASS_COUNT, 0);
+    assert_int_equal(s->ops->cancel(s, 0, 1), 0); /* it has */
+    assert_int_equal(s->ops->cancel(s, 2, 6), 4);
+    assert_int_equal(s->ops->cancel(s, 2, 6), 0);
+    uint32_t seen = 0;
+    for (int i = 0; i < 4; i++) { /* at once: the disk is still at the first one */
+        assert_true(s->ops->reap(s, 2, 6, &result));
+        assert_int_equal(result.status, LEAT_CANCELLED);
+        assert_non_null(strstr(result.error.text, names[0]));
+        seen |= 1u << result.tag;
+    }
+    assert_int_equal(seen, 0x3c);
+    assert_false(s->ops->reap(s, 2, 6, &result));
+    hook.is_shut = false;
+    for (uint64_t tag = 0; tag < 9; tag++)
+        if (!(seen >> tag & 1)) check_block(&f, s, tag);
+    for (uint64_t i = 2 * 8192; i < 6 * 8192; i++) assert_int_equal(f.buffer[i], GUARD);
+    assert_int_equal(s->ops->stats(s).read_count, 5);
+    assert_int_equal(s->ops->stats(s).cancelled_count, 4);
+    submit_block(&f, s, 3, READ_BACKGROUND, 0);
+    check_block(&f, s, 3);
+    close_shut_storage(&f, s);
+}
+
+static void begins_the_urgent_first(void **state)
+{
+    (void)state;
+    static const struct {
+        read_class class;
+        uint64_t deadline_ns;
+    } reads[] = {{READ_DEMAND, 0},     {READ_BACKGROUND, 0}, {READ_BACKGROUND, 0}, {READ_LOOK_AHEAD, 0},
+                 {READ_LOOK_AHEAD, 9}, {READ_LOOK_AHEAD, 8}, {READ_CERTAIN, 0},    {READ_DEMAND, 0},
+                 {READ_DEMAND, 0},     {READ_BACKGROUND, 0}};
+    static const uint64_t order[] = {0, 2, 7, 8, 6, 5, 4, 3, 9, 1};
+    fixture f;
+    storage *s = open_shut_storage(&f, 20);
+    for (uint64_t tag = 1; tag < ARRAY_COUNT(reads); tag++)
+        submit_block(&f, s, tag, reads[tag].class, reads[tag].deadline_ns);
+    s->ops->raise(s, 2, 3, READ_DEMAND);      /* and it was there first */
+    s->ops->raise(s, 9, 10, READ_LOOK_AHEAD); /* and it was there last */
+    s->ops->raise(s, 6, 9, READ_BACKGROUND);  /* never less urgent */
+    s->ops->raise(s, 0, 1, READ_CERTAIN);
+    hook.is_shut = false;
+    for (uint64_t i = 0; i < ARRAY_COUNT(reads); i++) check_block(&f, s, order[i]);
+    for (uint64_t i = 0; i < ARRAY_COUNT(reads); i++) assert_int_equal(hook.begun_offsets[i], order[i] * 8192);
+    close_shut_storage(&f, s);
+}
+
+/* A guess without a grant is read when somebody waits for it, and when the disk has nothing else to do. */
+static void holds_guesses_back_but_not_for_ever(void **state)
+{
+    (void)state;
+    fixture f;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 3, 16);
+    alarm(60);
+    s->ops->grant(s, &no_guesses);
+    submit_block(&f, s, 0, READ_BACKGROUND, 0);
+    submit_block(&f, s, 1, READ_LOOK_AHEAD, 0);
+    while (s->ops->stats(s).read_count < 2) {
+        s->ops->pump(s);
+        usleep(1000);
+    }
+    assert_int_equal(s->ops->stats(s).class_bytes[READ_DEMAND], 0);
+    assert_int_equal(s->ops->stats(s).class_bytes[READ_LOOK_AHEAD], 8192);
+    check_block(&f, s, 0);
+    check_block(&f, s, 1);
+    for (uint64_t tag = 2; tag < 8; tag++) submit_block(&f, s, tag, READ_BACKGROUND, 0);
+    for (uint64_t tag = 7; tag >= 2; tag--) check_block(&f, s, tag);
+    assert_true(s->ops->stats(s).class_bytes[READ_DEMAND] > 0);
+    s->ops->grant(s, &(read_grant){1, 1});
+    s->ops->grant(s, &(read_grant){READ_GRANT_UNLIMITED, 0});
+    for (uint64_t tag = 8; tag < 16; tag++) submit_block(&f, s, tag, READ_LOOK_AHEAD, 0);
+    for (uint64_t tag = 8; tag < 16; tag++) check_block(&f, s, tag);
+    s->ops->close(&s);
+    alarm(0);
+    close_fixture(&f);
+}
+
+static void leaves_half_of_the_queue_to_others(void **state)
+{
+    (void)state;
+    fixture f;
+    storage *s = open_shut_storage(&f, 8);
+    read_request guess = {{0, 0, 100}, f.buffer + 65536, 1, false, READ_LOOK_AHEAD, 0};
+    for (; guess.tag <= 4; guess.tag++) assert_true(s->ops->try_submit(s, &guess));
+    assert_false(s->ops->try_submit(s, &guess));
+    s->ops->raise(s, 1, 2, READ_CERTAIN); /* not a guess any more */
+    assert_true(s->ops->try_submit(s, &guess));
+    assert_false(s->ops->try_submit(s, &guess));
+    for (uint64_t tag = 6; tag < 8; tag++) {
+        read_request sure = {{0, 0, 100}, f.buffer + 65536, tag, false, READ_CERTAIN, 0};
+        assert_true(s->ops->try_submit(s, &sure));
+    }
+    hook.is_shut = false;
+    read_result result;
+    for (int i = 0; i < 8; i++) assert_true(s->ops->reap(s, 0, 8, &result));
+    for (int i = 0; i < 4; i++) assert_true(s->ops->try_submit(s, &guess));
+    assert_false(s->ops->try_submit(s, &guess));
+    close_shut_storage(&f, s);
+}
+
 /* ---- a system that is not kind ---- */
 
 /* Several users, direct and buffered, while reads are cut short, put off and refused. */
@@ -626,7 +801,8 @@ static void hands_out_every_failure_once(void **state)
     hook.short_every = 3;
     for (int round = 0; round < 30; round++) {
         for (uint64_t tag = 0; tag < 16; tag++)
-            s->ops->submit(s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, tag % 5 != 4, READ_DEMAND});
+            s->ops->submit(
+                s, &(read_request){{0, tag * 8192, 8192}, f.buffer + tag * 8192, tag, tag % 5 != 4, READ_DEMAND, 0});
         uint32_t seen = 0;
         while (s->ops->reap(s, 0, 16, &result)) {
             assert_false(seen >> result.tag & 1);
@@ -659,13 +835,13 @@ static void begins_without_being_waited_for(void **state)
     read_result result;
     alarm(60);
     for (uint64_t tag = 0; tag < 4; tag++)
-        s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer + tag * 8192, tag, tag != 3, READ_DEMAND});
+        s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer + tag * 8192, tag, tag != 3, READ_DEMAND, 0});
     while (s->ops->stats(s).read_count < 4) sched_yield();
     while (s->ops->reap(s, 0, 4, &result)) assert_int_equal(result.status, LEAT_OK);
     /* A batch whose end does not come is begun by who waits. */
-    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true, READ_DEMAND});
+    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true, READ_DEMAND, 0});
     assert_true(s->ops->reap(s, 7, 8, &result));
-    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true, READ_DEMAND});
+    s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer, 7, true, READ_DEMAND, 0});
     s->ops->close(&s); /* and dropped by who closes */
     alarm(0);
     close_fixture(&f);
@@ -680,7 +856,8 @@ static void *submit_and_end(void *context)
 {
     short_life *l = context;
     for (uint64_t tag = 0; tag < 16; tag++)
-        l->s->ops->submit(l->s, &(read_request){{0, tag * 8192, 8192}, l->f->buffer + tag * 8192, tag, tag < 15, READ_DEMAND});
+        l->s->ops->submit(
+            l->s, &(read_request){{0, tag * 8192, 8192}, l->f->buffer + tag * 8192, tag, tag < 15, READ_DEMAND, 0});
     return NULL;
 }
 
@@ -765,7 +942,7 @@ static void leaves_completions_to_the_waiter(void **state)
     alarm(60);
     hook.wait_delay_us = 50000;
     assert_int_equal(pthread_create(&thread, NULL, wait_for_first_tag, &w), 0);
-    s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer, 1, false, READ_DEMAND});
+    s->ops->submit(s, &(read_request){{0, 0, 65536}, f.buffer, 1, false, READ_DEMAND, 0});
     pthread_barrier_wait(&start);
     for (int i = 0; i < 40; i++) {
         usleep(1000);
@@ -790,7 +967,7 @@ static void fails_what_the_ring_refuses(void **state)
     storage *s = open_storage(&f, 2, 8);
     hook.submit_errno = EPERM;
     for (uint64_t tag = 0; tag < 5; tag++)
-        s->ops->submit(s, &(read_request){{0, tag * 512, 512}, f.buffer + tag * 4096, tag, tag < 4, READ_DEMAND});
+        s->ops->submit(s, &(read_request){{0, tag * 512, 512}, f.buffer + tag * 4096, tag, tag < 4, READ_DEMAND, 0});
     for (int i = 0; i < 5; i++) {
         assert_true(s->ops->reap(s, 0, 8, &result));
         assert_int_equal(result.status, LEAT_IO);
@@ -816,6 +993,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(serves_several_users_at_once),
         cmocka_unit_test(wakes_the_one_whose_read_is_done),
         cmocka_unit_test(counts_what_it_did),
+        cmocka_unit_test(gives_up_what_has_not_begun),
+        cmocka_unit_test(begins_the_urgent_first),
+        cmocka_unit_test(holds_guesses_back_but_not_for_ever),
+        cmocka_unit_test(leaves_half_of_the_queue_to_others),
         cmocka_unit_test(closes_with_reads_under_way),
         cmocka_unit_test(takes_its_memory_from_the_ledger_or_fails_cleanly),
         cmocka_unit_test(goes_on_where_the_system_stopped),
