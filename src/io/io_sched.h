@@ -26,7 +26,7 @@
 #include "io/storage.h"
 
 enum { SCHED_NONE = -1 };
-#define SCHED_IDLE_NS UINT64_C(20000000)
+#define SCHED_IDLE_NS UINT64_C(100000000) /* longer than a layer computes */
 
 typedef enum sched_state { SCHED_IDLE, SCHED_QUEUED, SCHED_STARTED } sched_state;
 
