@@ -22,5 +22,8 @@ MUST_CHECK leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t
 /* Evicts what is wanted last, of any layer. Nothing is read ahead; a sweep asks for its experts one by one. */
 MUST_CHECK leat_status expert_replay_belady(mem *ledger, const route_trace *t, uint32_t slot_count,
                                             replay_counts *out_counts, leat_error *error);
+/* The policy with the most hits on the trace; CACHE_POLICY_AUTO unless another one has at least 3 of 1000 more. */
+MUST_CHECK leat_status expert_replay_choose(mem *ledger, const route_trace *t, uint32_t slot_count,
+                                            cache_policy *out_policy, leat_error *error);
 
 #endif

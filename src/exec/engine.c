@@ -36,12 +36,13 @@ static bool all_are_direct(const file *files, uint32_t count)
 
 /* ---- plan ---- */
 
-static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, uint32_t thread_count)
+static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, const engine_options *o)
 {
     const uint64_t handles = 4096; /* the public handles of engine and session */
     uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) +
                    mem_block_bytes(source->file_count * sizeof(file), 0) + expert_records_bytes(model) +
-                   thread_pool_bytes(thread_count) + prefault_bytes();
+                   thread_pool_bytes(o->thread_count) + prefault_bytes() +
+                   (o->learns ? run_tally_bytes(model) : 0);
 
     for (uint32_t i = 0; i < model->rope_count; i++) sum += rope_table_bytes(&model->ropes[i]);
     return sum;
@@ -55,7 +56,7 @@ static plan_request request_of(const checkpoint *source, const model_desc *model
                           .experts = records,
                           .io_engine = storage_resolve(o->io_engine, READ_QUEUE_DEPTH),
                           .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes + o->model_bytes,
-                          .tables_bytes = tables_bytes(source, model, o->thread_count),
+                          .tables_bytes = tables_bytes(source, model, o),
                           .tokenizer_file_bytes = o->tokenizer_file_bytes,
                           .tokenizer_bytes = o->tokenizer_bytes,
                           .budget_bytes = o->budget_bytes,
@@ -168,6 +169,7 @@ leat_status engine_open(const checkpoint *source, const model_desc *model, const
     if (options->before_caches) TRY_OR(fail, options->before_caches(options->before_caches_user, error));
     TRY_OR(fail, open_computing(e, error));
     TRY_OR(fail, open_experts(e, error));
+    if (options->learns) TRY_OR(fail, run_tally_open(ledger, model, &e->tally, error));
     pressure_watch_start(e, "");
     /* All of it will be read, and soon. Not before the other blocks are mapped: that would have to wait for the pages.
      */
@@ -187,6 +189,7 @@ void engine_close(engine **engine_ptr)
 
     if (!e) return;
     prefault_close(&e->pages);
+    run_tally_close(&e->tally);
     scratch_close(&e->scratch);
     kv_cache_close(&e->kv);
     expert_cache_close(&e->experts);

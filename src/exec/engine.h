@@ -14,6 +14,7 @@
 #include "exec/pressure_watch.h"
 #include "exec/rope_table.h"
 #include "exec/row_reader.h"
+#include "exec/run_tally.h"
 #include "exec/scratch.h"
 #include "exec/step_clock.h"
 #include "exec/trunk.h"
@@ -48,6 +49,7 @@ typedef struct engine_options {
      * must be over when it returns. May be NULL. */
     leat_status (*before_caches)(void *user, leat_error *error);
     void *before_caches_user;
+    bool learns; /* keeps a tally of what it computes */
 } engine_options;
 
 typedef struct engine {
@@ -80,6 +82,7 @@ typedef struct engine {
     scratch scratch;
     step_clock clock;
     pressure_watch watch;
+    run_tally *tally; /* NULL unless it learns */
 } engine;
 
 /* The plan alone: opens and closes the files to learn their alignment. */

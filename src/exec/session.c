@@ -88,6 +88,46 @@ static void settle_reads(engine *e)
     if (e->ring) weight_ring_settle(e->ring);
 }
 
+/* ---- what a run learns ---- */
+
+static run_counters read_counters(const engine *e)
+{
+    const storage_stats reads = e->reads->ops->stats(e->reads);
+    run_counters c = {.stream_wait_ns = weight_ring_stats_get(e->ring).wait_ns,
+                      .read_busy_ns = reads.busy_ns,
+                      .read_bytes = reads.window_bytes};
+    for (int part = 0; part < STEP_PART_COUNT; part++)
+        if (part != STEP_DISK_WAIT) c.compute_ns += step_clock_read(&e->clock, (step_part)part);
+    if (e->experts) {
+        const expert_cache_stats cache = expert_cache_stats_get(e->experts);
+        c.expert_wait_ns = cache.wait_ns;
+        c.miss_count = cache.misses;
+    }
+    return c;
+}
+
+static void begin_tally(const engine *e, uint32_t row_count)
+{
+    if (!e->tally) return;
+    const run_counters now = read_counters(e);
+    run_tally_begin(e->tally, row_count, &now);
+}
+
+static void end_tally(const engine *e)
+{
+    if (!e->tally) return;
+    const run_counters now = read_counters(e);
+    run_tally_end(e->tally, &now);
+}
+
+static void take_route(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts, const float *weights,
+                       uint32_t count)
+{
+    const session *s = user;
+    run_tally_route(s->engine->tally, moe_idx, experts, count);
+    if (s->route_sink) s->route_sink(s->route_user, moe_idx, position, experts, weights, count);
+}
+
 /* Computes ids as the next positions, at most a chunk of them. On failure the timeline is as before. progress: NULL
  * for none. */
 static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, chunk_logits logits,
@@ -97,8 +137,8 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
     *out_step = (step){.engine = s->engine,
                        .rows = s->rows,
                        .row_count = count,
-                       .route_sink = s->route_sink,
-                       .route_user = s->route_user,
+                       .route_sink = s->engine->tally ? take_route : s->route_sink,
+                       .route_user = s->engine->tally ? s : s->route_user,
                        .asked_sink = s->asked_sink,
                        .asked_user = s->asked_user,
                        .layer_sink = progress ? report_layers : NULL,
@@ -106,6 +146,7 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
     s->logits = NULL;
     weight_ring_expect_head(s->engine->ring, logits != NO_LOGITS);
     kv_cache_extend(s->engine->kv, count);
+    begin_tally(s->engine, count);
     leat_status status = step_forward(out_step, error);
     if (status == LEAT_OK && logits == LAST_LOGITS) status = step_logits(out_step, count - 1, 1, error);
     if (status != LEAT_OK) {
@@ -113,6 +154,7 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
         kv_cache_rewind(s->engine->kv, s->length);
         return status;
     }
+    if (logits != LOGITS_LATER) end_tally(s->engine);
     if (logits == LAST_LOGITS) s->logits = s->engine->scratch.logits;
     memcpy(s->tokens + s->length, ids, count * sizeof *ids);
     s->length += count;
