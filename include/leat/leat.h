@@ -202,7 +202,10 @@ typedef struct leat_options {
     bool ignore_pressure; /* the expert cache keeps its size, however scarce memory becomes while the engine computes */
     bool ignore_leases;   /* memory is not divided with this user's other processes: an automatic budget takes no notice
                              of them, and they take none of this engine */
-} leat_options;           /* cancel and progress are borrowed by the engine until it is closed */
+    const char *profile_folder; /* an existing folder for what runs learn about models and drives: read for forecasts
+                                   and for AUTO's policy, written by leat_engine_close when at least 16 tokens were
+                                   decoded; NULL: nothing is read or kept. Borrowed like cancel */
+} leat_options;                 /* cancel and progress are borrowed by the engine until it is closed */
 
 /* All zero: everything automatic. */
 LEAT_API leat_options leat_options_default(void);
@@ -237,6 +240,47 @@ typedef struct leat_plan {
  * set that is not usable. */
 LEAT_API leat_status leat_plan_make(const leat_model *model, const leat_options *options, leat_plan *out_plan,
                                     leat_error *error);
+
+/* ---- forecast ---------------------------------------------------------------------------------------------------- */
+
+/* How fast plans of a model would run here. docs/forecast.md has the formula and how far to believe it. */
+typedef struct leat_forecaster leat_forecaster;
+typedef enum leat_probe {
+    LEAT_PROBE_AUTO,  /* measures drive and arithmetic, half a second, where nothing was learned before */
+    LEAT_PROBE_NEVER, /* what is not known stays so */
+    LEAT_PROBE_AGAIN  /* measures both, whatever is kept */
+} leat_probe;
+typedef enum leat_forecast_source {
+    LEAT_SOURCE_NONE,     /* not known */
+    LEAT_SOURCE_DEFAULT,  /* a curve fitted to recorded routing of other models */
+    LEAT_SOURCE_MEASURED, /* a short measurement of this machine */
+    LEAT_SOURCE_PROFILE   /* earlier runs of this model */
+} leat_forecast_source;
+/* "unknown", "default", "measured", "profile" */
+LEAT_API const char *leat_forecast_source_label(leat_forecast_source source);
+typedef struct leat_forecast_basis {
+    leat_forecast_source io, compute, hits;
+    double drive_bytes_per_s;      /* random reads of 3 MiB; 0: not known */
+    double drive_part_bytes_per_s; /* of 256 KiB */
+    uint32_t sample_token_count;   /* decoded tokens whose routing is replayed */
+} leat_forecast_basis;
+typedef struct leat_forecast {
+    double hit_rate;                       /* of the experts that a token uses; 1 without experts */
+    double bytes_per_token;                /* read for a decoded token */
+    double io_s, compute_s, expert_wait_s; /* of a decoded token: all reads, all arithmetic, waiting for experts */
+    double token_s;                        /* max(io_s, compute_s + expert_wait_s); 0: not known */
+    double prompt_bytes, prompt_s;         /* a prompt of 512 tokens until its first token; 0: not known */
+} leat_forecast;
+/* The model is borrowed until close; `options` only here: profile_folder, thread_count, isa, io and io_engine count. */
+LEAT_API leat_status leat_forecaster_open(const leat_model *model, const leat_options *options, leat_probe probe,
+                                          leat_forecaster **out_forecaster, leat_error *error);
+LEAT_API void leat_forecaster_close(leat_forecaster **forecaster);
+LEAT_API leat_forecast_basis leat_forecaster_basis(const leat_forecaster *forecaster);
+/* For a plan of the same model. policy AUTO: the plan's. The first warm_count tokens from an empty cache do not count,
+ * then `count` do; both 0: a text that goes on for long. */
+LEAT_API leat_status leat_forecaster_forecast(const leat_forecaster *forecaster, const leat_plan *plan,
+                                              leat_cache_policy policy, uint32_t warm_count, uint32_t count,
+                                              leat_forecast *out_forecast, leat_error *error);
 
 /* ---- tokenizer --------------------------------------------------------------------------------------------------- */
 

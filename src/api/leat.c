@@ -10,6 +10,7 @@
 #include "exec/pack.h"
 #include "exec/engine.h"
 #include "exec/fingerprint.h"
+#include "exec/forecast.h"
 #include "exec/model_path.h"
 #include "exec/sampler.h"
 #include "exec/session.h"
@@ -22,6 +23,7 @@
 #include "text/chat_turns.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -652,6 +654,7 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                                                                                  : LOOK_AHEAD_ON,
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
+                            .learns = o->profile_folder != NULL,
                             .cancel = o->cancel,
                             .progress = o->progress,
                             .progress_user = o->progress_user,
@@ -688,6 +691,27 @@ static leat_plan public_plan(const plan *p, const engine_options *o, const memor
                        .available_bytes = limit->available_bytes};
 }
 
+/* AUTO's policy is what the model's profile says of so many slots. */
+static leat_status plan_from(const leat_model *m, const leat_options *o, lease *l, engine_options *inner,
+                             plan *out_plan, leat_error *error)
+{
+    model_profile profile = {0};
+    mem *ledger = NULL;
+
+    TRY(shared_plan_make(m->source, &m->desc, inner, l, out_plan, error));
+    if (o->cache_policy != LEAT_CACHE_AUTO || !o->profile_folder || !m->desc.moe_layer_count) return LEAT_OK;
+    TRY(mem_open(0, &ledger, error));
+    leat_status status = model_profile_open(ledger, &m->desc, m->info.fingerprint, &profile, error);
+    if (status == LEAT_OK && model_profile_load(&profile, o->profile_folder))
+        inner->cache_policy = model_profile_policy(&profile, out_plan->expert_slot_count);
+    model_profile_close(&profile);
+    mem_close(&ledger);
+    TRY(status);
+    return inner->cache_policy == (cache_policy)CACHE_POLICY_AUTO
+               ? LEAT_OK
+               : engine_plan(m->source, &m->desc, inner, out_plan, error);
+}
+
 leat_status leat_plan_make(const leat_model *model, const leat_options *options, leat_plan *out_plan, leat_error *error)
 {
     memory_limit limit;
@@ -698,7 +722,7 @@ leat_status leat_plan_make(const leat_model *model, const leat_options *options,
 
     TRY(engine_options_from(model, options, &limit, &inner, error));
     if (!options->ignore_leases) shared_plan_open_lease(model->source, true, &others);
-    const leat_status status = shared_plan_make(model->source, &model->desc, &inner, &others, &solved, error);
+    const leat_status status = plan_from(model, options, &others, &inner, &solved, error);
     lease_close(&others);
     if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(&solved, &inner, &limit);
     return status;
@@ -713,6 +737,7 @@ struct leat_engine {
     leat_tokenizer *tokenizer; /* NULL when the folder has none */
     leat_plan plan;
     uint64_t load_ns;
+    const char *profile_folder; /* NULL: what was learned is dropped */
     bool has_session;
     lease lease; /* of memory and disk, among this user's processes */
 };
@@ -817,13 +842,14 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
 
     TRY(engine_options_from(model, options, &limit, &o.options, error));
     if (!options->ignore_leases) shared_plan_open_lease(model->source, false, &own);
-    TRY_OR(fail, shared_plan_make(model->source, &model->desc, &o.options, &own, &o.plan, error));
+    TRY_OR(fail, plan_from(model, options, &own, &o.options, &o.plan, error));
     TRY_OR(fail, mem_open(o.plan.budget_bytes - o.plan.outside_bytes, &ledger, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *e, 0, "engine", (void **)&e, error));
     e->ledger = ledger;
     e->lease = own;
     if (own.fd >= 0) o.options.lease = &e->lease;
     e->model = model;
+    e->profile_folder = options->profile_folder;
     o.engine = e;
     TRY_OR(fail, open_parts(&o, error));
     e->plan = public_plan(&o.plan, &o.options, &limit);
@@ -840,16 +866,53 @@ fail:
     return status;
 }
 
+static profile_place place_of(const leat_model *m, isa level, uint32_t thread_count)
+{
+    profile_place place = {.thread_count = thread_count};
+    drive_id(&m->source->files[0], place.drive);
+    snprintf(place.isa, sizeof place.isa, "%s", isa_label(level));
+    return place;
+}
+
+/* What cannot be kept is no reason to fail: the log says it. */
+static void keep_profile(const leat_model *m, const char *folder, const run_tally *t, const profile_place *place)
+{
+    model_profile profile = {0};
+    mem *ledger = NULL;
+    leat_error error;
+
+    if (t->decode.token_count < PROFILE_TOKENS_MIN) return;
+    leat_status status = mem_open(0, &ledger, &error);
+    if (status == LEAT_OK) status = model_profile_open(ledger, &m->desc, m->info.fingerprint, &profile, &error);
+    if (status == LEAT_OK) {
+        model_profile_load(&profile, folder);
+        status = model_profile_add(&profile, t, place, m->info.expert_record_bytes, &error);
+    }
+    if (status == LEAT_OK) status = model_profile_save(&profile, folder, &error);
+    if (status != LEAT_OK) log_write(LOG_DEBUG, "the profile is not kept: %s", error.text);
+    model_profile_close(&profile);
+    mem_close(&ledger);
+}
+
 void leat_engine_close(leat_engine **engine_handle)
 {
     leat_engine *e = *engine_handle;
+    run_tally *tally = NULL;
+    profile_place place;
 
     if (!e) return;
     assert(!e->has_session);
     mem *ledger = e->ledger;
+    if (e->inner && e->inner->tally) { /* kept when the large blocks have been given back */
+        tally = e->inner->tally;
+        e->inner->tally = NULL;
+        place = place_of(e->model, e->inner->kernels.level, e->plan.thread_count);
+    }
     engine_close(&e->inner);
     lease_close(&e->lease);
     leat_tokenizer_close(&e->tokenizer);
+    if (tally) keep_profile(e->model, e->profile_folder, tally, &place);
+    run_tally_close(&tally);
     mem_free(ledger, e);
     mem_close(&ledger);
     *engine_handle = NULL;
@@ -903,6 +966,137 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
             (leat_pool){mem_pool_label((mem_pool)pool), usage.current_bytes, usage.peak_bytes};
     }
     return stats;
+}
+
+/* ---- forecast ---- */
+
+struct leat_forecaster {
+    const leat_model *model;
+    mem *ledger;
+    model_profile profile;
+    drive_figures drive;
+    forecast_basis basis;
+};
+
+const char *leat_forecast_source_label(leat_forecast_source source)
+{
+    static const char *const labels[] = {"unknown", "default", "measured", "profile"};
+    return labels[source];
+}
+
+static leat_status measure_drive(leat_forecaster *f, const engine_options *o, const char *folder, const char *drive,
+                                 leat_error *error)
+{
+    const checkpoint *c = f->model->source;
+    file *files = NULL;
+
+    TRY(mem_alloc(f->ledger, MEM_META, c->file_count, sizeof *files, 0, "file table", (void **)&files, error));
+    leat_status status = checkpoint_reopen(c, o->io, files, error);
+    if (status == LEAT_OK) {
+        const file_set set = {files, c->file_names, c->file_count};
+        status = drive_probe(f->ledger, &set, o->io_engine, &f->drive, error);
+        for (uint32_t i = 0; i < c->file_count; i++) file_close(&files[i]);
+    }
+    mem_free(f->ledger, files);
+    TRY(status);
+    leat_error ignored;
+    if (folder && f->drive.record_rate > 0 && drive_figures_save(folder, drive, &f->drive, &ignored) != LEAT_OK)
+        log_write(LOG_DEBUG, "the drive's figures are not kept: %s", ignored.text);
+    return LEAT_OK;
+}
+
+static leat_status learn_basis(leat_forecaster *f, const leat_options *o, leat_probe wish, leat_error *error)
+{
+    const leat_model *m = f->model;
+    const char *folder = o->profile_folder;
+    memory_limit limit;
+    engine_options inner;
+    double calibrated_s = 0;
+
+    TRY(engine_options_from(m, o, &limit, &inner, error));
+    TRY(model_profile_open(f->ledger, &m->desc, m->info.fingerprint, &f->profile, error));
+    if (folder) model_profile_load(&f->profile, folder);
+    const profile_place place = place_of(m, inner.level, inner.thread_count);
+    const bool has_figures =
+        wish != LEAT_PROBE_AGAIN && folder && drive_figures_load(f->ledger, folder, place.drive, &f->drive);
+    if (!has_figures && wish != LEAT_PROBE_NEVER) TRY(measure_drive(f, &inner, folder, place.drive, error));
+    const bool has_compute =
+        model_profile_knows_place(&f->profile, &place, false) && f->profile.decode.token_count >= 1;
+    if (wish == LEAT_PROBE_AGAIN || (wish == LEAT_PROBE_AUTO && !has_compute))
+        TRY(forecast_calibrate(f->ledger, &m->desc, inner.level, inner.thread_count, &calibrated_s, error));
+    f->basis = forecast_basis_make(&m->desc, &f->profile, &place, &f->drive, calibrated_s);
+    return LEAT_OK;
+}
+
+leat_status leat_forecaster_open(const leat_model *model, const leat_options *options, leat_probe probe,
+                                 leat_forecaster **out_forecaster, leat_error *error)
+{
+    mem *ledger = NULL;
+    leat_forecaster *f = NULL;
+
+    if ((unsigned)probe > LEAT_PROBE_AGAIN) return FAIL(error, USAGE, "there is no wish %d for a probe", (int)probe);
+    TRY(mem_open(0, &ledger, error));
+    leat_status status = mem_alloc(ledger, MEM_META, 1, sizeof *f, 0, "forecaster", (void **)&f, error);
+    if (status != LEAT_OK) {
+        mem_close(&ledger);
+        return status;
+    }
+    f->model = model;
+    f->ledger = ledger;
+    status = learn_basis(f, options, probe, error);
+    if (status == LEAT_OK)
+        *out_forecaster = f;
+    else
+        leat_forecaster_close(&f);
+    return status;
+}
+
+void leat_forecaster_close(leat_forecaster **forecaster)
+{
+    leat_forecaster *f = *forecaster;
+
+    if (!f) return;
+    mem *ledger = f->ledger;
+    model_profile_close(&f->profile);
+    mem_free(ledger, f);
+    mem_close(&ledger);
+    *forecaster = NULL;
+}
+
+leat_forecast_basis leat_forecaster_basis(const leat_forecaster *f)
+{
+    _Static_assert((int)LEAT_SOURCE_PROFILE == (int)SOURCE_PROFILE, "the public sources are the internal ones");
+    return (leat_forecast_basis){.io = (leat_forecast_source)f->basis.io,
+                                 .compute = (leat_forecast_source)f->basis.compute,
+                                 .hits = (leat_forecast_source)f->basis.hit,
+                                 .drive_bytes_per_s = f->drive.record_rate,
+                                 .drive_part_bytes_per_s = f->drive.part_rate,
+                                 .sample_token_count = f->profile.sample_count};
+}
+
+leat_status leat_forecaster_forecast(const leat_forecaster *f, const leat_plan *p, leat_cache_policy policy,
+                                     uint32_t warm_count, uint32_t count, leat_forecast *out_forecast,
+                                     leat_error *error)
+{
+    forecast found;
+    const plan inner = {.ctx = p->ctx,
+                        .prefill_chunk = p->prefill_chunk,
+                        .streamed_bytes = p->streamed_bytes,
+                        .expert_slot_count = p->expert_slot_count,
+                        .expert_slot_max = p->expert_slot_max};
+
+    if ((unsigned)policy > LEAT_CACHE_S3FIFO) return FAIL(error, USAGE, "there is no cache policy %d", (int)policy);
+    if (policy == LEAT_CACHE_AUTO) policy = p->cache_policy;
+    TRY(forecast_make(&f->basis, &inner, (cache_policy)(policy - 1), warm_count, count, &found, error));
+    *out_forecast = (leat_forecast){.hit_rate = found.hit_rate,
+                                    .bytes_per_token = found.token_bytes,
+                                    .io_s = found.io_s,
+                                    .compute_s = found.compute_s,
+                                    .expert_wait_s = found.wait_s,
+                                    .token_s = found.token_s,
+                                    .prompt_bytes = found.prompt_bytes,
+                                    .prompt_s = found.prompt_s};
+    return LEAT_OK;
 }
 
 /* ---- session ---- */
