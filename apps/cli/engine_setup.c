@@ -2,11 +2,27 @@
 
 #include "human.h"
 #include "model_list.h"
+#include "paths.h"
 #include "report.h"
 #include "signals.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* $XDG_CACHE_HOME/leat; NULL where there is no such place. Lives as long as the program. */
+static const char *profile_folder(const cli_options *options)
+{
+    static char folder[PATH_BYTES_MAX];
+    char inside[PATH_BYTES_MAX];
+    if (options->profile != 0 || !path_in_home("XDG_CACHE_HOME", ".cache", "leat", folder)) return NULL;
+    return path_join(folder, "profile", inside) && path_make_folders(inside) ? folder : NULL;
+}
+
+bool plan_is_below_one_token(const leat_plan *plan, const leat_model_info *info)
+{
+    return plan->expert_slot_count < plan->expert_slot_max &&
+           plan->expert_slot_count < (uint64_t)info->moe_layer_count * info->expert_used_count;
+}
 
 leat_options engine_options(const cli_options *options)
 {
@@ -24,6 +40,7 @@ leat_options engine_options(const cli_options *options)
     o.ignore_pressure = options->pressure != 0; /* auto, off */
     o.ignore_leases = options->lease != 0;
     o.force = options->force;
+    o.profile_folder = profile_folder(options);
     o.cancel = &signals_cancel;
     o.progress = report_progress;
     return o;
@@ -58,6 +75,9 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
     setup->plan = leat_engine_plan(setup->engine);
     setup->tokenizer = leat_engine_tokenizer(setup->engine);
     plan_report(setup->plan);
+    if (plan_is_below_one_token(setup->plan, setup->info))
+        report_note("ram: room for %u experts, one token uses %u: few will be found in memory",
+                    setup->plan->expert_slot_count, setup->info->moe_layer_count * setup->info->expert_used_count);
     TRY(leat_session_open(setup->engine, &setup->session, error));
     if (c->options.route_trace) route_trace_begin(&setup->trace, c->options.route_trace, setup->info, setup->plan);
     if (route_trace_is_open(&setup->trace)) {

@@ -19,8 +19,10 @@ typedef struct engine_setup {
     const leat_tokenizer *tokenizer; /* NULL when the model has none */
 } engine_setup;
 
-/* The library's options from ours. */
+/* The library's options from ours. Makes the folder of profiles. */
 leat_options engine_options(const cli_options *options);
+/* Its experts have less room than one token uses: each layer drives out the next one's. */
+bool plan_is_below_one_token(const leat_plan *plan, const leat_model_info *info);
 /* In two steps, so that what can be found wrong without the weights is found before they are read: the model, whose
  * headers are enough for `info`, then the rest. A zeroed setup; engine_setup_close also after a failure. */
 MUST_CHECK leat_status engine_setup_open_model(const char *model_path, engine_setup *setup, leat_error *error);

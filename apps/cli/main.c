@@ -20,6 +20,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_CHAT] = cmd_chat,
     [VERB_INFO] = cmd_info,
     [VERB_PLAN] = cmd_plan,
+    [VERB_PARETO] = cmd_pareto,
     [VERB_EVAL] = cmd_eval,
     [VERB_AUDIT] = cmd_audit,
     [VERB_TOKENIZE] = cmd_tokenize,
