@@ -111,7 +111,7 @@ def test_help_goes_to_stdout():
 
 def test_help_of_every_verb():
     found = verbs()
-    for name in ("run", "chat", "info", "plan", "eval", "tokenize", "detokenize", "check", "pack", "list", "completions", "man", "version", "help"):
+    for name in ("run", "chat", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "check", "pack", "list", "completions", "man", "version", "help"):
         assert found[name].startswith("usage: leat %s [options]" % name), found[name]
         assert leat(name, "--help").out == found[name]
 
@@ -402,6 +402,146 @@ def test_plan():
     assert resident == sorted(resident) and resident[-1] == 1
     assert found["budgets"][-1]["even_use_read_bytes_per_token"] == 0
     assert "floor" in expect(leat("plan", MODEL), err="").out
+
+
+# ---- what runs learn, forecasts, pareto --------------------------------------------------------------------------------------
+
+
+def own_cache(name):
+    """An environment with an empty cache folder of its own, and what leat will keep there."""
+    folder = HOME + "/" + name
+    shutil.rmtree(folder, ignore_errors=True)
+    return {"XDG_CACHE_HOME": folder}, folder + "/leat"
+
+
+def kept(folder, kind):
+    return sorted(folder + "/" + name for name in os.listdir(folder) if name.startswith(kind)) if os.path.isdir(folder) else []
+
+
+def learn(env, count, *args):
+    return expect(leat("run", MODEL, SUM, *FAST, "--ignore-eos", "-n", str(count), *args, env=env))
+
+
+def test_plan_predicts():
+    env, folder = own_cache("plan-cache")
+    unknown = plan("--probe", "off", env=env)
+    assert unknown["basis"]["compute"] == "unknown" and unknown["budgets"][0]["predicted"]["tokens_per_s"] is None
+    assert not kept(folder, "drive-")
+    found = plan(env=env)
+    assert found["basis"] | {"hits": "default", "io": "measured", "compute": "measured"} == found["basis"]
+    assert found["basis"]["drive_bytes_per_s"] > 0 and len(kept(folder, "drive-")) == 1
+    rows = [row["predicted"] for row in found["budgets"]]
+    assert all(row["tokens_per_s"] > 0 and row["prompt_s"] > 0 for row in rows)
+    assert rows[-1]["hit_rate"] == 1 and rows[-1]["read_bytes_per_token"] == 0
+    read = [row["read_bytes_per_token"] for row in rows]
+    assert read == sorted(read, reverse=True) and read[0] > 0
+    for row in rows:
+        slowest = max(row["io_s"], row["compute_s"] + row["expert_wait_s"])
+        assert abs(row["tokens_per_s"] * slowest - 1) < 1e-3
+    # The drive's figures are used again, until somebody wants new ones.
+    drive = kept(folder, "drive-")[0]
+    changed = json.load(open(drive)) | {"record_bytes_per_s": 123456789}
+    write(drive, json.dumps(changed))
+    assert plan("--probe", "off", env=env)["basis"]["drive_bytes_per_s"] == 123456789
+    assert plan(env=env)["basis"]["drive_bytes_per_s"] == 123456789
+    assert plan("--probe", "again", env=env)["basis"]["drive_bytes_per_s"] != 123456789
+    expect(leat("plan", MODEL, env=env | {"XDG_CACHE_HOME": "/proc/nowhere"}), 0)  # nothing can be kept there
+
+
+def test_plan_says_when_one_token_does_not_fit():
+    floor = plan("--probe", "off")["floor_bytes"]
+    small = plan("--probe", "off", "--ram", str(floor))
+    assert small["below_one_token"] is True and small["budgets"][0]["below_one_token"] is True
+    assert plan("--probe", "off")["below_one_token"] is False
+    assert "but one token uses" in expect(leat("plan", MODEL, "--ram", str(floor), "--probe", "off")).out
+    assert "one token uses" not in expect(leat("plan", MODEL, "--probe", "off", "--ram", str(plan("--probe", "off")["everything_bytes"]))).out.split("\n\n")[0]
+    result = expect(leat("run", MODEL, SUM, *FAST, "-n", "2", "--ram", str(plan("--ctx", "256")["floor_bytes"])))
+    assert "one token uses" in result.err
+
+
+def test_runs_teach_the_forecast():
+    env, folder = own_cache("profile-cache")
+    learn(env, 8)
+    learn(env, 40, "--profile", "off")
+    assert not kept(folder, "profile-")  # too short; not wanted
+    text = learn(env, 40).out
+    path, = kept(folder, "profile-")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    found = json.load(open(path))
+    assert found["decode"]["token_count"] == 39 and len(found["sample"]) == 39
+    learned = plan("--probe", "off", env=env)
+    assert learned["basis"]["compute"] == "profile" and learned["basis"]["hits"] == "profile"
+    assert learned["basis"]["sample_token_count"] == 39
+    expected = found["decode"]["compute_s"] / found["decode"]["token_count"]
+    assert abs(learned["budgets"][-1]["predicted"]["compute_s"] / expected - 1) < 1e-6
+    assert plan("--probe", "off", "--profile", "off", env=env)["basis"]["compute"] == "unknown"
+    # Another number of threads computes at another speed; the routing is the same.
+    other = plan("--probe", "off", "--threads", "1" if found["thread_count"] != 1 else "2", env=env)["basis"]
+    assert other["compute"] == "unknown" and other["hits"] == "profile"
+    # Enough tokens, and policies are chosen. The answer is that of any other policy.
+    assert found["choices"] == [] and learn(env, 40).out == text
+    choices = json.load(open(path))["choices"]
+    assert len(choices) >= 4
+    slots = learned["budgets"][2]["expert_slot_count"]
+    write(path, json.dumps(json.load(open(path)) | {"choices": [[slots, "s3fifo"]]}))
+    assert plan("--probe", "off", env=env)["cache_policy"] == "s3fifo"
+    assert plan("--probe", "off", "--cache-policy", "slru", env=env)["cache_policy"] == "slru"
+    result = json.loads(expect(leat("run", MODEL, SUM, *FAST, "--ignore-eos", "-n", "40", "--json", env=env)).out)
+    assert result["memory"]["cache_policy"] == "s3fifo" and result["text"].strip() == text.strip()
+    # What is damaged counts for nothing, hurts nobody and is replaced.
+    write(path, open(path).read()[:5000])
+    assert plan("--probe", "off", env=env)["basis"]["hits"] == "default"
+    assert learn(env, 40).out == text
+    assert len(json.load(open(path))["sample"]) == 39
+
+
+def pareto(*args, **more):
+    found = json.loads(expect(leat("pareto", MODEL, "--json", "--ctx", "256", *args, **more)).out)
+    assert found["schema"] == "leat.pareto/1"
+    return found
+
+
+def test_pareto():
+    env, _ = own_cache("pareto-cache")
+    found = pareto("--points", "5", env=env)
+    ends = plan("--ctx", "256", "--probe", "off")
+    budgets = [row["budget_bytes"] for row in found["rows"]]
+    assert len(budgets) == 20 and budgets == sorted(budgets) and len(set(budgets)) == 5
+    assert (budgets[0], budgets[-1]) == (ends["floor_bytes"], ends["everything_bytes"])
+    factors = [b / a for a, b in zip(sorted(set(budgets)), sorted(set(budgets))[1:])]
+    assert max(factors) / min(factors) < 1.001
+    assert {row["cache_policy"] for row in found["rows"]} == {"lru", "lfu", "slru", "s3fifo"}
+    assert sum(row["is_auto"] for row in found["rows"]) == 5
+    assert all(row["predicted"]["tokens_per_s"] > 0 and row["measured"]["tokens_per_s"] is None for row in found["rows"])
+    assert len(pareto("--points", "3", "--policy", "slru", env=env)["rows"]) == 3
+    below = pareto("--points", "2", "--policy", "lru", "--ram", str(2 * ends["floor_bytes"] // 2 + 4000000), env=env)["rows"]
+    assert below[-1]["budget_bytes"] == ends["floor_bytes"] + 4000000
+    lines = expect(leat("pareto", MODEL, "--csv", "--points", "2", env=env)).out.splitlines()
+    assert len(lines) == 9 and len({line.count(",") for line in lines}) == 1
+    assert "tok/s" in expect(leat("pareto", MODEL, "--points", "2", env=env)).out
+    expect(leat("pareto", MODEL, "--policy", "belady"), 2, "")
+    expect(leat("pareto", MODEL, "--json", "--csv"), 2, "")
+    expect(leat("pareto", MODEL, "-n", "9"), 2, "")
+    expect(leat("pareto", MODEL, "--ram", "1M"), 4, "")
+    expect(leat("pareto", MODEL, "--svg", "/nowhere/a.svg"), 5)
+
+
+def test_pareto_measures():
+    import xml.etree.ElementTree as xml
+    env, folder = own_cache("measure-cache")
+    learn(env, 80)
+    before = open(kept(folder, "profile-")[0]).read()
+    drawn = HOME + "/curve.svg"
+    found = pareto("--points", "3", "--measure", "-n", "24", "--tokens", "5,6,7", "--svg", drawn, env=env)
+    assert (found["warm_token_count"], found["token_count"]) == (12, 12)
+    for row in found["rows"]:
+        is_measured = row["measured"]["tokens_per_s"] is not None
+        assert is_measured == row["is_auto"] and (not is_measured or 0 <= row["measured"]["hit_rate"] <= 1)
+    assert open(kept(folder, "profile-")[0]).read() == before  # what it measures is not learned
+    paths = [node.get("class") for node in xml.parse(drawn).getroot().iter("{http://www.w3.org/2000/svg}path")]
+    assert paths.count("c0") == 2 and paths.count("c1") == 2 and "a" in paths
+    one = pareto("--points", "2", "--measure", "-n", "8", "--policy", "s3fifo", env=env)["rows"]
+    assert all(row["measured"]["tokens_per_s"] > 0 for row in one)
 
 
 def test_budget_below_the_floor():
