@@ -60,6 +60,7 @@ static void add_run(model_profile *p, uint32_t begin, uint32_t count, const prof
     run_tally *t;
     leat_error error;
     run_counters now = {0};
+    const uint64_t before = mem_pool_usage(ledger, MEM_META).current_bytes;
     assert_int_equal(run_tally_open(ledger, &desc, &t, &error), LEAT_OK);
     run_tally_begin(t, 3, &now);
     now.compute_ns = 600;
@@ -73,6 +74,7 @@ static void add_run(model_profile *p, uint32_t begin, uint32_t count, const prof
         now.miss_count += 2;
         run_tally_end(t, &now);
     }
+    assert_int_equal(mem_pool_usage(ledger, MEM_META).current_bytes - before, run_tally_bytes(&desc));
     assert_int_equal(model_profile_add(p, t, place, 100, &error), LEAT_OK);
     run_tally_close(&t);
 }
