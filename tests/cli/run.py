@@ -768,7 +768,7 @@ def test_route_trace_replays_exactly():
     for policy, part, ahead in cases + [("auto", 0.8, "auto")]:
         ram = str(int(floor + part * (everything + 8192 - floor)))
         out = expect(leat("run", MODEL, SUM, *FAST, "-n", "24", "--ignore-eos", "--json", "--ram", ram, "--prefill-chunk", "7",
-                          "--cache-policy", policy, "--look-ahead", ahead, "--route-trace", trace)).out
+                          "--cache-policy", policy, "--look-ahead", ahead, "--route-trace", trace, "--profile", "off")).out
         live = json.loads(out)
         row = recorded(trace)
         assert row["policy"] == live["memory"]["cache_policy"] == ("lfu" if policy == "auto" else policy)
