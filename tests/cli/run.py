@@ -200,7 +200,7 @@ def test_numbers_reject_junk():
 
 
 def plan(*args, **more):
-    return json.loads(expect(leat("plan", MODEL, "--json", *args, **more)).out)
+    return json.loads(expect(leat("plan", MODEL, "--json", "--probe", "off", *args, **more)).out)
 
 
 def test_sizes():

@@ -147,7 +147,7 @@ class Leat:
         return json.loads(done.out)
 
     def plan(self, model, *options):
-        return self.json("plan", model, "--json", *options)
+        return self.json("plan", model, "--json", "--probe", "off", *options)
 
     def shown(self, args):
         return shell(["leat", *args])
