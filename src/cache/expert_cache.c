@@ -950,6 +950,8 @@ static bool claim(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
         touch(cache, slot_idx, stamp);
         return true;
     }
+    const uint64_t tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX;
+    if (s->state == SLOT_LOADING) cache->reads->ops->raise(cache->reads, tag, tag + EXPERT_PARTS_MAX, READ_DEMAND);
     s->is_guess = 0;
     s->stamp = stamp;
     move_to(cache, slot_idx, s->segment);

@@ -41,8 +41,7 @@ static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, 
     const uint64_t handles = 4096; /* the public handles of engine and session */
     uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) +
                    mem_block_bytes(source->file_count * sizeof(file), 0) + expert_records_bytes(model) +
-                   thread_pool_bytes(o->thread_count) + prefault_bytes() +
-                   (o->learns ? run_tally_bytes(model) : 0);
+                   thread_pool_bytes(o->thread_count) + prefault_bytes() + (o->learns ? run_tally_bytes(model) : 0);
 
     for (uint32_t i = 0; i < model->rope_count; i++) sum += rope_table_bytes(&model->ropes[i]);
     return sum;
@@ -64,6 +63,7 @@ static plan_request request_of(const checkpoint *source, const model_desc *model
                           .ctx = o->ctx,
                           .thread_count = o->thread_count,
                           .prefill_chunk = o->prefill_chunk,
+                          .paces_look_ahead = o->look_ahead == LOOK_AHEAD_AUTO,
                           .cache_policy = o->cache_policy};
 }
 
@@ -135,7 +135,9 @@ static leat_status open_experts(engine *e, leat_error *error)
     const expert_cache_memory slots = expert_cache_memory_get(e->experts);
     prefault_add(e->pages, PREFAULT_EXPERTS, slots.block, slots.bytes);
     if (e->trunk->reader) trunk_reader_set_make_room(e->trunk->reader, take_expert_reads_back, e->experts);
-    return LEAT_OK;
+    return e->options.look_ahead == LOOK_AHEAD_AUTO
+               ? pacing_open(e->ledger, e->records.layer_count, 0, &e->look_ahead.pacing, error)
+               : LEAT_OK;
 }
 
 static leat_status open_computing(engine *e, leat_error *error)
@@ -193,6 +195,7 @@ void engine_close(engine **engine_ptr)
     scratch_close(&e->scratch);
     kv_cache_close(&e->kv);
     expert_cache_close(&e->experts);
+    pacing_close(&e->look_ahead.pacing);
     weight_ring_close(&e->ring);
     trunk_close(&e->trunk);
     row_reader_close(&e->input_rows);

@@ -45,6 +45,35 @@ static double right_part(const look_ahead_pace *pace)
     return (pace->used + RIGHT_AT_FIRST * COUNT_AT_FIRST) / (pace->used + pace->wasted + COUNT_AT_FIRST);
 }
 
+static pacing_sample sample_between(const look_ahead_totals *a, const look_ahead_totals *b)
+{
+    return (pacing_sample){.stall_ns = b->wait_ns - a->wait_ns,
+                           .demand_bytes = b->urgent_bytes - a->urgent_bytes,
+                           .ahead_bytes = b->ahead_bytes - a->ahead_bytes,
+                           .useful_bytes = b->useful_bytes - a->useful_bytes,
+                           .busy_ns = b->busy_ns - a->busy_ns};
+}
+
+read_grant look_ahead_paced_layer(look_ahead *la, uint32_t layer, uint64_t now_ns, const look_ahead_totals *totals)
+{
+    if (la->has_layer) {
+        const pacing_sample sample = sample_between(&la->at_begin, totals);
+        pacing_layer_end(la->pacing, la->paced_layer, now_ns, &sample);
+    }
+    pacing_layer_begin(la->pacing, layer, now_ns);
+    la->has_layer = true;
+    la->paced_layer = layer;
+    la->at_begin = *totals;
+    return (read_grant){.bytes = pacing_grant_bytes(la->pacing, layer)};
+}
+
+read_grant look_ahead_unpaced(look_ahead *la)
+{
+    if (la->has_layer) pacing_break(la->pacing);
+    la->has_layer = false;
+    return (read_grant){.bytes = READ_GRANT_UNLIMITED};
+}
+
 uint32_t look_ahead_reads(look_ahead *la, look_ahead_pace *pace, uint32_t most)
 {
     uint32_t count = 0;

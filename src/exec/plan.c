@@ -72,13 +72,12 @@ static uint64_t kv_bytes(const plan_request *r, uint32_t ctx, uint32_t chunk)
 expert_cache_config plan_cache_config(const plan_request *r, uint32_t slot_count)
 {
     const expert_records *e = r->experts;
-    const expert_cache_config config = {
-        .layer_count = e->layer_count,
-        .expert_count = e->expert_count,
-        .records = e->records,
-        .slot_count = slot_count,
-        .set_max = e->set_count,
-        .policy = r->cache_policy};
+    const expert_cache_config config = {.layer_count = e->layer_count,
+                                        .expert_count = e->expert_count,
+                                        .records = e->records,
+                                        .slot_count = slot_count,
+                                        .set_max = e->set_count,
+                                        .policy = r->cache_policy};
     return config;
 }
 
@@ -119,6 +118,7 @@ static uint64_t fixed_bytes(const solver *v, uint32_t ctx, uint32_t chunk, uint3
     p->kv_bytes = kv_bytes(r, ctx, chunk);
     p->scratch_bytes = scratch_bytes(r->model, chunk, r->thread_count);
     p->io_bytes = storage_bytes(r->io_engine, READ_THREADS, READ_QUEUE_DEPTH) + v->trunk[level].rows;
+    if (r->paces_look_ahead && r->experts->layer_count) p->io_bytes += pacing_bytes(r->experts->layer_count);
     return p->process_bytes + p->tokenizer_bytes + p->trunk_bytes + p->kv_bytes + p->scratch_bytes + p->io_bytes;
 }
 

@@ -47,6 +47,7 @@ typedef struct plan_request {
     uint64_t spare_bytes;                      /* what the machine can give; bounds an automatic budget */
     uint32_t ctx, thread_count, prefill_chunk; /* 0: auto (thread_count is given) */
     cache_policy cache_policy;
+    bool paces_look_ahead;
 } plan_request;
 
 typedef struct plan {

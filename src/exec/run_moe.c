@@ -84,6 +84,30 @@ static void look_ahead_now(const step *s, const moe_block *moe)
     e->ahead_count = expert_cache_read_ahead(e->experts, next->block.moe.moe_idx, e->ahead_ids, count, most);
 }
 
+static look_ahead_totals totals_of(const engine *e)
+{
+    const storage_stats reads = e->reads->ops->stats(e->reads);
+    const expert_cache_stats cache = expert_cache_stats_get(e->experts);
+
+    return (look_ahead_totals){.wait_ns = cache.wait_ns,
+                               .busy_ns = reads.busy_ns,
+                               .urgent_bytes = reads.class_bytes[READ_DEMAND] + reads.class_bytes[READ_CERTAIN],
+                               .ahead_bytes = reads.class_bytes[READ_LOOK_AHEAD],
+                               .useful_bytes = cache.ahead_used * e->plan.expert_slot_bytes};
+}
+
+/* What guesses may read until the next layer asks. */
+static void grant_reads(const step *s, const moe_block *moe, uint64_t now_ns)
+{
+    engine *e = s->engine;
+
+    if (!e->look_ahead.pacing) return;
+    const look_ahead_totals totals = totals_of(e);
+    const read_grant grant = s->row_count == 1 ? look_ahead_paced_layer(&e->look_ahead, moe->moe_idx, now_ns, &totals)
+                                               : look_ahead_unpaced(&e->look_ahead);
+    e->reads->ops->grant(e->reads, &grant);
+}
+
 /* The layer asks: its experts are told to the trace, with what was read ahead for it. */
 static void tell_asked(const step *s, const moe_block *moe, const uint32_t *experts, const uint32_t *row_counts,
                        uint32_t count)
@@ -98,7 +122,10 @@ static void tell_asked(const step *s, const moe_block *moe, const uint32_t *expe
                               .ahead = e->ahead_ids,
                               .ahead_count = e->ahead_count};
 
-    look_ahead_gap_end(&e->look_ahead, look_ahead_pace_of(&e->look_ahead, s->row_count), clock_now_ns());
+    const uint64_t now_ns = clock_now_ns();
+
+    look_ahead_gap_end(&e->look_ahead, look_ahead_pace_of(&e->look_ahead, s->row_count), now_ns);
+    grant_reads(s, moe, now_ns);
     if (s->asked_sink) s->asked_sink(s->asked_user, &asked);
     e->ahead_count = 0;
 }

@@ -85,6 +85,7 @@ static void settle_reads(engine *e)
     if (e->experts) expert_cache_settle(e->experts);
     e->ahead_count = 0;
     e->look_ahead.idle_since_ns = 0;
+    (void)look_ahead_unpaced(&e->look_ahead); /* the next layer that asks is granted anew */
     if (e->ring) weight_ring_settle(e->ring);
 }
 

@@ -13,6 +13,7 @@
 #define SHARE_FALL    0.7 /* a pass */
 #define SHARE_RISE    0.02
 #define CONFIDENCE    2.0 /* standard errors */
+#define PAID_FACTOR   2.0 /* a stall that is saved is worth half as much: estimates err */
 enum {
     PLAIN_EVERY = 16,
     JUDGED_PLAIN_MIN = 4, /* passes */
@@ -45,10 +46,11 @@ struct pacing {
     bool had_outlier, had_guesses;
     double pass_ns;
     pass_times plain, ahead;
-    double read_bytes, read_ns;       /* decaying sums */
-    double demand_ns, elapsed_ns;     /* decaying sums */
-    double plain_stall_ns, plain_ns;  /* decaying sums, of layers without guesses */
-    double useful_bytes, ahead_bytes; /* decaying sums */
+    double read_bytes, read_ns;                    /* decaying sums */
+    double demand_ns, elapsed_ns;                  /* decaying sums */
+    double plain_stall_ns, plain_ns, plain_layers; /* decaying sums, of layers without guesses */
+    double ahead_stall_ns, ahead_layers;           /* the same of layers with some */
+    double useful_bytes, ahead_bytes;              /* decaying sums */
     pacing_stats stats;
     layer_pace layers[]; /* (layer_count) */
 };
@@ -82,7 +84,10 @@ static void measure_guesses(pacing *p, double elapsed_ns, const pacing_sample *s
     if (is_plain_pass(p)) {
         p->plain_stall_ns = p->plain_stall_ns * GUESS_DECAY + (double)sample->stall_ns;
         p->plain_ns = p->plain_ns * GUESS_DECAY + elapsed_ns;
+        p->plain_layers = p->plain_layers * GUESS_DECAY + 1;
     } else {
+        p->ahead_stall_ns = p->ahead_stall_ns * GUESS_DECAY + (double)sample->stall_ns;
+        p->ahead_layers = p->ahead_layers * GUESS_DECAY + 1;
         p->useful_bytes = p->useful_bytes * GUESS_DECAY + (double)sample->useful_bytes;
         p->ahead_bytes = p->ahead_bytes * GUESS_DECAY + (double)sample->ahead_bytes;
     }
@@ -155,12 +160,22 @@ static void judge_guesses(pacing *p)
     }
 }
 
+/* Guesses slow a layer's arithmetic, and shorten its stall by more than that. */
+static bool is_slowdown_paid_for(const pacing *p)
+{
+    double stall_ns = ratio(p->plain_stall_ns, p->plain_layers, 0);
+    double saved_ns = stall_ns - ratio(p->ahead_stall_ns, p->ahead_layers, stall_ns);
+    double lost_ns = p->stats.slowdown * (ratio(p->plain_ns, p->plain_layers, 0) - stall_ns);
+    return saved_ns > PAID_FACTOR * lost_ns;
+}
+
 static void adjust_share(pacing *p)
 {
     /* The estimate comes late: it has to turn before the bound. */
-    if (p->stats.slowdown > 0.8 * PACING_SLOWDOWN_MAX)
+    bool is_felt = p->stats.slowdown > 0.8 * PACING_SLOWDOWN_MAX;
+    if (is_felt && !is_slowdown_paid_for(p))
         p->stats.share *= SHARE_FALL;
-    else if (p->stats.slowdown < 0.6 * PACING_SLOWDOWN_MAX)
+    else if (is_felt || p->stats.slowdown < 0.6 * PACING_SLOWDOWN_MAX)
         p->stats.share = fmin(1, p->stats.share + SHARE_RISE);
 }
 

@@ -11,10 +11,10 @@
  * bytes are granted.
  *
  * Feedback: the arithmetic of a layer with guesses under way is compared with its baseline, that of layers without.
- * When guesses slow it by more than PACING_SLOWDOWN_MAX the share of the idle time that is granted falls, else it rises
- * slowly. When less than half of what was read on a guess was of use, or whole passes with guesses take longer than
- * passes without, guesses rest, each time for longer. Some passes are plain (nothing is granted), so that there is
- * something to compare with.
+ * When guesses slow it by more than PACING_SLOWDOWN_MAX, and shorten the stall by less than twice what that costs, the
+ * share of the idle time that is granted falls, else it rises slowly. When less than half of what was read on a guess
+ * was of use, or whole passes with guesses take longer than passes without, guesses rest, each time for longer. Some
+ * passes are plain (nothing is granted), so that there is something to compare with.
  *
  * Nothing is granted before a layer was measured, while demand keeps the disk busy for more than PACING_BUSY_MAX of the
  * time, nor where plain passes stall for less than PACING_STALL_MIN of theirs: there is nothing to win.
@@ -27,7 +27,7 @@
 #include "io/storage.h"
 
 #define PACING_SLOWDOWN_MAX 0.05
-#define PACING_BUSY_MAX     0.80
+#define PACING_BUSY_MAX     0.95
 #define PACING_STALL_MIN    0.02
 
 typedef struct pacing_sample {

@@ -330,7 +330,7 @@ static void grants_nothing_to_a_busy_drive_or_without_a_stall(void **state)
     (void)state;
     bench b;
     open_bench(&b, 0);
-    pass(&b, 3, 2, 8, 8.5, 0);
+    pass(&b, 3, 2, 38, 39.5, 0);
     assert_int_equal(pacing_grant_bytes(b.p, 1), 0);
     assert_true(pacing_stats_get(b.p).busy > PACING_BUSY_MAX);
     close_bench(&b);
