@@ -196,27 +196,28 @@ uint64_t mem_block_bytes(uint64_t bytes, size_t align)
 }
 
 /* Large blocks are filled once and kept: with huge pages that takes one fault where it would take 512, which the disk
- * would have to wait for. The kernel may refuse. Nothing beyond the block becomes resident. */
-static void ask_for_huge_pages(char *start, uint64_t bytes)
+ * would have to wait for. The kernel may refuse. Nothing beyond the block becomes resident. Keys and values are written
+ * a little at many places: huge pages would make nearly all of them resident, and be cleared, for the first token. */
+static void ask_for_huge_pages(char *start, uint64_t bytes, mem_pool pool)
 {
-    if (bytes >= MEM_HUGE_BYTES) (void)madvise(start, bytes, MADV_HUGEPAGE);
+    if (bytes >= MEM_HUGE_BYTES && pool != MEM_KV) (void)madvise(start, bytes, MADV_HUGEPAGE);
 }
 
 /* Maps so that start + user_offset is a multiple of the alignment: more than needed, then both ends are given back. */
-static char *map_block(const block_plan *plan)
+static char *map_block(const block_plan *plan, mem_pool pool)
 {
     uint64_t spare = plan->align > page_bytes() ? plan->align : 0;
     char *start = mmap(NULL, plan->taken_bytes + spare, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED) return NULL;
     if (spare == 0) {
-        ask_for_huge_pages(start, plan->taken_bytes);
+        ask_for_huge_pages(start, plan->taken_bytes, pool);
         return start;
     }
     uint64_t address = (uint64_t)(uintptr_t)start;
     uint64_t head = round_up(address + plan->user_offset, plan->align) - plan->user_offset - address;
     if (head != 0) munmap(start, head);
     if (spare != head) munmap(start + head + plan->taken_bytes, spare - head);
-    ask_for_huge_pages(start + head, plan->taken_bytes);
+    ask_for_huge_pages(start + head, plan->taken_bytes, pool);
     return start + head;
 }
 
@@ -231,7 +232,7 @@ static char *take_from_heap(const block_plan *plan)
 
 static void *place_block(const block_plan *plan, mem_pool pool)
 {
-    char *start = plan->kind == BLOCK_MAPPED ? map_block(plan) : take_from_heap(plan);
+    char *start = plan->kind == BLOCK_MAPPED ? map_block(plan, pool) : take_from_heap(plan);
     if (start == NULL) return NULL;
     void *user = start + plan->user_offset;
     block_header *header = (block_header *)user - 1;

@@ -4,7 +4,7 @@
  * Every byte belongs to a pool, and the sum over all pools never exceeds the budget: a request that would pass it is
  * refused with LEAT_BUDGET before the system is asked. Memory is zeroed. Blocks of MEM_MAP_BYTES and more are mapped
  * on their own, so that freeing them gives the pages back to the system; from MEM_HUGE_BYTES on they ask for huge
- * pages.
+ * pages, but for MEM_KV.
  *
  * Threads: every function may be called from any thread.
  */

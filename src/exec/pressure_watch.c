@@ -99,6 +99,23 @@ static void follow(engine *e, const governor_reading *r)
               (double)r->claimed_bytes / mib, r->stall_percent);
 }
 
+/* Guesses leave room for those of the others that read from the same device. */
+static void share_disk(engine *e)
+{
+    const uint32_t count = lease_share_count(e->options.lease);
+    read_limits limits = READ_LIMITS_DEFAULT;
+
+    if (count == e->watch.disk_shares) return;
+    e->watch.disk_shares = count;
+    for (int c = READ_LOOK_AHEAD; c < READ_CLASS_COUNT; c++) {
+        limits.reads[c] = (uint32_t)max_u64(1, limits.reads[c] / count);
+        limits.bytes[c] = max_u64(1, limits.bytes[c] / count);
+    }
+    e->reads->ops->limit(e->reads, &limits);
+    log_write(LOG_DEBUG, "%u processes read from the device: at most %u guesses are read at a time", count,
+              limits.reads[READ_LOOK_AHEAD]);
+}
+
 void pressure_watch_poll(engine *e)
 {
     pressure_watch *w = &e->watch;
@@ -109,7 +126,10 @@ void pressure_watch_poll(engine *e)
     const uint64_t now_ns = clock_now_ns();
     if (now_ns < w->next_ns) return;
     w->next_ns = now_ns + GOVERNOR_POLL_NS;
-    if (e->options.lease) lease_survey(e->options.lease, e->options.lease->terms.device, &others);
+    if (e->options.lease) {
+        lease_survey(e->options.lease, e->options.lease->terms.device, &others);
+        share_disk(e);
+    }
     if (!w->resizes) return;
     take_reading(e, &others, now_ns, &reading);
     follow(e, &reading);

@@ -24,6 +24,7 @@ typedef struct pressure_watch {
     bool is_on;   /* somebody wants to know */
     bool resizes; /* there is a cache that may change */
     uint64_t next_ns;
+    uint32_t disk_shares;   /* processes that read from the device; 0: not asked yet */
     uint64_t outside_bytes; /* of the budget: not in the ledger */
     memory_pressure_reader reader;
     governor governor;

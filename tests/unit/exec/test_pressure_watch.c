@@ -228,12 +228,65 @@ static void memory_is_read_when_it_is_due(void **state)
     close_engine(&o);
 }
 
+/* ---- the disk ---- */
+
+static read_limits told_limits;
+static uint32_t told_limits_count;
+
+static void take_limits(storage *s, const read_limits *limits)
+{
+    (void)s;
+    told_limits = *limits;
+    told_limits_count++;
+}
+
+/* Two engines on one device halve what they read on a guess; alone again, this one takes it all. */
+static void guesses_are_divided_by_the_leases_on_the_device(void **state)
+{
+    static const read_limits all = READ_LIMITS_DEFAULT;
+    const lease_terms terms = {.budget_bytes = 1000, .device = 42};
+    lease own = LEASE_NONE, other = LEASE_NONE;
+    leat_error error = {0};
+    opened o;
+
+    (void)state;
+    open_engine(&o, &shapes[0], false);
+    assert_ok(lease_open(o.root, &terms, &own, &error), &error);
+    assert_ok(lease_open(o.root, &terms, &other, &error), &error);
+    storage_ops spy = *o.engine->reads->ops;
+    const storage_ops *const kept = o.engine->reads->ops;
+    spy.limit = take_limits;
+    o.engine->reads->ops = &spy;
+    o.engine->options.lease = &own;
+    o.engine->watch.is_on = true;
+    told_limits_count = 0;
+    make_due(&o);
+    pressure_watch_poll(o.engine);
+    assert_int_equal(told_limits_count, 1);
+    assert_int_equal(told_limits.reads[READ_LOOK_AHEAD], all.reads[READ_LOOK_AHEAD] / 2);
+    assert_int_equal(told_limits.bytes[READ_BACKGROUND], all.bytes[READ_BACKGROUND] / 2);
+    assert_int_equal(told_limits.reads[READ_DEMAND], all.reads[READ_DEMAND]);
+    make_due(&o);
+    pressure_watch_poll(o.engine);
+    assert_int_equal(told_limits_count, 1); /* nothing has changed */
+    lease_close(&other);
+    make_due(&o);
+    pressure_watch_poll(o.engine);
+    assert_int_equal(told_limits_count, 2);
+    assert_memory_equal(&told_limits, &all, sizeof all);
+    o.engine->reads->ops = kept;
+    o.engine->options.lease = NULL;
+    lease_close(&own);
+    close_engine(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_the_same_bits),
         cmocka_unit_test(scarce_memory_is_given_back),
         cmocka_unit_test(memory_is_read_when_it_is_due),
+        cmocka_unit_test(guesses_are_divided_by_the_leases_on_the_device),
     };
     return cmocka_run_group_tests_name("pressure_watch", tests, NULL, NULL);
 }
