@@ -75,6 +75,7 @@ static void report_times(const engine_setup *setup, const generation *g, const l
         report_note("experts %llu hit %llu miss (%.0f %%), %llu evicted, waited %s", (unsigned long long)s->expert_hits,
                     (unsigned long long)s->expert_misses, hit_percent(s), (unsigned long long)s->expert_evictions,
                     human_time(s->expert_wait_ns, wait));
+    if (s->warmed_experts > 0) report_note("warm start %llu experts", (unsigned long long)s->warmed_experts);
     if (s->ahead_reads > 0)
         report_note("look-ahead %llu experts, %llu used, %llu in vain", (unsigned long long)s->ahead_reads,
                     (unsigned long long)s->ahead_used, (unsigned long long)s->ahead_wasted);
@@ -297,6 +298,7 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "ahead_reads", s.ahead_reads);
     json_writer_u64(w, "ahead_used", s.ahead_used);
     json_writer_u64(w, "ahead_wasted", s.ahead_wasted);
+    json_writer_u64(w, "warmed", s.warmed_experts);
     json_writer_seconds(w, "wait_s", s.expert_wait_ns);
     json_writer_u64(w, "slot_count", s.expert_slot_count);
     json_writer_u64(w, "cache_resizes", s.cache_resizes);

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { WARM_ON = 2 }; /* auto, off, on */
+
 /* $XDG_CACHE_HOME/leat; NULL where there is no such place. Lives as long as the program. */
 static const char *profile_folder(const cli_options *options)
 {
@@ -66,6 +68,9 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
 {
     leat_options options = engine_options(&c->options);
     if (options.ctx == 0 && ctx > engine_setup_ctx(c, setup)) options.ctx = ctx;
+    /* A chat waits for its first question; a recording must hold all that the cache was asked for. */
+    const bool is_wanted = c->options.warm_start == WARM_ON || (c->options.warm_start == 0 && c->verb == VERB_CHAT);
+    options.warm_start = is_wanted && !c->options.route_trace;
     const phase before = phase_clock_switch(&c->phases, PHASE_LOAD);
     leat_status status = leat_engine_open(setup->model, &options, &setup->engine, error);
     phase_clock_switch(&c->phases, before);

@@ -199,6 +199,8 @@ typedef struct leat_options {
     void *progress_user;
     leat_cache_policy cache_policy;
     leat_look_ahead look_ahead;
+    bool warm_start; /* with a profile: from opening to the first step what runs used most is read into the expert cache
+                      */
     bool ignore_pressure; /* the expert cache keeps its size, however scarce memory becomes while the engine computes */
     bool ignore_leases;   /* memory is not divided with this user's other processes: an automatic budget takes no notice
                              of them, and they take none of this engine */
@@ -375,6 +377,7 @@ typedef struct leat_stats {
     uint64_t ahead_reads;           /* experts read before their layer asked */
     uint64_t ahead_used;            /* misses that found theirs under way or there */
     uint64_t ahead_wasted;          /* guesses that nobody asked for */
+    uint64_t warmed_experts;        /* read by the warm start, which is over; not among the misses */
     uint32_t expert_slot_count;     /* now: fewer than the plan's while memory is scarce */
     uint32_t cache_resizes;         /* how often that changed */
     uint64_t expert_wait_ns;        /* the step waited for the disk */

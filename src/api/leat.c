@@ -655,6 +655,7 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
                             .learns = o->profile_folder != NULL,
+                            .warms = o->profile_folder && o->warm_start && m->desc.moe_layer_count,
                             .cancel = o->cancel,
                             .progress = o->progress,
                             .progress_user = o->progress_user,
@@ -829,6 +830,26 @@ static leat_status open_parts(opening *o, leat_error *error)
     return status == LEAT_BUDGET ? open_after_tokenizer(o, error) : status;
 }
 
+/* What cannot be warmed is no reason to fail. */
+static void begin_warm_start(leat_engine *e, const leat_options *o)
+{
+    engine *inner = e->inner;
+    const model_desc *m = &e->model->desc;
+    model_profile profile = {0};
+    mem *ledger = NULL;
+    leat_error error;
+
+    if (!inner->options.warms) return;
+    leat_status status = mem_open(0, &ledger, &error);
+    if (status == LEAT_OK) status = model_profile_open(ledger, m, e->model->info.fingerprint, &profile, &error);
+    if (status == LEAT_OK && model_profile_load(&profile, o->profile_folder) && profile.uses)
+        status = warm_start_open(e->ledger, inner->experts, profile.uses, profile.uses_token_count, m->moe_layer_count,
+                                 m->expert_count, inner->plan.expert_slot_count, &inner->warm, &error);
+    if (status != LEAT_OK) log_write(LOG_DEBUG, "no warm start: %s", error.text);
+    model_profile_close(&profile);
+    mem_close(&ledger);
+}
+
 leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine,
                              leat_error *error)
 {
@@ -853,6 +874,7 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     o.engine = e;
     TRY_OR(fail, open_parts(&o, error));
     e->plan = public_plan(&o.plan, &o.options, &limit);
+    begin_warm_start(e, options);
     e->load_ns = clock_now_ns() - begin_ns;
     *out_engine = e;
     return LEAT_OK;
@@ -955,6 +977,7 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
         stats.ahead_reads = cache.ahead_reads;
         stats.ahead_used = cache.ahead_used;
         stats.ahead_wasted = cache.ahead_wasted;
+        stats.warmed_experts = cache.warmed;
         stats.expert_wait_ns = cache.wait_ns;
         stats.expert_slot_count = cache.slot_count;
         stats.cache_resizes = cache.resize_count;

@@ -946,12 +946,12 @@ uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count)
 static bool claim(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
 {
     slot *s = &cache->slots[slot_idx];
+    const uint64_t tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX;
+    if (s->state == SLOT_LOADING) cache->reads->ops->raise(cache->reads, tag, tag + EXPERT_PARTS_MAX, READ_DEMAND);
     if (!s->is_guess) {
         touch(cache, slot_idx, stamp);
         return true;
     }
-    const uint64_t tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX;
-    if (s->state == SLOT_LOADING) cache->reads->ops->raise(cache->reads, tag, tag + EXPERT_PARTS_MAX, READ_DEMAND);
     s->is_guess = 0;
     s->stamp = stamp;
     move_to(cache, slot_idx, s->segment);
@@ -1109,7 +1109,7 @@ static void ask_next(expert_cache *cache, expert_sweep *sweep)
     bool is_hit = false;
     if (slot_idx == NONE) {
         slot_idx = load_key(cache, sweep->layer, key, stamp);
-        submit_record(cache, slot_idx, READ_DEMAND);
+        submit_record(cache, slot_idx, sweep->class);
     } else {
         pin(cache, slot_idx);
         is_hit = claim(cache, slot_idx, stamp);
@@ -1178,6 +1178,17 @@ expert_cache_memory expert_cache_memory_get(const expert_cache *cache)
 {
     return (expert_cache_memory){cache->block, cache->config.slot_count * cache->slot_bytes,
                                  cache->used_count * cache->slot_bytes};
+}
+
+void expert_cache_restart_counts(expert_cache *cache)
+{
+    pthread_mutex_lock(&cache->mutex);
+    expert_cache_stats *s = &cache->stats;
+    s->warmed += s->misses;
+    s->hits = s->misses = s->evictions = 0;
+    s->ahead_reads = s->ahead_used = s->ahead_wasted = 0;
+    s->wait_ns = 0;
+    pthread_mutex_unlock(&cache->mutex);
 }
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache)

@@ -89,6 +89,7 @@ typedef struct expert_set {
 /* Many records of one layer, one after the other. */
 typedef struct expert_sweep {
     uint32_t layer, count, window;
+    read_class class; /* of its reads: demand unless the caller says otherwise after begin */
     uint32_t asked_count, handed_out_count;
     const uint32_t *experts;          /* (count) */
     uint32_t slots[SWEEP_WINDOW_MAX]; /* of those asked for and not yet handed out, by index modulo the window */
@@ -100,6 +101,7 @@ typedef struct expert_cache_stats {
     uint64_t ahead_reads, ahead_used, ahead_wasted; /* records read ahead; misses that found theirs under way or there;
                                                        guesses that nobody named */
     uint64_t wait_ns;                               /* time spent waiting for the disk, nearly all of it by next */
+    uint64_t warmed;                                /* records read before counting was begun anew */
     uint32_t slot_count, ready_count;
     uint32_t resize_count; /* calls of resize that changed slot_count */
 } expert_cache_stats;
@@ -171,6 +173,9 @@ typedef struct expert_cache_memory {
 } expert_cache_memory;
 /* From the step's thread. */
 expert_cache_memory expert_cache_memory_get(const expert_cache *cache);
+
+/* Hits, misses, evictions and what concerns guesses from 0 again; misses until now become `warmed`. */
+void expert_cache_restart_counts(expert_cache *cache);
 
 expert_cache_stats expert_cache_stats_get(const expert_cache *cache);
 /* Walks the whole table and aborts on a broken invariant. */

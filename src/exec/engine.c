@@ -41,7 +41,8 @@ static uint64_t tables_bytes(const checkpoint *source, const model_desc *model, 
     const uint64_t handles = 4096; /* the public handles of engine and session */
     uint64_t sum = handles + mem_block_bytes(sizeof(engine), 0) +
                    mem_block_bytes(source->file_count * sizeof(file), 0) + expert_records_bytes(model) +
-                   thread_pool_bytes(o->thread_count) + prefault_bytes() + (o->learns ? run_tally_bytes(model) : 0);
+                   thread_pool_bytes(o->thread_count) + prefault_bytes() + (o->learns ? run_tally_bytes(model) : 0) +
+                   (o->warms ? warm_start_bytes(model->moe_layer_count, model->expert_count) : 0);
 
     for (uint32_t i = 0; i < model->rope_count; i++) sum += rope_table_bytes(&model->ropes[i]);
     return sum;
@@ -190,6 +191,7 @@ void engine_close(engine **engine_ptr)
     engine *e = *engine_ptr;
 
     if (!e) return;
+    warm_start_stop(&e->warm);
     prefault_close(&e->pages);
     run_tally_close(&e->tally);
     scratch_close(&e->scratch);

@@ -18,6 +18,7 @@
 #include "exec/scratch.h"
 #include "exec/step_clock.h"
 #include "exec/trunk.h"
+#include "exec/warm_start.h"
 #include "exec/weight_ring.h"
 #include "kernel/kernel.h"
 #include "os/prefault.h"
@@ -50,6 +51,7 @@ typedef struct engine_options {
     leat_status (*before_caches)(void *user, leat_error *error);
     void *before_caches_user;
     bool learns; /* keeps a tally of what it computes */
+    bool warms;  /* room for a warm start is planned */
 } engine_options;
 
 typedef struct engine {
@@ -83,6 +85,7 @@ typedef struct engine {
     step_clock clock;
     pressure_watch watch;
     run_tally *tally; /* NULL unless it learns */
+    warm_start *warm; /* NULL: none, or the first step has ended it */
 } engine;
 
 /* The plan alone: opens and closes the files to learn their alignment. */

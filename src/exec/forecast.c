@@ -8,8 +8,9 @@
 #include <math.h>
 #include <string.h>
 
-/* Where nothing was learned (docs/measurements/forecast.md): experts are mostly read while nothing is computed, parts
- * of a layer's few experts do not fill the drive's queue, and a token of a prompt shares each weight with others. */
+/* Estimates for where nothing was learned yet, fitted to nothing: experts are mostly read while nothing is computed,
+ * parts of a layer's few experts do not fill the drive's queue, and a token of a prompt shares each weight with others.
+ * docs/forecast.md says what a forecast rests on, and docs/measurements/forecast.md how far off they were. */
 static const double default_exposed = 0.85, default_expert_rate = 0.6, default_prefill_share = 0.4,
                     default_prefill_overlap = 0.5;
 /* Attention, norms and waking threads, over the products alone. */

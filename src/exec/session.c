@@ -145,6 +145,7 @@ static leat_status run_chunk(session *s, const uint32_t *ids, uint32_t count, ch
                        .layer_sink = progress ? report_layers : NULL,
                        .layer_user = progress};
     s->logits = NULL;
+    warm_start_stop(&s->engine->warm);
     weight_ring_expect_head(s->engine->ring, logits != NO_LOGITS);
     kv_cache_extend(s->engine->kv, count);
     begin_tally(s->engine, count);

@@ -427,7 +427,7 @@ def test_plan_predicts():
     unknown = plan("--probe", "off", env=env)
     assert unknown["basis"]["compute"] == "unknown" and unknown["budgets"][0]["predicted"]["tokens_per_s"] is None
     assert not kept(folder, "drive-")
-    found = plan(env=env)
+    found = plan("--probe", "auto", env=env)
     assert found["basis"] | {"hits": "default", "io": "measured", "compute": "measured"} == found["basis"]
     assert found["basis"]["drive_bytes_per_s"] > 0 and len(kept(folder, "drive-")) == 1
     rows = [row["predicted"] for row in found["budgets"]]
@@ -443,7 +443,7 @@ def test_plan_predicts():
     changed = json.load(open(drive)) | {"record_bytes_per_s": 123456789}
     write(drive, json.dumps(changed))
     assert plan("--probe", "off", env=env)["basis"]["drive_bytes_per_s"] == 123456789
-    assert plan(env=env)["basis"]["drive_bytes_per_s"] == 123456789
+    assert plan("--probe", "auto", env=env)["basis"]["drive_bytes_per_s"] == 123456789
     assert plan("--probe", "again", env=env)["basis"]["drive_bytes_per_s"] != 123456789
     expect(leat("plan", MODEL, env=env | {"XDG_CACHE_HOME": "/proc/nowhere"}), 0)  # nothing can be kept there
 
@@ -457,6 +457,29 @@ def test_plan_says_when_one_token_does_not_fit():
     assert "one token uses" not in expect(leat("plan", MODEL, "--probe", "off", "--ram", str(plan("--probe", "off")["everything_bytes"]))).out.split("\n\n")[0]
     result = expect(leat("run", MODEL, SUM, *FAST, "-n", "2", "--ram", str(plan("--ctx", "256")["floor_bytes"])))
     assert "one token uses" in result.err
+
+
+def test_a_chat_warms_the_cache():
+    """What earlier runs used is read while the first question is being typed."""
+    env, folder = own_cache("warm-cache")
+    learn(env, 40)
+    answers = []
+    for mode, pause in (("off", 0), ("auto", 0.3), ("auto", 2), ("auto", 8)):
+        process = subprocess.Popen([LEAT, "chat", MODEL, *FAST, "-v", "--ram", "40M", "--warm-start", mode], cwd=ROOT, env=environment(env),
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        started.append(process)
+        time.sleep(pause)  # somebody types; how far it gets is not of interest
+        out, err = process.communicate((SUM + "\n").encode(), timeout=60)
+        assert process.returncode == 0, err
+        answers.append(out)
+        warmed = re.search(rb"warm start (\d+) experts", err)
+        assert mode == "auto" or not warmed, err
+        if warmed:
+            break
+    else:
+        assert False, "nothing was read in 8 s"
+    assert len(set(answers)) == 1, answers
+    assert leat("run", MODEL, SUM, *FAST, "--warm-start", "on", env=env).out == leat("run", MODEL, SUM, *FAST, "--warm-start", "off", env=env).out
 
 
 def test_runs_teach_the_forecast():
