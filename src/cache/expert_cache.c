@@ -123,7 +123,7 @@ struct expert_cache {
     layer_table *layers;   /* (layer_count) */
     uint32_t *slot_of_key; /* (layer_count, expert_count); NONE when not in the cache */
     uint32_t *key_history; /* (layer_count, expert_count); LFU: counts of uses; S3FIFO: the ghost clock when it left the
-                              small queue, or 0; else NULL */
+                              small queue, or 0; else of no use */
     uint32_t first_free_idx;
     uint32_t used_count;    /* leading slots that have held something */
     uint32_t pinned_count;  /* slots with pins > 0 */
@@ -223,11 +223,6 @@ uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_s
     return most_bytes > UINT64_MAX - align ? UINT64_MAX : round_up(most_bytes, align);
 }
 
-static bool has_history(const expert_cache_config *config)
-{
-    return config->policy == CACHE_LFU || config->policy == CACHE_S3FIFO;
-}
-
 /* The table is one allocation: the cache itself, its slots, the layers' lists, the keys, their history. */
 typedef struct table_layout {
     uint64_t slots_offset, layers_offset, keys_offset, history_offset, bytes;
@@ -241,7 +236,7 @@ static table_layout lay_out_table(const expert_cache_config *config)
     t.keys_offset = t.layers_offset + (uint64_t)config->layer_count * sizeof(layer_table);
     uint64_t keys_bytes = (uint64_t)config->layer_count * config->expert_count * sizeof(uint32_t);
     t.history_offset = t.keys_offset + keys_bytes;
-    t.bytes = t.history_offset + (has_history(config) ? keys_bytes : 0);
+    t.bytes = t.history_offset + keys_bytes; /* whatever the policy, so that a floor does not depend on it */
     return t;
 }
 
@@ -779,7 +774,7 @@ leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, co
     cache->slots = (slot *)(void *)(table + layout.slots_offset);
     cache->layers = (layer_table *)(void *)(table + layout.layers_offset);
     cache->slot_of_key = (uint32_t *)(void *)(table + layout.keys_offset);
-    if (has_history(config)) cache->key_history = (uint32_t *)(void *)(table + layout.history_offset); /* all zero */
+    cache->key_history = (uint32_t *)(void *)(table + layout.history_offset); /* all zero */
     cache->stats.slot_count = config->slot_count;
     cache->last_stamp = FIRST_STAMP;
     cache->first_stamp = FIRST_STAMP;

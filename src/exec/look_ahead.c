@@ -1,11 +1,14 @@
 #include "exec/look_ahead.h"
 
+#include <math.h>
+
 /* A guess is taken to be right so often before there is a record of it. */
 static const double RIGHT_AT_FIRST = 0.6;
 static const double NEW_WEIGHT = 0.2;   /* of a new time in the filtered one */
 static const double COUNT_DECAY = 0.98; /* what a count of guesses keeps at each judgement */
 static const double COUNT_AT_FIRST = 4; /* guesses' worth of belief in RIGHT_AT_FIRST */
 static const double OUTLIER = 8;        /* a time so many times the usual one says nothing about the usual one */
+static const double FURTHER_MIN = 0.1;  /* a further record is not free, whatever one sample says */
 enum { PROBE_EVERY = 128 };
 
 static void filter(double *mean, double sample)
@@ -20,7 +23,12 @@ static void filter(double *mean, double sample)
 
 void look_ahead_records_came(look_ahead *la, uint32_t count, uint64_t ns)
 {
-    if (count) filter(&la->record_ns, (double)ns / count);
+    if (count == 1)
+        filter(&la->first_ns, (double)ns);
+    else if (count && la->first_ns == 0)
+        filter(&la->record_ns, (double)ns / count);
+    else if (count)
+        filter(&la->record_ns, fmax(((double)ns - la->first_ns) / (count - 1), la->first_ns * FURTHER_MIN));
 }
 
 void look_ahead_gap_begin(look_ahead *la, uint64_t now_ns) { la->idle_since_ns = now_ns; }
@@ -79,10 +87,13 @@ uint32_t look_ahead_reads(look_ahead *la, look_ahead_pace *pace, uint32_t most)
     uint32_t count = 0;
 
     if (la->mode == LOOK_AHEAD_ON) return most;
-    if (la->mode == LOOK_AHEAD_OFF || la->record_ns == 0 || pace->gap_ns == 0) return 0;
-    for (double left_ns = pace->gap_ns; count < most; count++, left_ns -= la->record_ns) {
-        const double overlap = left_ns < la->record_ns ? left_ns / la->record_ns : 1;
+    const double first_ns = la->first_ns > 0 ? la->first_ns : la->record_ns;
+    if (la->mode == LOOK_AHEAD_OFF || first_ns == 0 || pace->gap_ns == 0) return 0;
+    for (double left_ns = pace->gap_ns; count < most; count++) {
+        const double record_ns = count == 0 || la->record_ns == 0 ? first_ns : la->record_ns;
+        const double overlap = left_ns < record_ns ? left_ns / record_ns : 1;
         if (overlap <= 1 - right_part(pace)) break;
+        left_ns -= record_ns;
     }
     if (count == 0 && most && ++pace->asked_count % PROBE_EVERY == 0) count = 1;
     return count;

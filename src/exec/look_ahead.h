@@ -8,9 +8,9 @@
  *     right * overlap > (1 - right) * (record - overlap)      overlap = the part of its read that falls into the gap
  *
  * which is overlap / record > 1 - right. All three are measured all the time: the gap between the last record of one
- * layer and the first read of the next, what a record costs when the step does wait for it, and how many of the last
- * guesses were named. Where guessing does not pay, the rule stops it; a single guess now and then finds out when that
- * changes.
+ * layer and the first read of the next; what a record costs when the step does wait for it (the further ones of a set
+ * cost less than the first, for they are read side by side); and how many of the last guesses were named. Where
+ * guessing does not pay, the rule stops it; a single guess now and then finds out when that changes.
  *
  * How many bytes of guesses the disk may start between two layers is another question, and the pacing controller's
  * (io/pacing.h): steps of one row tell it of every layer with experts, and what it grants goes to the storage.
@@ -41,7 +41,8 @@ typedef struct look_ahead_totals {
 
 typedef struct look_ahead {
     look_ahead_mode mode;
-    double record_ns;                 /* filtered; 0: not known yet */
+    double first_ns;                  /* what a record takes that comes alone, filtered; 0: not known yet */
+    double record_ns;                 /* what each further one of a set adds, filtered; 0: not known yet */
     uint64_t idle_since_ns;           /* the last record of a layer was there; 0: the gap is over */
     look_ahead_pace one_row, of_rows; /* rows: a sweep */
 

@@ -288,8 +288,8 @@ static void every_policy_takes_the_memory_that_the_planner_was_told(void **state
         assert_int_equal(mem_total_usage(w.ledger).peak_bytes, bytes);
         world_close(&w);
     }
-    assert_true(told[CACHE_LFU] > told[CACHE_LRU]); /* what a key's history takes is counted */
-    assert_int_equal(told[CACHE_SLRU], told[CACHE_LRU]);
+    for (int i = 1; i < CACHE_POLICY_COUNT; i++) /* else a floor would depend on the policy that AUTO comes to mean */
+        assert_int_equal(told[i], told[0]);
 }
 
 /* ---- what each is there for ---- */

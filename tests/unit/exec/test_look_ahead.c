@@ -56,6 +56,20 @@ static void what_is_read_fits_the_gap(void **state)
     assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 0);
 }
 
+/* Records of a set are read side by side: two together take less than twice one alone. */
+static void further_records_cost_what_they_add(void **state)
+{
+    (void)state;
+    look_ahead la = measured(5 * MS, 2 * MS, 75);
+    for (int i = 0; i < 200; i++) {
+        look_ahead_records_came(&la, 1, 2 * MS);
+        look_ahead_records_came(&la, 3, 4 * MS);
+    }
+    assert_int_equal(look_ahead_reads(&la, &la.one_row, 32), 4);           /* 2 + 1 + 1 + 1 */
+    for (int i = 0; i < 200; i++) look_ahead_records_came(&la, 5, 1 * MS); /* no more than the clock's noise */
+    assert_in_range(look_ahead_reads(&la, &la.one_row, 32), 5, 20);
+}
+
 /* Where guesses are worth nothing they stop, but for one now and then; when they become good, that one tells. */
 static void guessing_stops_where_it_does_not_pay_and_comes_back(void **state)
 {
@@ -101,6 +115,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_guessed_before_anything_is_measured),
         cmocka_unit_test(what_is_read_fits_the_gap),
+        cmocka_unit_test(further_records_cost_what_they_add),
         cmocka_unit_test(guessing_stops_where_it_does_not_pay_and_comes_back),
         cmocka_unit_test(one_long_gap_says_nothing_and_many_do),
         cmocka_unit_test(off_is_off_and_on_is_on),
