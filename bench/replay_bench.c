@@ -38,7 +38,8 @@ static void print_row(const route_trace *t, uint32_t slot_count)
         for (int policy = 0; policy < CACHE_POLICY_COUNT; policy++) {
             replay_counts counts;
             uint64_t begin_ns = clock_now_ns();
-            if (expert_replay(ledger, t, slot_count, (cache_policy)policy, true, &counts, &error) != LEAT_OK) die(&error);
+            if (expert_replay(ledger, t, slot_count, (cache_policy)policy, true, &counts, &error) != LEAT_OK)
+                die(&error);
             ns[policy][round] = (double)(clock_now_ns() - begin_ns) / (double)max_u64(1, t->id_count);
         }
     printf("%8u", slot_count);

@@ -10,8 +10,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-/* As many as keep up with a disk where the first use of a page is dear (docs/measurements/streaming.md); a piece is what
- * close may have to wait for. */
+/* As many as keep up with a disk where the first use of a page is dear (docs/measurements/streaming.md); a piece is
+ * what close may have to wait for. */
 enum { PREFAULT_THREADS = 4, STACK_BYTES = 64 * 1024, PIECE_BYTES = 4 << 20 };
 
 typedef struct touched_block {
