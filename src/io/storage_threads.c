@@ -10,26 +10,14 @@
 #include "io/read_queue.h"
 
 #include "base/bytes.h"
+#include "os/own_thread.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#if defined(__SANITIZE_THREAD__)
-#define HAS_THREAD_SANITIZER 1
-#elif defined(__has_feature)
-#define HAS_THREAD_SANITIZER __has_feature(thread_sanitizer)
-#else
-#define HAS_THREAD_SANITIZER 0
-#endif
 
 enum {
     /* The deepest call is file_read raising an error: a few kilobytes of text formatting; the rest is for a signal
-     * frame with vector registers. The thread sanitizer keeps nearly 1 MiB of its own there. */
-    READER_STACK_BYTES = HAS_THREAD_SANITIZER ? 2 * 1024 * 1024 : 128 * 1024,
+     * frame with vector registers. */
+    READER_STACK_BYTES = 128 * 1024,
     READER_COUNT_MAX = 256,
 };
 
@@ -37,9 +25,7 @@ typedef struct storage_threads {
     read_queue queue;
 
     /* Fixed after open. */
-    pthread_t *readers; /* (reader_count) */
-    uint8_t *stacks; /* (reader_count, READER_STACK_BYTES); the lowest page of each is a guard: to overrun it faults */
-    size_t guard_bytes;
+    own_thread *readers;   /* (reader_count) */
     uint32_t reader_count; /* threads that run, while open is under way */
 
     pthread_cond_t queued_some; /* for readers */
@@ -77,7 +63,7 @@ static int32_t wait_for_entry(storage_threads *t)
     return entry_idx;
 }
 
-static void *serve_reads(void *context)
+static void serve_reads(void *context)
 {
     storage_threads *t = context;
     read_queue *q = &t->queue;
@@ -91,7 +77,6 @@ static void *serve_reads(void *context)
         read_queue_end(q, entry_idx);
     }
     pthread_mutex_unlock(&q->mutex);
-    return NULL;
 }
 
 /* ---- the seam ---- */
@@ -189,11 +174,6 @@ static storage_stats get_stats(const storage *s)
     return stats;
 }
 
-static uint8_t *stack_of(const storage_threads *t, uint32_t reader_idx)
-{
-    return t->stacks + (size_t)reader_idx * READER_STACK_BYTES;
-}
-
 /* Also undoes an open that stopped half way. */
 static void close_storage(storage **s)
 {
@@ -203,13 +183,9 @@ static void close_storage(storage **s)
     t->is_closing = true; /* reads under way are finished, queued ones are dropped */
     pthread_cond_broadcast(&t->queued_some);
     pthread_mutex_unlock(&t->queue.mutex);
-    for (uint32_t i = 0; i < t->reader_count; i++) {
-        pthread_join(t->readers[i], NULL);
-        mprotect(stack_of(t, i), t->guard_bytes, PROT_READ | PROT_WRITE); /* the block may be heap memory, used again */
-    }
+    for (uint32_t i = 0; i < t->reader_count; i++) own_thread_join(&t->readers[i]);
     pthread_cond_destroy(&t->queued_some);
     mem *ledger = t->queue.ledger;
-    mem_free(ledger, t->stacks);
     mem_free(ledger, t->readers);
     read_queue_close(&t->queue);
     mem_free(ledger, t);
@@ -231,35 +207,10 @@ static const storage_ops threads_ops = {
     .close = close_storage,
 };
 
-static leat_status start_reader(storage_threads *t, uint32_t thread_count, leat_error *error)
-{
-    uint8_t *stack = stack_of(t, t->reader_count);
-    pthread_attr_t attributes;
-    sigset_t every_signal;
-    sigfillset(&every_signal); /* signals belong to the program's own threads */
-    int failure = pthread_attr_init(&attributes);
-    if (failure == 0) {
-        failure = pthread_attr_setstack(&attributes, stack, READER_STACK_BYTES);
-        if (failure == 0) failure = pthread_attr_setsigmask_np(&attributes, &every_signal);
-        if (failure == 0 && mprotect(stack, t->guard_bytes, PROT_NONE) != 0) failure = errno;
-        if (failure == 0) {
-            failure = pthread_create(&t->readers[t->reader_count], &attributes, serve_reads, t);
-            if (failure != 0) mprotect(stack, t->guard_bytes, PROT_READ | PROT_WRITE);
-        }
-        pthread_attr_destroy(&attributes);
-    }
-    if (failure != 0)
-        return FAIL_OS(error, NO_MEMORY, failure, "reader thread %" PRIu32 " of %" PRIu32 " could not be started",
-                       t->reader_count + 1, thread_count);
-    t->reader_count++;
-    return LEAT_OK;
-}
-
 uint64_t storage_threads_bytes(uint32_t thread_count, uint32_t queue_depth)
 {
     return mem_block_bytes(sizeof(storage_threads), 0) + read_queue_bytes(queue_depth) +
-           mem_block_bytes(thread_count * sizeof(pthread_t), 0) +
-           mem_block_bytes(thread_count * (uint64_t)READER_STACK_BYTES, (size_t)sysconf(_SC_PAGESIZE));
+           mem_block_bytes(thread_count * sizeof(own_thread), 0) + thread_count * own_thread_bytes(READER_STACK_BYTES);
 }
 
 leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t thread_count, uint32_t queue_depth,
@@ -269,7 +220,6 @@ leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t th
     leat_status status;
     storage_threads *t = NULL;
     TRY(MEM_NEW(ledger, IO, 1, &t, error));
-    t->guard_bytes = (size_t)sysconf(_SC_PAGESIZE);
     pthread_condattr_t attributes; /* none of this can fail on Linux */
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* that of clock_now_ns */
@@ -277,9 +227,9 @@ leat_status storage_threads_open(mem *ledger, const file_set *files, uint32_t th
     pthread_condattr_destroy(&attributes);
     TRY_OR(fail, read_queue_open(&t->queue, &threads_ops, ledger, files, queue_depth, error));
     TRY_OR(fail, MEM_NEW(ledger, IO, thread_count, &t->readers, error));
-    TRY_OR(fail, mem_alloc(ledger, MEM_IO, thread_count, READER_STACK_BYTES, t->guard_bytes,
-                           "stacks of the reader threads", (void **)&t->stacks, error));
-    for (uint32_t i = 0; i < thread_count; i++) TRY_OR(fail, start_reader(t, thread_count, error));
+    for (; t->reader_count < thread_count; t->reader_count++)
+        TRY_OR(fail, own_thread_start(ledger, MEM_IO, "leat-reader", READER_STACK_BYTES, serve_reads, t,
+                                      &t->readers[t->reader_count], error));
     limit_reads(&t->queue.base, &(read_limits)READ_LIMITS_DEFAULT);
     *out_storage = &t->queue.base;
     return LEAT_OK;
