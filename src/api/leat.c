@@ -692,7 +692,7 @@ static leat_plan public_plan(const plan *p, const engine_options *o, const memor
                        .available_bytes = limit->available_bytes};
 }
 
-/* AUTO's policy is what the model's profile says of so many slots. */
+/* AUTO's policy is what the model's profile says of so many slots; sizes do not depend on it. */
 static leat_status plan_from(const leat_model *m, const leat_options *o, lease *l, engine_options *inner,
                              plan *out_plan, leat_error *error)
 {
@@ -707,10 +707,7 @@ static leat_status plan_from(const leat_model *m, const leat_options *o, lease *
         inner->cache_policy = model_profile_policy(&profile, out_plan->expert_slot_count);
     model_profile_close(&profile);
     mem_close(&ledger);
-    TRY(status);
-    return inner->cache_policy == (cache_policy)CACHE_POLICY_AUTO
-               ? LEAT_OK
-               : engine_plan(m->source, &m->desc, inner, out_plan, error);
+    return status;
 }
 
 leat_status leat_plan_make(const leat_model *model, const leat_options *options, leat_plan *out_plan, leat_error *error)
