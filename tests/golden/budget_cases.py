@@ -17,7 +17,7 @@ import threading
 
 from covering import all_pairs, covering_runs, pairs_of
 from leat_program import MIB, ROOT, Case, Once, Skipped, expect_success, how_it_ended
-from memory_group import Unavailable, memory_group
+from memory_group import group_hindrance, memory_group
 from reference_cases import BROOK, brook_answers
 
 # What a group holds beyond the budget.
@@ -426,14 +426,6 @@ class Facts:
             return True
         except Skipped:
             return False
-
-
-def group_hindrance():
-    try:
-        with memory_group(256 * MIB):
-            return None
-    except Unavailable as why:
-        return str(why)
 
 
 def check_groups(subject, hindrance):

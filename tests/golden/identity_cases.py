@@ -9,7 +9,7 @@ import os
 
 from covering import covering_runs
 from leat_program import BUDGET_REFUSED, MIB, Case, Once, Skipped, expect_success, how_it_ended
-from memory_group import Unavailable, memory_group
+from memory_group import group_hindrance, memory_group
 from reference_cases import BROOK, brook_answers
 from stored_arrays import read_safetensors
 
@@ -187,15 +187,6 @@ def check_group_kills(subject):
         done = leat.measure(*args, group=group)
     assert done.signal == 9 and done.group_kills > 0, "a run of %d bytes lived in %d: %s" % (
         peak, peak // 2, how_it_ended(done))
-
-
-def group_hindrance():
-    """Why there are no memory cgroups here, or None."""
-    try:
-        with memory_group(256 * MIB):
-            return None
-    except Unavailable as why:
-        return str(why)
 
 
 def check_groups(subject, hindrance):

@@ -145,3 +145,12 @@ def memory_group(limit_bytes):
             remove(group.folder)
         return
     raise Unavailable("no memory cgroup can be made here (%s)" % ("; ".join(reasons) or "none is mounted"))
+
+
+def group_hindrance():
+    """Why there are no memory cgroups here, or None."""
+    try:
+        with memory_group(256 << 20):
+            return None
+    except Unavailable as why:
+        return str(why)
