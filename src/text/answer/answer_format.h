@@ -1,0 +1,36 @@
+/*
+ * answer_format.h - what is known of a family's way to write, as data: a row of answer_format.c. Only the parser reads
+ * it.
+ */
+#ifndef TEXT_ANSWER_ANSWER_FORMAT_H
+#define TEXT_ANSWER_ANSWER_FORMAT_H
+
+#include "text/answer/call_reader.h"
+#include "text/answer_parser.h"
+
+enum { ANSWER_OPENERS_MAX = 2, ANSWER_WORDS_MAX = 4 };
+
+/* A marker that opens a call. */
+typedef struct answer_opener {
+    const char *text;
+    call_reader *reader;
+    const call_shape *shape;
+    bool only_first;   /* counts only at the very beginning of the answer */
+    bool is_kept;      /* the reader sees it too */
+    bool is_structure; /* also without tools */
+} answer_opener;
+
+struct answer_format {
+    const char *label;
+    /* Reasoning; the newlines that belong to the markup: behind the opening mark, before the closing one, behind it. */
+    const char *think_open, *think_close;
+    uint8_t lead, trail, after;
+    uint8_t before_call; /* newlines between text and a call */
+    answer_opener openers[ANSWER_OPENERS_MAX];
+    const char *drops[ANSWER_WORDS_MAX];   /* marks without a meaning of their own */
+    const char *ends[ANSWER_WORDS_MAX];    /* marks that mean nothing at the very end of an answer */
+    bool is_harmony;                       /* an answer begins inside of a header */
+    const char *prefix_head, *prefix_tail; /* around the name, to open a call */
+};
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * tool_types.h - which JSON types a request's tools want for their parameters: for formats that write arguments as bare
+ * text.
+ *
+ * Read once from the request's "tools" (with or without the {"type": "function", "function": ...} around each): the
+ * names of tools and of the properties of their parameters, and of each property the types that `type`, `anyOf`,
+ * `oneOf`, `allOf`, `nullable` and `enum` allow. Whatever else schemas can say is not asked.
+ *
+ * Threads: constant after open.
+ */
+#ifndef TEXT_ANSWER_TOOL_TYPES_H
+#define TEXT_ANSWER_TOOL_TYPES_H
+
+#include "text/answer/json_span.h"
+
+typedef enum tool_type {
+    TOOL_STRING = 1,
+    TOOL_NUMBER = 2, /* integers too */
+    TOOL_BOOLEAN = 4,
+    TOOL_NULL = 8,
+    TOOL_STRUCTURE = 16, /* object, array */
+} tool_type;
+
+typedef struct tool_entry {
+    uint64_t name_at, name_bytes; /* in `names` */
+    uint64_t first, count;        /* its parameters */
+} tool_entry;
+
+typedef struct tool_parameter {
+    uint64_t name_at, name_bytes;
+    unsigned types; /* tool_type; 0: the schema does not say */
+} tool_parameter;
+
+typedef struct tool_types {
+    mem *ledger;
+    text_buffer names;
+    tool_entry *tools;
+    uint64_t tool_count, tool_capacity;
+    tool_parameter *parameters; /* of a tool: sorted by name */
+    uint64_t parameter_count, parameter_capacity;
+} tool_types;
+
+/* A zeroed one with its ledger set has no tools. LEAT_USAGE for text that is not a list of objects. */
+MUST_CHECK leat_status tool_types_read(tool_types *types, const char *json, uint64_t bytes, leat_error *error);
+void tool_types_reset(tool_types *types);
+/* NULL when no tool has the name. */
+const tool_entry *tool_types_find(const tool_types *types, const char *name, uint64_t bytes);
+/* false: the tool (may be NULL) has no such parameter. */
+bool tool_types_of(const tool_types *types, const tool_entry *tool, const char *name, uint64_t bytes,
+                   unsigned *out_types);
+
+/* Appends the JSON value that bare text stands for, given the types a parameter may have (0: not said). Text that fits
+ * none of them is a string: nothing is lost. */
+MUST_CHECK leat_status tool_value_write(json_span text, unsigned types, text_buffer *out, leat_error *error);
+
+#endif

@@ -1,0 +1,533 @@
+/*
+ * answer_parser_test.c - what models of every family write (golden/answers/cases.json, made from their own templates)
+ * is read as the message it was written from; cut anywhere it is the same; cut off anywhere nothing is lost and no call
+ * is invented. Then hostile texts, limits, and what a request without tools does.
+ */
+#include "text_support.h"
+
+#include "text/answer_parser.h"
+
+#include <string.h>
+
+/* What a parser has handed on. Calls are lines: name, arguments, id. */
+typedef struct message {
+    text_buffer content, reasoning, calls;
+    uint32_t call_count;
+    uint64_t after_calls; /* where the content behind the last call begins */
+    bool was_whole;       /* every piece began and ended with whole characters */
+} message;
+
+static void add(text_buffer *buffer, const char *bytes, uint64_t count)
+{
+    leat_error error;
+    assert_ok(text_buffer_append(buffer, bytes, count, &error), &error);
+}
+
+static void message_init(message *m, mem *ledger)
+{
+    *m = (message){.was_whole = true};
+    text_buffer_init(&m->content, ledger);
+    text_buffer_init(&m->reasoning, ledger);
+    text_buffer_init(&m->calls, ledger);
+    add(&m->content, "", 0);
+    add(&m->reasoning, "", 0);
+    add(&m->calls, "", 0);
+}
+
+static void message_reset(message *m)
+{
+    text_buffer_reset(&m->content);
+    text_buffer_reset(&m->reasoning);
+    text_buffer_reset(&m->calls);
+}
+
+static void add_call(message *m, const char *name, const char *arguments, const char *id)
+{
+    add(&m->calls, name, strlen(name));
+    add(&m->calls, "\x01", 1);
+    add(&m->calls, arguments, strlen(arguments));
+    add(&m->calls, "\x01", 1);
+    if (id) add(&m->calls, id, strlen(id));
+    add(&m->calls, "\x02", 1);
+    m->call_count++;
+    m->after_calls = m->content.count;
+}
+
+static leat_status take_event(void *user, const answer_event *event, leat_error *error)
+{
+    message *m = user;
+    (void)error;
+    if (event->kind == ANSWER_CALL) {
+        assert_int_equal(strlen(event->text), event->text_bytes);
+        add_call(m, event->call_name, event->text, event->call_id);
+        return LEAT_OK;
+    }
+    assert_true(event->text_bytes > 0);
+    if ((event->text[0] & 0xc0) == 0x80) m->was_whole = false;
+    add(event->kind == ANSWER_TEXT ? &m->content : &m->reasoning, event->text, event->text_bytes);
+    return LEAT_OK;
+}
+
+typedef struct given {
+    const char *format, *prompt, *tools;
+} given;
+
+static answer_parser *open_parser(mem *ledger, const given *g)
+{
+    leat_error error;
+    answer_parser *parser = NULL;
+    const answer_format *format = answer_format_by_label(g->format);
+    answer_options options = {.tools = g->tools,
+                              .tools_bytes = g->tools ? strlen(g->tools) : 0,
+                              .prompt = g->prompt,
+                              .prompt_bytes = g->prompt ? strlen(g->prompt) : 0};
+    assert_non_null(format);
+    assert_ok(answer_parser_open(ledger, format, &options, &parser, &error), &error);
+    return parser;
+}
+
+/* Pushes [0, first) and the rest, or byte by byte with first = UINT64_MAX. */
+static void read_cut(mem *ledger, const given *g, const char *text, uint64_t count, uint64_t first, message *out)
+{
+    leat_error error;
+    answer_parser *parser = open_parser(ledger, g);
+    bool by_bytes = first == UINT64_MAX;
+    for (uint64_t at = 0; at < count;) {
+        uint64_t piece = by_bytes ? 1 : at < first ? first - at : count - at;
+        assert_ok(answer_parser_push(parser, text + at, piece, take_event, out, &error), &error);
+        at += piece;
+    }
+    assert_ok(answer_parser_finish(parser, take_event, out, &error), &error);
+    answer_parser_close(&parser);
+}
+
+static bool same(const text_buffer *a, const text_buffer *b)
+{
+    return a->count == b->count && memcmp(a->bytes, b->bytes, a->count) == 0;
+}
+
+static bool same_message(const message *a, const message *b)
+{
+    return same(&a->content, &b->content) && same(&a->reasoning, &b->reasoning) && same(&a->calls, &b->calls);
+}
+
+static void show(const char *label, const message *m)
+{
+    print_message("%s\n  content   %s\n  reasoning %s\n  calls     %s\n", label, m->content.bytes, m->reasoning.bytes,
+                  m->calls.bytes);
+}
+
+/* ---- cases ---------------------------------------------------------------------------------------------------- */
+
+typedef struct answer_case {
+    text_buffer name, format, prompt, text, end;
+    message wanted;
+} answer_case;
+
+static void read_call(json *parser, message *m, mem *ledger)
+{
+    text_buffer fields[3];
+    for (int i = 0; i < 3; i++) text_buffer_init(&fields[i], ledger);
+    for (json_token key = next_token(parser); key.kind == JSON_KEY; key = next_token(parser)) {
+        int field = json_text_is(&key, "name") ? 0 : json_text_is(&key, "arguments") ? 1 : 2;
+        read_string(parser, &fields[field]);
+    }
+    add_call(m, fields[0].bytes, fields[1].bytes, fields[2].bytes);
+    for (int i = 0; i < 3; i++) text_buffer_reset(&fields[i]);
+}
+
+static void read_message(json *parser, message *m, mem *ledger)
+{
+    enter_object(parser);
+    for (json_token key = next_token(parser); key.kind == JSON_KEY; key = next_token(parser)) {
+        if (json_text_is(&key, "content"))
+            read_string(parser, &m->content);
+        else if (json_text_is(&key, "reasoning_content"))
+            read_string(parser, &m->reasoning);
+        else {
+            assert_true(json_text_is(&key, "tool_calls"));
+            assert_int_equal(next_token(parser).kind, JSON_ARRAY_BEGIN);
+            while (next_token(parser).kind == JSON_OBJECT_BEGIN) read_call(parser, m, ledger);
+        }
+    }
+}
+
+static void read_case(json *parser, answer_case *c, mem *ledger)
+{
+    leat_error error;
+    text_buffer *fields[] = {&c->name, &c->format, &c->prompt, &c->text, &c->end};
+    static const char *const names[] = {"name", "format", "prompt", "text", "end"};
+    for (int i = 0; i < 5; i++) text_buffer_init(fields[i], ledger);
+    message_init(&c->wanted, ledger);
+    for (json_token key = next_token(parser); key.kind == JSON_KEY; key = next_token(parser)) {
+        int field = 0;
+        while (field < 5 && !json_text_is(&key, names[field])) field++;
+        if (field < 5)
+            read_string(parser, fields[field]);
+        else if (json_text_is(&key, "message"))
+            read_message(parser, &c->wanted, ledger);
+        else
+            assert_ok(json_skip(parser, &error), &error);
+    }
+    add(&c->end, "", 0);
+    add(&c->prompt, "", 0);
+}
+
+static void reset_case(answer_case *c)
+{
+    text_buffer *fields[] = {&c->name, &c->format, &c->prompt, &c->text, &c->end};
+    for (int i = 0; i < 5; i++) text_buffer_reset(fields[i]);
+    message_reset(&c->wanted);
+}
+
+typedef void case_fn(mem *ledger, const answer_case *c, const given *g);
+
+/* The tools of the file are those of make_cases.py. */
+static const char *const tools =
+    "[{\"type\": \"function\", \"function\": {\"name\": \"get_weather\", \"parameters\": {\"type\": \"object\", "
+    "\"properties\": {\"location\": {\"type\": \"string\"}, \"unit\": {\"type\": \"string\", \"enum\": "
+    "[\"celsius\"]}}}}}, "
+    "{\"type\": \"function\", \"function\": {\"name\": \"plan_trip\", \"parameters\": {\"type\": \"object\", "
+    "\"properties\": {\"stops\": {\"type\": \"array\"}, \"budget\": {\"type\": \"number\"}, \"days\": {\"type\": "
+    "\"integer\"}, \"flag\": {\"type\": \"boolean\"}, \"maybe\": {\"anyOf\": [{\"type\": \"integer\"}, {\"type\": "
+    "\"null\"}]}, \"options\": {\"type\": \"object\"}, \"text\": {\"type\": \"string\"}, \"b\": {\"type\": "
+    "\"string\"}}}}}, {\"name\": \"now\", \"parameters\": {}}]";
+
+static void for_each_case(case_fn *fn)
+{
+    char path[UNIT_PATH_BYTES];
+    mem *ledger = open_ledger(0);
+    text_buffer document;
+    uint32_t count = 0;
+    text_buffer_init(&document, ledger);
+    assert_true(find_data_file("golden/answers/cases.json", path));
+    read_file(ledger, path, &document);
+    json *parser = open_cases(ledger, &document);
+    while (next_token(parser).kind == JSON_OBJECT_BEGIN) {
+        answer_case c = {0};
+        read_case(parser, &c, ledger);
+        given g = {c.format.bytes, c.prompt.bytes, tools};
+        fn(ledger, &c, &g);
+        reset_case(&c);
+        count++;
+    }
+    assert_true(count > 400);
+    json_close(&parser);
+    text_buffer_reset(&document);
+    close_empty_ledger(ledger);
+}
+
+static void expect_cut(mem *ledger, const answer_case *c, const given *g, const text_buffer *text, uint64_t first)
+{
+    message got;
+    message_init(&got, ledger);
+    read_cut(ledger, g, text->bytes, text->count, first, &got);
+    if (!same_message(&got, &c->wanted) || !got.was_whole) {
+        print_message("%s, cut at %lld\n", c->name.bytes, (long long)first);
+        show("wanted", &c->wanted);
+        show("got", &got);
+        fail();
+    }
+    message_reset(&got);
+}
+
+static void check_whole(mem *ledger, const answer_case *c, const given *g)
+{
+    text_buffer with_end;
+    expect_cut(ledger, c, g, &c->text, 0);
+    text_buffer_init(&with_end, ledger);
+    add(&with_end, c->text.bytes, c->text.count);
+    add(&with_end, c->end.bytes, c->end.count);
+    const char *family = c->format.bytes;
+    bool has_end = strstr(c->end.bytes, "<end_of_turn>") == NULL && strcmp(c->end.bytes, "<|end|>") != 0;
+    if (has_end || strcmp(family, "generic") != 0) expect_cut(ledger, c, g, &with_end, 0);
+    text_buffer_reset(&with_end);
+}
+
+static void check_cuts(mem *ledger, const answer_case *c, const given *g)
+{
+    expect_cut(ledger, c, g, &c->text, UINT64_MAX);
+    for (uint64_t first = 1; first < c->text.count; first++) expect_cut(ledger, c, g, &c->text, first);
+}
+
+static uint64_t trimmed(const char *text, uint64_t count)
+{
+    while (count > 0 && strchr(" \n\t", text[count - 1])) count--;
+    return count;
+}
+
+/* Whether `text` ends as `part` does: its last bytes were not lost. */
+static bool ends_alike(const char *text, uint64_t count, const text_buffer *part, uint64_t begin)
+{
+    uint64_t end = trimmed(part->bytes, part->count), shared = end < begin ? 0 : end - begin < 12 ? end - begin : 12;
+    if (shared == 0 || shared > count) return false;
+    return memcmp(text + count - shared, part->bytes + end - shared, shared) == 0;
+}
+
+static void check_cut_off(mem *ledger, const answer_case *c, const given *g)
+{
+    for (uint64_t count = 0; count < c->text.count; count++) {
+        message got;
+        message_init(&got, ledger);
+        read_cut(ledger, g, c->text.bytes, count, 0, &got);
+        uint64_t end = trimmed(c->text.bytes, count);
+        bool is_kept = end == 0 || ends_alike(c->text.bytes, end, &got.content, got.after_calls) ||
+                       ends_alike(c->text.bytes, end, &got.reasoning, 0) ||
+                       strchr(">]})`", c->text.bytes[end - 1]) != NULL;
+        bool is_invented = got.calls.count > c->wanted.calls.count ||
+                           memcmp(got.calls.bytes, c->wanted.calls.bytes, got.calls.count) != 0;
+        if (!is_kept || is_invented) {
+            print_message("%s, cut off at %lld: %.*s\n", c->name.bytes, (long long)count, (int)count, c->text.bytes);
+            show("got", &got);
+            fail();
+        }
+        message_reset(&got);
+    }
+}
+
+/* Calls stay text: all that a call was made of is in the content. */
+static void check_without_tools(mem *ledger, const answer_case *c, const given *g)
+{
+    given none = *g;
+    message got;
+    none.tools = NULL;
+    message_init(&got, ledger);
+    read_cut(ledger, &none, c->text.bytes, c->text.count, 0, &got);
+    assert_int_equal(got.call_count, 0);
+    if (c->wanted.call_count == 0) assert_true(same_message(&got, &c->wanted));
+    if (c->wanted.call_count > 0) assert_true(got.content.count > c->wanted.content.count);
+    message_reset(&got);
+}
+
+static void test_every_family(void **state)
+{
+    (void)state;
+    for_each_case(check_whole);
+}
+
+static void test_cut_anywhere(void **state)
+{
+    (void)state;
+    for_each_case(check_cuts);
+}
+
+static void test_cut_off_anywhere(void **state)
+{
+    (void)state;
+    for_each_case(check_cut_off);
+}
+
+static void test_without_tools(void **state)
+{
+    (void)state;
+    for_each_case(check_without_tools);
+}
+
+/* ---- which family --------------------------------------------------------------------------------------------- */
+
+static bool mentions(void *user, const char *text) { return strstr(user, text) != NULL; }
+
+static void test_choice(void **state)
+{
+    static const char *const rows[][2] = {
+        {"generic", "{{ messages }}"},
+        {"hermes", "<tool_call> <think>"},
+        {"llama3", "<|python_tag|>"},
+        {"gemma4", "<|tool_call>call: <tool_call|> <tool_call>"},
+        {"gemma4", "<|turn>model"},
+        {"qwen3_coder", "<tool_call>\n<function= <tool_call>"},
+        {"nemotron3", "<tool_call>\n<function= <think></think>"},
+        {"glm4", "<tool_call> <arg_key>"},
+        {"minimax_m2", "<minimax:tool_call> <function="},
+        {"harmony", "<|start|> <|channel|> <|message|>"},
+        {"mistral", "[TOOL_CALLS]"},
+        {"mistral_named", "[TOOL_CALLS] [ARGS]"},
+        {"kimi_k2", "<|tool_calls_section_begin|>"},
+        {"deepseek_v3.1", "<｜tool▁calls▁begin｜>"},
+        {"deepseek_v3", "<｜tool▁calls▁begin｜> ```json"},
+        {"deepseek_dsml", "<｜DSML｜function_calls> <think></think>"},
+        {"command_r7b", "<|START_ACTION|>"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_string_equal(answer_format_label(answer_format_find(mentions, (void *)(uintptr_t)rows[i][1])),
+                            rows[i][0]);
+}
+
+/* A prefix, the arguments in the family's form and its end are a call. */
+static void expect_prefix(const char *format, const char *rest)
+{
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    text_buffer text;
+    message got;
+    given g = {format, format[0] == 'h' && format[1] == 'a' ? "<|start|>assistant" : "x", tools};
+    text_buffer_init(&text, ledger);
+    message_init(&got, ledger);
+    assert_ok(answer_format_call_prefix(answer_format_by_label(format), "now", &text, &error), &error);
+    add(&text, rest, strlen(rest));
+    read_cut(ledger, &g, text.bytes, text.count, 0, &got);
+    if (got.call_count != 1 || got.content.count > 0) show(format, &got);
+    assert_int_equal(got.call_count, 1);
+    assert_int_equal(got.content.count, 0);
+    assert_memory_equal(got.calls.bytes, "now\x01{}\x01", 7);
+    message_reset(&got);
+    text_buffer_reset(&text);
+    close_empty_ledger(ledger);
+}
+
+static void test_call_prefix(void **state)
+{
+    leat_error error;
+    (void)state;
+    expect_prefix("hermes", "{}}\n</tool_call>");
+    expect_prefix("qwen3_coder", "</function>\n</tool_call>");
+    expect_prefix("nemotron3", "</function>\n</tool_call>\n");
+    expect_prefix("glm4", "</tool_call>");
+    expect_prefix("minimax_m2", "</invoke>\n</minimax:tool_call>");
+    expect_prefix("deepseek_dsml", "</｜DSML｜invoke>\n</｜DSML｜function_calls>");
+    expect_prefix("deepseek_v3", "{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>");
+    expect_prefix("deepseek_v3.1", "{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>");
+    expect_prefix("kimi_k2", "{}<|tool_call_end|><|tool_calls_section_end|>");
+    expect_prefix("gemma4", "}<tool_call|>");
+    expect_prefix("mistral", "{}}]");
+    expect_prefix("mistral_named", "{}");
+    expect_prefix("llama3", "{}}");
+    expect_prefix("harmony", "{}<|call|>");
+    expect_prefix("command_r7b", "{}}\n]<|END_ACTION|>");
+    expect_prefix("command_r", "{}\n    }\n]```");
+    text_buffer text = {0};
+    assert_int_equal(answer_format_call_prefix(answer_format_by_label("generic"), "now", &text, &error), LEAT_USAGE);
+}
+
+/* ---- hostile texts -------------------------------------------------------------------------------------------- */
+
+static const char *const labels[] = {"minimax_m2",    "gemma4",    "harmony",       "command_r7b", "deepseek_dsml",
+                                     "glm4",          "nemotron3", "qwen3_coder",   "kimi_k2",     "deepseek_v3",
+                                     "deepseek_v3.1", "mistral",   "mistral_named", "hermes",      "llama3",
+                                     "command_r",     "generic"};
+
+/* `unit` again and again behind `head`: all of it must come out as text, whole or byte by byte. */
+static void expect_text(const char *format, const char *head, const char *unit, uint64_t bytes)
+{
+    mem *ledger = open_ledger(8 << 20);
+    text_buffer text;
+    message whole, pieces;
+    given g = {format, "x", tools};
+    text_buffer_init(&text, ledger);
+    message_init(&whole, ledger);
+    message_init(&pieces, ledger);
+    add(&text, head, strlen(head));
+    while (text.count < bytes) add(&text, unit, strlen(unit));
+    read_cut(ledger, &g, text.bytes, text.count, 0, &whole);
+    assert_int_equal(whole.call_count, 0);
+    assert_true(same(&whole.content, &text));
+    read_cut(ledger, &g, text.bytes, text.count, UINT64_MAX, &pieces);
+    assert_true(same_message(&whole, &pieces));
+    message_reset(&pieces);
+    message_reset(&whole);
+    text_buffer_reset(&text);
+    close_empty_ledger(ledger);
+}
+
+static void test_hostile(void **state)
+{
+    static const char *const units[] = {"<", "[", "{", "\"", "<tool_call>", "<tool_call>{\"a\": [", "</parameter> ",
+                                        "\n"};
+    (void)state;
+    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
+        for (size_t k = 0; k < sizeof units / sizeof *units; k++) expect_text(labels[i], "x", units[k], 1 << 16);
+    expect_text("hermes", "x", "<", 1 << 20);
+    expect_text("hermes", "<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": \"", "</tool_call>", 1 << 20);
+    expect_text("hermes", "<tool_call>", "[", 1 << 20);
+    expect_text("qwen3_coder", "<tool_call>\n<function=now>\n<parameter=a>\n", "</parameter>     ", 1 << 20);
+    expect_text("gemma4", "<|tool_call>call:now{a:<|\"|>", "}<tool_call|>", 1 << 20);
+    expect_text("kimi_k2", "<|tool_calls_section_begin|>", "<|tool_call_begin|>", 1 << 20);
+}
+
+/* Two MiB of one call are not a call; what follows is read again. */
+static void test_call_limit(void **state)
+{
+    mem *ledger = open_ledger(16 << 20);
+    text_buffer text;
+    message got;
+    given g = {"hermes", "x", tools};
+    static const char head[] = "<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": \"", tail[] = "\"}}</tool_call>";
+    static const char next[] = "<tool_call>{\"name\": \"now\"}</tool_call>";
+    (void)state;
+    text_buffer_init(&text, ledger);
+    message_init(&got, ledger);
+    add(&text, head, strlen(head));
+    while (text.count < 2 * (uint64_t)ANSWER_CALL_BYTES_MAX) add(&text, "0123456789", 10);
+    add(&text, tail, strlen(tail));
+    uint64_t first = text.count;
+    add(&text, next, strlen(next));
+    read_cut(ledger, &g, text.bytes, text.count, 0, &got);
+    assert_int_equal(got.content.count, first);
+    assert_int_equal(got.call_count, 1);
+    message_reset(&got);
+    text_buffer_reset(&text);
+    close_empty_ledger(ledger);
+}
+
+static void test_bad_tools(void **state)
+{
+    static const char *const rows[] = {"{}", "[1]", "[", "", "\"x\""};
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        answer_parser *parser = NULL;
+        answer_options options = {.tools = rows[i], .tools_bytes = strlen(rows[i])};
+        assert_int_equal(answer_parser_open(ledger, answer_format_by_label("hermes"), &options, &parser, &error),
+                         LEAT_USAGE);
+        assert_null(parser);
+    }
+    close_empty_ledger(ledger);
+}
+
+static leat_status refuse_event(void *user, const answer_event *event, leat_error *error)
+{
+    (void)user;
+    (void)event;
+    return status_fail(error, LEAT_CANCELLED, 0, __FILE__, __LINE__, "no more"), LEAT_CANCELLED;
+}
+
+/* Every allocation that can fail, and a sink that fails: a status, and nothing is left behind. */
+static void test_failures(void **state)
+{
+    static const char text[] =
+        "Hm.<tool_call>\n<function=plan_trip>\n<parameter=text>\nx\n</parameter>\n</function>\n</tool_call>";
+    (void)state;
+    for (uint64_t nth = 0; nth < 40; nth++) {
+        leat_error error;
+        mem *ledger = open_ledger(0), *own = open_ledger(0);
+        message got;
+        answer_parser *parser = NULL;
+        answer_options options = {.tools = tools, .tools_bytes = strlen(tools)};
+        message_init(&got, own);
+        mem_fail_nth(ledger, nth);
+        leat_status status =
+            answer_parser_open(ledger, answer_format_by_label("qwen3_coder"), &options, &parser, &error);
+        if (status == LEAT_OK)
+            status = answer_parser_push(parser, text, strlen(text), nth == 0 ? refuse_event : take_event, &got, &error);
+        if (nth == 0) assert_int_equal(status, LEAT_CANCELLED);
+        if (nth == 1) assert_int_equal(status, LEAT_NO_MEMORY);
+        answer_parser_close(&parser);
+        message_reset(&got);
+        close_empty_ledger(ledger);
+        close_empty_ledger(own);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_family),     cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_cut_off_anywhere), cmocka_unit_test(test_without_tools),
+        cmocka_unit_test(test_choice),           cmocka_unit_test(test_call_prefix),
+        cmocka_unit_test(test_hostile),          cmocka_unit_test(test_call_limit),
+        cmocka_unit_test(test_bad_tools),        cmocka_unit_test(test_failures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
