@@ -347,6 +347,51 @@ LEAT_API leat_status leat_stream_push(leat_stream *stream, uint32_t id, const ch
 LEAT_API leat_status leat_stream_flush(leat_stream *stream, const char **out_text, size_t *out_bytes,
                                        leat_error *error);
 
+/* ---- answers ----------------------------------------------------------------------------------------------------- */
+
+/* Reads what a model writes: plain text, reasoning and calls of tools, while it comes. How models of a family mark them
+ * is a format, known by a label: "hermes", "qwen3_coder", "gemma4", "harmony" ... (docs/answers.md). */
+typedef struct leat_answer leat_answer;
+
+typedef enum leat_answer_kind { LEAT_ANSWER_TEXT, LEAT_ANSWER_REASONING, LEAT_ANSWER_CALL } leat_answer_kind;
+
+typedef struct leat_answer_event {
+    leat_answer_kind kind;
+    const char *text; /* TEXT, REASONING: what is added, whole characters, not terminated; CALL: the arguments, a JSON
+                         object as text, terminated */
+    size_t text_bytes;
+    const char *call_name; /* CALL */
+    const char *call_id;   /* CALL: as the model wrote it; NULL where it wrote none */
+} leat_answer_event;
+/* The event's texts are valid during the call. Any status but LEAT_OK ends the push and is its result. */
+typedef leat_status leat_answer_fn(void *user, const leat_answer_event *event, leat_error *error);
+
+/* The label of the format that goes with a chat template, told by the words in its text; "generic" where none does.
+ * Static. */
+LEAT_API const char *leat_answer_format(const char *template_text, size_t template_bytes);
+/* request: the JSON object that was rendered, of which only "tools" is read: the types of their parameters decide how
+ * bare values are read, and without tools the markup of calls stays text. NULL: no tools. prompt: the rendered text or
+ * its end, which tells whether a thought is open already; NULL: not known. LEAT_USAGE: no such format, a request that is
+ * no JSON object, tools that are no list of objects. LEAT_BUDGET: tools of many megabytes. */
+LEAT_API leat_status leat_answer_open_as(const char *format, const char *request, size_t request_bytes,
+                                         const char *prompt, size_t prompt_bytes, leat_answer **out_answer,
+                                         leat_error *error);
+LEAT_API void leat_answer_close(leat_answer **answer);
+/* What the model wrote, control tokens spelled out; a piece may end inside of a character. Text and reasoning are
+ * handed on as soon as they cannot be the beginning of a mark, calls when they are complete; how the text was cut into
+ * pieces does not show. What looked like a call and is none comes as text, as it was written; so does a call of more
+ * than 1 MiB. Marks, and the white space that belongs to them, are dropped: the family's template writes the same bytes
+ * again. After a failure the answer can only be closed. One thread at a time. */
+LEAT_API leat_status leat_answer_push(leat_answer *answer, const char *text, size_t text_bytes, leat_answer_fn *fn,
+                                      void *user, leat_error *error);
+/* Once, at the end: what was held back. A call that is not complete comes as text. */
+LEAT_API leat_status leat_answer_finish(leat_answer *answer, leat_answer_fn *fn, void *user, leat_error *error);
+/* What opens a call of `name` (NULL: of any tool, up to where its name stands), to be put behind the prompt when a call
+ * is demanded, and to be pushed to the answer first. LEAT_USAGE when the format has no calls, or there is no such
+ * format. */
+LEAT_API leat_status leat_answer_call_prefix(const char *format, const char *name, leat_text *out_text,
+                                             leat_error *error);
+
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
 
 typedef struct leat_engine leat_engine;

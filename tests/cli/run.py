@@ -111,7 +111,7 @@ def test_help_goes_to_stdout():
 
 def test_help_of_every_verb():
     found = verbs()
-    for name in ("run", "chat", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "check", "pack", "list", "completions", "man", "version", "help"):
+    for name in ("run", "chat", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "parse", "check", "pack", "list", "completions", "man", "version", "help"):
         assert found[name].startswith("usage: leat %s [options]" % name), found[name]
         assert leat(name, "--help").out == found[name]
 
