@@ -710,6 +710,28 @@ def test_batch():
     assert json.loads(back.out) == {"text": rows[3]["text"]}, back
 
 
+def test_parse():
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {"properties": {"a": {"type": "integer"}}}}}]
+    call = "<tool_call>\n<function=add>\n<parameter=a>\n2\n</parameter>\n</function>\n</tool_call>"
+    rows = [
+        {"format": "qwen3_coder", "text": "Hm.\n</think>\n\nSo:\n\n" + call, "tools": tools, "prompt": "assistant\n<think>\n"},
+        {"template": "x <tool_call>\n<function= y", "text": call},
+        {"format": "hermes", "text": "caf\u00e9 <b>", "cuts": [4, 6], "events": True},
+        {"text": "no format"},
+        {"format": "hermes", "text": "x", "tools": {}},
+        {"format": "hermes", "text": "x", "cuts": [2, 1]},
+    ]
+    result = expect(leat("parse", "--batch", stdin="".join(json.dumps(row) + "\n" for row in rows) + "nonsense\n"))
+    found = [json.loads(line) for line in result.out.splitlines()]
+    assert found[0] == {"format": "qwen3_coder", "message": {"role": "assistant", "content": "So:", "reasoning_content": "Hm.", "tool_calls": [
+        {"type": "function", "function": {"name": "add", "arguments": "{\"a\": 2}"}}]}}, found[0]
+    assert found[1]["format"] == "qwen3_coder" and found[1]["message"] == {"role": "assistant", "content": call}, found[1]
+    assert [event["content"] for event in found[2]["events"]] == ["caf", "\u00e9 ", "<b>"], found[2]
+    assert len(found) == 7 and all(row["error"]["message"] for row in found[3:]), found[3:]
+    refused = expect(leat("parse"), 2, "")
+    assert refused.err.startswith(usage_error("leat parse reads lines of JSON")) and "--batch" in refused.err, refused
+
+
 # ---- run -----------------------------------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ import tempfile
 import time
 import traceback
 
+from answer_cases import answer_cases
 from bad_cases import bad_cases
 from budget_cases import budget_cases
 from identity_cases import identity_cases
@@ -110,6 +111,7 @@ def main():
         cases = reference_cases(leat, base, is_full, COPIES) + bad_cases(leat, base) + identity_cases(leat, base)
         cases += budget_cases(leat)
         cases += pressure_cases(leat)
+        cases += answer_cases(leat, base)
         if arguments.k:
             cases = [case for case in cases if any(part in case.name for part in arguments.k)]
         if arguments.list:

@@ -51,7 +51,7 @@ static bool in_object(const json_scan *scan)
 
 static bool close_container(json_scan *scan, char c)
 {
-    if (scan->depth == 0 || in_object(scan) != (c == '}')) return false;
+    if (scan->depth == 0 || c != (in_object(scan) ? '}' : ']')) return false;
     scan->depth--;
     end_value(scan);
     return true;
