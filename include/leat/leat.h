@@ -371,8 +371,8 @@ typedef leat_status leat_answer_fn(void *user, const leat_answer_event *event, l
 LEAT_API const char *leat_answer_format(const char *template_text, size_t template_bytes);
 /* request: the JSON object that was rendered, of which only "tools" is read: the types of their parameters decide how
  * bare values are read, and without tools the markup of calls stays text. NULL: no tools. prompt: the rendered text or
- * its end, which tells whether a thought is open already; NULL: not known. LEAT_USAGE: no such format, a request that is
- * no JSON object, tools that are no list of objects. LEAT_BUDGET: tools of many megabytes. */
+ * its end, which tells whether a thought is open already; NULL: not known. LEAT_USAGE: no such format, a request that
+ * is no JSON object, tools that are no list of objects. LEAT_BUDGET: tools of many megabytes. */
 LEAT_API leat_status leat_answer_open_as(const char *format, const char *request, size_t request_bytes,
                                          const char *prompt, size_t prompt_bytes, leat_answer **out_answer,
                                          leat_error *error);

@@ -231,23 +231,34 @@ static void expect_cut(mem *ledger, const answer_case *c, const given *g, const 
     message_reset(&got);
 }
 
+/* The text with the mark that ends a turn, where the format knows it. */
+static void with_end_mark(mem *ledger, const answer_case *c, text_buffer *out)
+{
+    bool is_known = strcmp(c->end.bytes, "<end_of_turn>") != 0 &&
+                    (strcmp(c->end.bytes, "<|end|>") != 0 || strcmp(c->format.bytes, "generic") != 0);
+    text_buffer_init(out, ledger);
+    add(out, c->text.bytes, c->text.count);
+    if (is_known) add(out, c->end.bytes, c->end.count);
+}
+
 static void check_whole(mem *ledger, const answer_case *c, const given *g)
 {
     text_buffer with_end;
     expect_cut(ledger, c, g, &c->text, 0);
-    text_buffer_init(&with_end, ledger);
-    add(&with_end, c->text.bytes, c->text.count);
-    add(&with_end, c->end.bytes, c->end.count);
-    const char *family = c->format.bytes;
-    bool has_end = strstr(c->end.bytes, "<end_of_turn>") == NULL && strcmp(c->end.bytes, "<|end|>") != 0;
-    if (has_end || strcmp(family, "generic") != 0) expect_cut(ledger, c, g, &with_end, 0);
+    with_end_mark(ledger, c, &with_end);
+    expect_cut(ledger, c, g, &with_end, 0);
     text_buffer_reset(&with_end);
 }
 
 static void check_cuts(mem *ledger, const answer_case *c, const given *g)
 {
+    text_buffer with_end;
+    with_end_mark(ledger, c, &with_end);
     expect_cut(ledger, c, g, &c->text, UINT64_MAX);
+    expect_cut(ledger, c, g, &with_end, UINT64_MAX);
     for (uint64_t first = 1; first < c->text.count; first++) expect_cut(ledger, c, g, &c->text, first);
+    for (uint64_t first = c->text.count; first < with_end.count; first++) expect_cut(ledger, c, g, &with_end, first);
+    text_buffer_reset(&with_end);
 }
 
 static uint64_t trimmed(const char *text, uint64_t count)
