@@ -117,7 +117,8 @@ static bool tag_is_in(const read_entry *e, uint64_t tag_begin, uint64_t tag_end)
     return e->request.tag >= tag_begin && e->request.tag < tag_end;
 }
 
-bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
+bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_result *out_result,
+                     read_trace *out_trace)
 {
     int32_t before_idx = ENTRY_NONE, entry_idx = q->done.first_idx;
     while (entry_idx != ENTRY_NONE && !tag_is_in(&q->entries[entry_idx], tag_begin, tag_end)) {
@@ -131,11 +132,19 @@ bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_r
     out_result->tag = e->request.tag;
     out_result->status = e->status;
     if (e->status != LEAT_OK) out_result->error = e->error;
+    *out_trace =
+        (read_trace){&q->files->files[e->request.what.file_idx], e->request.what.offset, e->request.what.bytes};
     e->state = ENTRY_FREE;
     q->guess_count -= is_guess(e->request.class);
     append_entry(q, &q->free, entry_idx);
     pthread_cond_broadcast(&q->freed_one);
     return true;
+}
+
+/* Here rather than when the read ends: with io_uring that is seen under the mutex. */
+void read_trace_wipe(const read_trace *trace)
+{
+    if (trace->file->drops_behind) file_drop_behind(trace->file, trace->offset, trace->bytes);
 }
 
 /* ---- queued entries ---- */

@@ -79,8 +79,16 @@ uint64_t read_queue_retry_ns(const read_queue *q);
 void read_queue_ask_again(read_queue *q, int32_t entry_idx);
 /* READING -> DONE, with the entry's status */
 void read_queue_end(read_queue *q, int32_t entry_idx);
-/* DONE -> FREE: the longest finished one with such a tag. false: there is none. */
-bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
+/* What a read may have left in the page cache. */
+typedef struct read_trace {
+    const file *file;
+    uint64_t offset, bytes;
+} read_trace;
+/* DONE -> FREE: the longest finished one with such a tag. false: there is none. Who takes it wipes its trace when he
+ * has given the mutex back. */
+bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_result *out_result,
+                     read_trace *out_trace);
+void read_trace_wipe(const read_trace *trace);
 /* For who would wait for such a tag: whether one will come. Where all of them are QUEUED, the first is made a demand,
  * so that none waits for a read that is held back. */
 bool read_queue_expect(read_queue *q, uint64_t tag_begin, uint64_t tag_end);

@@ -111,13 +111,15 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     storage_threads *t = (storage_threads *)s;
     read_queue *q = &t->queue;
     bool is_found;
+    read_trace trace;
     pthread_mutex_lock(&q->mutex);
-    while (!(is_found = read_queue_reap(q, tag_begin, tag_end, out_result)) &&
+    while (!(is_found = read_queue_reap(q, tag_begin, tag_end, out_result, &trace)) &&
            read_queue_expect(q, tag_begin, tag_end)) {
         pthread_cond_signal(&t->queued_some); /* what was held back may be a demand now */
         pthread_cond_wait(&q->done_some, &q->mutex);
     }
     pthread_mutex_unlock(&q->mutex);
+    if (is_found) read_trace_wipe(&trace);
     return is_found;
 }
 

@@ -204,15 +204,17 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     storage_uring *u = (storage_uring *)s;
     read_queue *q = &u->queue;
     bool is_found;
+    read_trace trace;
     pthread_mutex_lock(&q->mutex);
     for (;;) {
         look_around_and_submit(u);
-        is_found = read_queue_reap(q, tag_begin, tag_end, out_result);
+        is_found = read_queue_reap(q, tag_begin, tag_end, out_result, &trace);
         if (is_found || !read_queue_expect(q, tag_begin, tag_end)) break;
         submit_queued(u); /* what was held back may be a demand now */
         wait_for_some(u);
     }
     pthread_mutex_unlock(&q->mutex);
+    if (is_found) read_trace_wipe(&trace);
     return is_found;
 }
 

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -208,6 +209,24 @@ static bool switch_to_direct(file *f)
     return true;
 }
 
+/* Read-ahead would bring pages that nobody drops. */
+static void start_dropping(file *f)
+{
+    f->drops_behind = true;
+    (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_RANDOM);
+}
+
+leat_status file_leave_direct(file *f, const char *name, leat_error *error)
+{
+    const int flags = fcntl(f->fd, F_GETFL);
+    if (flags < 0 || fcntl(f->fd, F_SETFL, flags & ~O_DIRECT) != 0)
+        return FAIL_OS(error, IO, errno, "%s: fcntl: %s", name, strerror_text(errno));
+    f->is_direct = false;
+    f->offset_align = f->memory_align = 1;
+    start_dropping(f);
+    return LEAT_OK;
+}
+
 leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mode, file *out_file, leat_error *error)
 {
     TRY(look_at_path(root_fd, name, beneath, error));
@@ -218,14 +237,18 @@ leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mod
     leat_status status = check_regular(f.fd, name, &info, error);
     if (status != LEAT_OK) goto fail;
     f.bytes = (uint64_t)info.st_size;
+    f.device = (uint64_t)info.st_dev;
     int flags = fcntl(f.fd, F_GETFL);
     if (flags < 0 || fcntl(f.fd, F_SETFL, flags & ~O_NONBLOCK) != 0) {
         status = FAIL_OS(error, IO, errno, "%s: fcntl: %s", name, strerror_text(errno));
         goto fail;
     }
-    if (mode != FILE_BUFFERED && !switch_to_direct(&f) && mode == FILE_DIRECT) {
-        status = FAIL(error, IO, "%s: its file system does not read past the page cache (O_DIRECT)", name);
-        goto fail;
+    if (mode != FILE_BUFFERED && !switch_to_direct(&f)) {
+        if (mode == FILE_DIRECT) {
+            status = FAIL(error, IO, "%s: its file system does not read past the page cache (O_DIRECT)", name);
+            goto fail;
+        }
+        start_dropping(&f);
     }
     *out_file = f;
     return LEAT_OK;
@@ -236,8 +259,36 @@ fail:
 
 void file_close(file *f)
 {
+    /* Where pages are kept in larger units, what straddled the border of a read is still there. */
+    if (f->fd >= 0 && f->drops_behind) (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
     if (f->fd >= 0) close(f->fd);
     f->fd = -1;
+}
+
+/* ---- the page cache ---- */
+
+void file_drop_behind(const file *f, uint64_t offset, uint64_t bytes)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = round_down(offset, page);
+    if (!f->drops_behind || bytes == 0) return; /* a length of 0 would mean the rest of the file */
+    (void)posix_fadvise(f->fd, (off_t)begin, (off_t)(round_up(offset + bytes, page) - begin), POSIX_FADV_DONTNEED);
+}
+
+uint64_t file_cached_bytes(const file *f, uint64_t offset, uint64_t bytes)
+{
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = round_down(offset, page);
+    const uint64_t end = round_up(min_u64(offset + bytes, f->bytes), page);
+    unsigned char pages[256];
+    uint64_t cached = 0;
+
+    for (uint64_t at = begin; at < end; at += sizeof pages * page) {
+        const uint64_t count = min_u64((end - at) / page, sizeof pages);
+        void *mapped = mmap(NULL, count * page, PROT_READ, MAP_SHARED, f->fd, (off_t)at);
+        const bool is_told = mapped != MAP_FAILED && mincore(mapped, count * page, pages) == 0;
+        for (uint64_t i = 0; i < count; i++) cached += is_told && !(pages[i] & 1) ? 0 : page;
+        if (mapped != MAP_FAILED) munmap(mapped, count * page);
+    }
+    return cached;
 }
 
 /* ---- reading ---- */

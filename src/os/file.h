@@ -14,11 +14,14 @@
 typedef struct file {
     int fd;                /* -1 when closed */
     bool is_direct;        /* opened with O_DIRECT */
+    bool drops_behind;     /* buffered, and who reads it drops from the page cache what he has read */
     uint32_t offset_align; /* direct: file offsets and lengths are multiples of this (512..65536); buffered: 1 */
     uint32_t memory_align; /* direct: addresses are multiples of this; buffered: 1 */
     uint64_t bytes;        /* size at open */
+    uint64_t device;       /* st_dev */
 } file;
 
+/* FILE_DIRECT_IF_POSSIBLE: buffered where it is not, and then nothing read stays in the page cache (drops_behind). */
 typedef enum file_mode { FILE_BUFFERED, FILE_DIRECT_IF_POSSIBLE, FILE_DIRECT } file_mode;
 
 /* Opens `root`/`name` for reading. `root_fd` is a directory descriptor (or AT_FDCWD); when `beneath` is set the path,
@@ -27,6 +30,14 @@ typedef enum file_mode { FILE_BUFFERED, FILE_DIRECT_IF_POSSIBLE, FILE_DIRECT } f
 MUST_CHECK leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mode, file *out_file,
                                  leat_error *error);
 void file_close(file *f);
+/* Reads through the page cache from now on, without leaving anything there: drops_behind, and no read-ahead. */
+MUST_CHECK leat_status file_leave_direct(file *f, const char *name, leat_error *error);
+/* Where the file drops behind: whole pages that hold these bytes leave the page cache, unless somebody maps them or
+ * they are still to be written. */
+void file_drop_behind(const file *f, uint64_t offset, uint64_t bytes);
+/* How many of these bytes the page cache holds, in whole pages. All of them where the system will not tell: of files
+ * that the user neither owns nor may write. */
+uint64_t file_cached_bytes(const file *f, uint64_t offset, uint64_t bytes);
 
 /* How far a read has come: EINTR, EAGAIN, short reads and the end of the file are handled here and nowhere else, for
  * those who wait for the system (file_read) and those who do not (src/io/storage_uring.c). */

@@ -46,7 +46,8 @@ void world_open_with(expert_world *w, const world_shape *shape, cache_policy pol
     place_records(w, file_bytes);
     for (uint32_t f = 0; f < WORLD_FILE_COUNT; f++) {
         uint32_t align = f == 0 ? 512 : 1;
-        w->files[f] = (file){-1, f == 0, align, align, file_bytes[f]};
+        w->files[f] =
+            (file){.fd = -1, .is_direct = f == 0, .offset_align = align, .memory_align = align, .bytes = file_bytes[f]};
         w->contents[f] = malloc(file_bytes[f]);
         assert_non_null(w->contents[f]);
         for (uint64_t i = 0; i < file_bytes[f]; i++) w->contents[f][i] = (uint8_t)hash_u64(i + ((uint64_t)f << 40));

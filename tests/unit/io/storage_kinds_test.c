@@ -257,6 +257,32 @@ static void reads_extents_at_every_alignment(void **state)
     }
 }
 
+/* The page cache holds nothing of what was read, and of the same reads without the flag it does. */
+static void leaves_nothing_in_the_page_cache(void **state)
+{
+    (void)state;
+    for (int drops = 0; drops <= 1; drops++) {
+        fixture f;
+        leat_error error;
+        open_fixture(&f, FILE_BUFFERED);
+        file *long_one = &f.files[0];
+        if (drops) assert_int_equal(file_leave_direct(long_one, names[0], &error), LEAT_OK);
+        assert_int_equal(long_one->drops_behind, drops);
+        fsync(long_one->fd); /* what is still to be written cannot be dropped */
+        (void)posix_fadvise(long_one->fd, 0, 0, POSIX_FADV_DONTNEED);
+        if (file_cached_bytes(long_one, 0, LONG_BYTES) != 0) {
+            print_message("this file system lives in the page cache, or does not say what it keeps there\n");
+            close_fixture(&f);
+            skip();
+        }
+        storage *s = open_storage(&f, 2, 4);
+        for (uint64_t offset = 5; offset + 9001 < LONG_BYTES; offset += 12345) check_extent(&f, s, 0, offset, 9001);
+        assert_int_equal(file_cached_bytes(long_one, 0, LONG_BYTES) == 0, drops);
+        s->ops->close(&s);
+        close_fixture(&f);
+    }
+}
+
 static void reads_windows_that_reach_past_the_end_of_the_file(void **state)
 {
     (void)state;
@@ -984,6 +1010,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_extents_at_every_alignment),
+        cmocka_unit_test(leaves_nothing_in_the_page_cache),
         cmocka_unit_test(reads_windows_that_reach_past_the_end_of_the_file),
         cmocka_unit_test(names_file_and_offset_when_data_is_missing),
         cmocka_unit_test(hands_on_what_the_system_says),
