@@ -63,7 +63,7 @@ static double percentile_ms(const generation *g, unsigned percent)
 static void report_times(const engine_setup *setup, const generation *g, const leat_stats *s)
 {
     char load[HUMAN_BYTES], prefill[HUMAN_BYTES], first[HUMAN_BYTES], decode[HUMAN_BYTES], disk[HUMAN_BYTES],
-        wait[HUMAN_BYTES];
+        wait[HUMAN_BYTES], files[IO_FILES_BYTES];
     report_note("load %s", human_time(s->load_ns, load));
     report_note("prefill %llu tok %s (%.1f tok/s, cached %llu), first token %s", (unsigned long long)prefilled_count(g),
                 human_time(g->prefill_ns, prefill), rate_per_second(prefilled_count(g), g->prefill_ns),
@@ -81,7 +81,8 @@ static void report_times(const engine_setup *setup, const generation *g, const l
                     (unsigned long long)s->ahead_used, (unsigned long long)s->ahead_wasted);
     report_note("disk %s in %llu reads (%.2f GB/s, %s, %s)", human_bytes(s->read_bytes, disk),
                 (unsigned long long)s->read_count, rate_per_second(s->read_bytes, s->read_busy_ns) * 1e-9,
-                s->io_is_direct ? "direct" : "buffered", io_engine_name(s));
+                io_describe_files(s->direct_file_count, s->buffered_file_count, s->io_is_measured, files),
+                io_engine_name(s));
 }
 
 static void report_memory(const engine_setup *setup, const leat_stats *s)
@@ -309,6 +310,7 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "payload_bytes", s.payload_bytes);
     json_writer_seconds(w, "read_busy_s", s.read_busy_ns);
     json_writer_flag(w, "is_direct", s.io_is_direct);
+    io_write_files_json(w, s.direct_file_count, s.buffered_file_count, s.io_is_measured);
     json_writer_text(w, "engine", io_engine_name(&s));
     json_writer_end_object(w);
     json_writer_text(w, "isa", leat_isa_label(s.isa));

@@ -86,7 +86,7 @@ static void print_rows(cli *c, const leat_model_info *info, const leat_forecast_
 
 static void print_text(cli *c, const leat_model_info *info, const leat_plan *plan, bool fits)
 {
-    char a[HUMAN_BYTES], b[HUMAN_BYTES];
+    char a[HUMAN_BYTES], b[HUMAN_BYTES], files[IO_FILES_BYTES];
     const struct {
         const char *name;
         uint64_t bytes;
@@ -109,6 +109,8 @@ static void print_text(cli *c, const leat_model_info *info, const leat_plan *pla
     output_print(&c->out, "budget   %s%s\n", human_bytes(plan->budget_bytes, a), fits ? "" : ": below the floor");
     for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
         if (parts[i].bytes > 0) output_print(&c->out, "  %10s  %s\n", human_bytes(parts[i].bytes, a), parts[i].name);
+    output_print(&c->out, "reads    %s\n",
+                 io_describe_files(plan->direct_file_count, plan->buffered_file_count, plan->io_is_measured, files));
     if (fits && info->expert_count > 0)
         output_print(&c->out, "policy   %s\n", leat_cache_policy_label(plan->cache_policy));
     if (fits && plan_is_below_one_token(plan, info))
@@ -129,6 +131,9 @@ static void print_json(cli *c, const leat_model_info *info, const leat_plan *pla
     json_writer_u64(&w, "weight_bytes", info->weight_bytes);
     json_writer_flag(&w, "fits", fits);
     plan_write_json(&w, plan);
+    json_writer_begin_object(&w, "io");
+    io_write_files_json(&w, plan->direct_file_count, plan->buffered_file_count, plan->io_is_measured);
+    json_writer_end_object(&w);
     json_writer_flag(&w, "below_one_token", fits && plan_is_below_one_token(plan, info));
     json_writer_u64(&w, "physical_bytes", plan->physical_bytes);
     json_writer_u64(&w, "limit_bytes", plan->limit_bytes);
@@ -153,18 +158,22 @@ static void print_json(cli *c, const leat_model_info *info, const leat_plan *pla
     json_writer_end_document(&w);
 }
 
-/* A budget below the floor is still shown, with everything that would fit; the error and its exit code follow. */
+/* The forecaster comes first: what its probe finds may change how files are read. A budget below the floor is still
+ * shown, with everything that would fit; the error and its exit code follow. */
 static leat_status show_plan(cli *c, const leat_model *model, leat_error *error)
 {
     leat_options options = engine_options(&c->options);
     leat_plan plan = {0};
-    leat_status made = leat_plan_make(model, &options, &plan, error);
-    if (made != LEAT_OK && (made != LEAT_BUDGET || plan.floor_bytes == 0)) return made;
     budget_row rows[BUDGET_STEPS + 1];
     uint32_t count;
     leat_error row_error;
     leat_forecaster *forecaster = NULL;
     leat_status status = leat_forecaster_open(model, &options, (leat_probe)c->options.probe, &forecaster, &row_error);
+    const leat_status made = leat_plan_make(model, &options, &plan, error);
+    if (made != LEAT_OK && (made != LEAT_BUDGET || plan.floor_bytes == 0)) {
+        leat_forecaster_close(&forecaster);
+        return made;
+    }
     leat_forecast_basis basis = {0};
     if (status == LEAT_OK) basis = leat_forecaster_basis(forecaster);
     if (status == LEAT_OK) status = make_rows(model, forecaster, &options, &plan, rows, &count, &row_error);

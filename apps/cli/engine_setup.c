@@ -162,3 +162,21 @@ void plan_write_json(json_writer *w, const leat_plan *plan)
     json_writer_u64(w, "expert_slot_bytes", plan->expert_slot_bytes);
     json_writer_text(w, "cache_policy", leat_cache_policy_label(plan->cache_policy));
 }
+
+const char *io_describe_files(uint32_t direct_count, uint32_t buffered_count, bool is_measured,
+                              char out[IO_FILES_BYTES])
+{
+    const char *basis = is_measured ? ", measured" : "";
+    if (direct_count > 0 && buffered_count > 0)
+        snprintf(out, IO_FILES_BYTES, "%u direct, %u buffered%s", direct_count, buffered_count, basis);
+    else
+        snprintf(out, IO_FILES_BYTES, "%s%s", buffered_count > 0 ? "buffered" : "direct", basis);
+    return out;
+}
+
+void io_write_files_json(json_writer *w, uint32_t direct_count, uint32_t buffered_count, bool is_measured)
+{
+    json_writer_u64(w, "direct_files", direct_count);
+    json_writer_u64(w, "buffered_files", buffered_count);
+    json_writer_flag(w, "is_measured", is_measured);
+}

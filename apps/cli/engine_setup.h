@@ -37,4 +37,12 @@ void plan_report(const leat_plan *plan);
 /* "plan" and its parts as members of the open object. */
 void plan_write_json(json_writer *w, const leat_plan *plan);
 
+/* How the weight files are read: "direct", "buffered", "3 direct, 1 buffered", each with ", measured" where that
+ * decided. Returns `out`. */
+enum { IO_FILES_BYTES = 64 };
+const char *io_describe_files(uint32_t direct_count, uint32_t buffered_count, bool is_measured,
+                              char out[IO_FILES_BYTES]);
+/* Members of the object that is open. */
+void io_write_files_json(json_writer *w, uint32_t direct_count, uint32_t buffered_count, bool is_measured);
+
 #endif

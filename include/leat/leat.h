@@ -188,7 +188,10 @@ typedef struct leat_options {
     uint32_t thread_count;      /* the caller's included, at most 256; 0: all usable CPUs */
     uint32_t prefill_chunk;     /* most tokens a step, cut to ctx; 0: auto (16 to 512, as the budget allows) */
     leat_isa isa;               /* AUTO: the highest usable */
-    leat_io_mode io;            /* AUTO: direct where the file system can; DIRECT: LEAT_IO where it cannot */
+    leat_io_mode io;            /* AUTO, for each file: direct where the file system can, unless the profile folder
+                                   holds figures of its drive by which buffered reads are clearly faster; what is not
+                                   direct is dropped from the page cache again. DIRECT: LEAT_IO where it cannot.
+                                   BUFFERED: the page cache keeps what it likes, beside the budget */
     leat_io_engine io_engine;   /* AUTO and URING: threads where the system has no io_uring */
     bool force;                 /* accept a budget above what the machine has */
     const volatile int *cancel; /* polled between layers, experts and reads of weights that stay: when it is not zero,
@@ -205,8 +208,9 @@ typedef struct leat_options {
     bool ignore_leases;   /* memory is not divided with this user's other processes: an automatic budget takes no notice
                              of them, and they take none of this engine */
     const char *profile_folder; /* an existing folder for what runs learn about models and drives: read for forecasts
-                                   and for AUTO's policy, written by leat_engine_close when at least 16 tokens were
-                                   decoded; NULL: nothing is read or kept. Borrowed like cancel */
+                                   and for AUTO's policy and way of reading, written by leat_engine_close when at
+                                   least 16 tokens were decoded (which takes half a second more where a drive is not
+                                   known yet and io is AUTO); NULL: nothing is read or kept. Borrowed like cancel */
 } leat_options;                 /* cancel and progress are borrowed by the engine until it is closed */
 
 /* All zero: everything automatic. */
@@ -233,6 +237,8 @@ typedef struct leat_plan {
     uint64_t expert_slot_bytes;
     uint32_t expert_set_max;                               /* most experts that a layer asks for at once */
     leat_cache_policy cache_policy;                        /* AUTO resolved */
+    uint32_t direct_file_count, buffered_file_count;       /* weight files by the way that they are read */
+    bool io_is_measured;                                   /* their drives were measured both ways, and that decided */
     uint64_t physical_bytes, limit_bytes, available_bytes; /* of the machine; limit: the cgroup's or physical */
 } leat_plan;
 
@@ -248,7 +254,7 @@ LEAT_API leat_status leat_plan_make(const leat_model *model, const leat_options 
 /* How fast plans of a model would run here. docs/forecast.md has the formula and how far to believe it. */
 typedef struct leat_forecaster leat_forecaster;
 typedef enum leat_probe {
-    LEAT_PROBE_AUTO,  /* measures drive and arithmetic, half a second, where nothing was learned before */
+    LEAT_PROBE_AUTO,  /* measures drives and arithmetic, half a second each, where nothing was learned before */
     LEAT_PROBE_NEVER, /* what is not known stays so */
     LEAT_PROBE_AGAIN  /* measures both, whatever is kept */
 } leat_probe;
@@ -432,13 +438,15 @@ typedef struct leat_stats {
     /* Time of steps; without gaps or overlaps, so that they sum to what the steps took. What callbacks take is not in
      * it, but for the route sink's. */
     uint64_t attention_ns, ffn_ns, router_ns;
-    uint64_t moe_ns;          /* routed experts, without their router */
-    uint64_t head_ns;         /* final norm and output head */
-    uint64_t step_other_ns;   /* embedding, norms, sums, per-layer inputs */
-    uint64_t disk_wait_ns;    /* expert_wait_ns, streamed_wait_ns, trunk_wait_ns, and waiting for rows of tables */
-    uint64_t rss_peak_bytes;  /* VmHWM of the process */
-    leat_isa isa;             /* in use */
-    bool io_is_direct;        /* every weight file is read past the page cache */
+    uint64_t moe_ns;         /* routed experts, without their router */
+    uint64_t head_ns;        /* final norm and output head */
+    uint64_t step_other_ns;  /* embedding, norms, sums, per-layer inputs */
+    uint64_t disk_wait_ns;   /* expert_wait_ns, streamed_wait_ns, trunk_wait_ns, and waiting for rows of tables */
+    uint64_t rss_peak_bytes; /* VmHWM of the process */
+    leat_isa isa;            /* in use */
+    bool io_is_direct;       /* every weight file is read past the page cache */
+    bool io_is_measured;     /* as in the plan, like the two counts */
+    uint32_t direct_file_count, buffered_file_count;
     leat_io_engine io_engine; /* in use */
     leat_pool pools[16];      /* (pool_count) of the engine's ledger */
     uint32_t pool_count;

@@ -641,9 +641,6 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .thread_count = o->thread_count ? o->thread_count : cpu_usable_count(),
                             .prefill_chunk = o->prefill_chunk,
                             .level = internal_isa(o->isa),
-                            .io = o->io == LEAT_IO_BUFFERED ? FILE_BUFFERED
-                                  : o->io == LEAT_IO_DIRECT ? FILE_DIRECT
-                                                            : FILE_DIRECT_IF_POSSIBLE,
                             .cache_policy = o->cache_policy == LEAT_CACHE_AUTO ? (cache_policy)CACHE_POLICY_AUTO
                                                                                : (cache_policy)(o->cache_policy - 1),
                             .io_engine = o->io_engine == LEAT_IO_ENGINE_AUTO      ? STORAGE_AUTO
@@ -660,10 +657,13 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .progress = o->progress,
                             .progress_user = o->progress_user,
                             .watches_pressure = !o->ignore_pressure};
-    return LEAT_OK;
+    const file_mode io = o->io == LEAT_IO_BUFFERED ? FILE_BUFFERED
+                         : o->io == LEAT_IO_DIRECT ? FILE_DIRECT
+                                                   : FILE_DIRECT_IF_POSSIBLE;
+    return io_choice_make(m->source, io, o->profile_folder, &out->io, error);
 }
 
-static leat_plan public_plan(const plan *p, const engine_options *o, const memory_limit *limit)
+static leat_plan public_plan(const leat_model *m, const plan *p, const engine_options *o, const memory_limit *limit)
 {
     return (leat_plan){.budget_bytes = p->budget_bytes,
                        .floor_bytes = p->floor_bytes,
@@ -687,6 +687,9 @@ static leat_plan public_plan(const plan *p, const engine_options *o, const memor
                        .expert_slot_bytes = p->expert_slot_bytes,
                        .expert_set_max = p->expert_set_max,
                        .cache_policy = (leat_cache_policy)(o->cache_policy + 1),
+                       .direct_file_count = p->direct_file_count,
+                       .buffered_file_count = m->source->file_count - p->direct_file_count,
+                       .io_is_measured = o->io.is_measured,
                        .physical_bytes = limit->physical_bytes,
                        .limit_bytes = memory_limit_ceiling(limit),
                        .available_bytes = limit->available_bytes};
@@ -722,7 +725,7 @@ leat_status leat_plan_make(const leat_model *model, const leat_options *options,
     if (!options->ignore_leases) shared_plan_open_lease(model->source, true, &others);
     const leat_status status = plan_from(model, options, &others, &inner, &solved, error);
     lease_close(&others);
-    if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(&solved, &inner, &limit);
+    if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(model, &solved, &inner, &limit);
     return status;
 }
 
@@ -870,7 +873,7 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     e->profile_folder = options->profile_folder;
     o.engine = e;
     TRY_OR(fail, open_parts(&o, error));
-    e->plan = public_plan(&o.plan, &o.options, &limit);
+    e->plan = public_plan(model, &o.plan, &o.options, &limit);
     begin_warm_start(e, options);
     e->load_ns = clock_now_ns() - begin_ns;
     *out_engine = e;
@@ -913,11 +916,22 @@ static void keep_profile(const leat_model *m, const char *folder, const run_tall
     mem_close(&ledger);
 }
 
+/* Takes the room that the engine has left. What cannot be measured is no reason to fail. */
+static void learn_drives(const leat_engine *e, const engine_options *o)
+{
+    leat_error error;
+
+    if (o->io.wanted != FILE_DIRECT_IF_POSSIBLE || o->io.is_measured || (o->cancel && *o->cancel)) return;
+    if (io_choice_measure(e->model->source, e->ledger, o->io_engine, e->profile_folder, false, NULL, &error) != LEAT_OK)
+        log_write(LOG_DEBUG, "the drive is not measured: %s", error.text);
+}
+
 void leat_engine_close(leat_engine **engine_handle)
 {
     leat_engine *e = *engine_handle;
     run_tally *tally = NULL;
     profile_place place;
+    engine_options options = {0};
 
     if (!e) return;
     assert(!e->has_session);
@@ -926,11 +940,13 @@ void leat_engine_close(leat_engine **engine_handle)
         tally = e->inner->tally;
         e->inner->tally = NULL;
         place = place_of(e->model, e->inner->kernels.level, e->plan.thread_count);
+        options = e->inner->options;
     }
     engine_close(&e->inner);
     lease_close(&e->lease);
     leat_tokenizer_close(&e->tokenizer);
     if (tally) keep_profile(e->model, e->profile_folder, tally, &place);
+    if (tally && tally->decode.token_count >= PROFILE_TOKENS_MIN) learn_drives(e, &options);
     run_tally_close(&tally);
     mem_free(ledger, e);
     mem_close(&ledger);
@@ -951,7 +967,10 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
                         .read_busy_ns = reads.busy_ns,
                         .rss_peak_bytes = process_rss_peak_bytes(),
                         .isa = public_isa(e->kernels.level),
-                        .io_is_direct = e->io_is_direct,
+                        .io_is_direct = e->direct_file_count == e->source->file_count,
+                        .io_is_measured = e->options.io.is_measured,
+                        .direct_file_count = e->direct_file_count,
+                        .buffered_file_count = e->source->file_count - e->direct_file_count,
                         .attention_ns = step_clock_read(&e->clock, STEP_ATTENTION),
                         .ffn_ns = step_clock_read(&e->clock, STEP_FFN),
                         .router_ns = step_clock_read(&e->clock, STEP_ROUTER),
@@ -994,7 +1013,7 @@ struct leat_forecaster {
     const leat_model *model;
     mem *ledger;
     model_profile profile;
-    drive_figures drive;
+    drive_rates drive; /* as the files are read */
     forecast_basis basis;
 };
 
@@ -1004,24 +1023,26 @@ const char *leat_forecast_source_label(leat_forecast_source source)
     return labels[source];
 }
 
-static leat_status measure_drive(leat_forecaster *f, const engine_options *o, const char *folder, const char *drive,
-                                 leat_error *error)
+/* The rates of the first file's drive in the way that its files are read, by what is known now. */
+static leat_status find_rates(leat_forecaster *f, const engine_options *o, const char *folder, leat_probe wish,
+                              leat_error *error)
 {
     const checkpoint *c = f->model->source;
-    file *files = NULL;
+    char drive[DRIVE_ID_BYTES];
+    drive_figures found = {0};
+    io_choice io;
 
-    TRY(mem_alloc(f->ledger, MEM_META, c->file_count, sizeof *files, 0, "file table", (void **)&files, error));
-    leat_status status = checkpoint_reopen(c, o->io, files, error);
-    if (status == LEAT_OK) {
-        const file_set set = {files, c->file_names, c->file_count};
-        status = drive_probe(f->ledger, &set, o->io_engine, &f->drive, error);
-        for (uint32_t i = 0; i < c->file_count; i++) file_close(&files[i]);
+    if (wish != LEAT_PROBE_NEVER) {
+        TRY(io_choice_measure(c, f->ledger, o->io_engine, folder, wish == LEAT_PROBE_AGAIN, &found, error));
+    } else if (folder) {
+        drive_id(&c->files[0], drive);
+        if (!drive_figures_load(f->ledger, folder, drive, &found)) found = (drive_figures){0};
     }
-    mem_free(f->ledger, files);
-    TRY(status);
-    leat_error ignored;
-    if (folder && f->drive.record_rate > 0 && drive_figures_save(folder, drive, &f->drive, &ignored) != LEAT_OK)
-        log_write(LOG_DEBUG, "the drive's figures are not kept: %s", ignored.text);
+    TRY(io_choice_make(c, o->io.wanted, folder, &io, error));
+    const bool is_direct =
+        o->io.wanted != FILE_BUFFERED && found.direct.record > 0 &&
+        (o->io.wanted == FILE_DIRECT || !(io.buffered_count > 0 && io.buffered_devices[0] == c->files[0].device));
+    f->drive = is_direct ? found.direct : found.buffered;
     return LEAT_OK;
 }
 
@@ -1037,9 +1058,7 @@ static leat_status learn_basis(leat_forecaster *f, const leat_options *o, leat_p
     TRY(model_profile_open(f->ledger, &m->desc, m->info.fingerprint, &f->profile, error));
     if (folder) model_profile_load(&f->profile, folder);
     const profile_place place = place_of(m, inner.level, inner.thread_count);
-    const bool has_figures =
-        wish != LEAT_PROBE_AGAIN && folder && drive_figures_load(f->ledger, folder, place.drive, &f->drive);
-    if (!has_figures && wish != LEAT_PROBE_NEVER) TRY(measure_drive(f, &inner, folder, place.drive, error));
+    TRY(find_rates(f, &inner, folder, wish, error));
     const bool has_compute =
         model_profile_knows_place(&f->profile, &place, false) && f->profile.decode.token_count >= 1;
     if (wish == LEAT_PROBE_AGAIN || (wish == LEAT_PROBE_AUTO && !has_compute))
@@ -1089,8 +1108,8 @@ leat_forecast_basis leat_forecaster_basis(const leat_forecaster *f)
     return (leat_forecast_basis){.io = (leat_forecast_source)f->basis.io,
                                  .compute = (leat_forecast_source)f->basis.compute,
                                  .hits = (leat_forecast_source)f->basis.hit,
-                                 .drive_bytes_per_s = f->drive.record_rate,
-                                 .drive_part_bytes_per_s = f->drive.part_rate,
+                                 .drive_bytes_per_s = f->drive.record,
+                                 .drive_part_bytes_per_s = f->drive.part,
                                  .sample_token_count = f->profile.sample_count};
 }
 

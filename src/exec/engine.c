@@ -13,13 +13,13 @@ static void close_files(mem *ledger, file **files, uint32_t count)
     *files = NULL;
 }
 
-static leat_status open_files(mem *ledger, const checkpoint *source, file_mode mode, file **out_files,
+static leat_status open_files(mem *ledger, const checkpoint *source, const io_choice *io, file **out_files,
                               leat_error *error)
 {
     file *files;
 
     TRY(mem_alloc(ledger, MEM_META, source->file_count, sizeof *files, 0, "file table", (void **)&files, error));
-    const leat_status status = checkpoint_reopen(source, mode, files, error);
+    const leat_status status = io_choice_reopen(source, io, files, error);
     if (status != LEAT_OK)
         mem_free(ledger, files);
     else
@@ -27,11 +27,22 @@ static leat_status open_files(mem *ledger, const checkpoint *source, file_mode m
     return status;
 }
 
-static bool all_are_direct(const file *files, uint32_t count)
+static uint32_t count_direct(const file *files, uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (!files[i].is_direct) return false;
-    return true;
+    uint32_t direct_count = 0;
+    for (uint32_t i = 0; i < count; i++) direct_count += files[i].is_direct;
+    return direct_count;
+}
+
+static void say_what_is_buffered(const engine *e)
+{
+    const uint32_t count = e->source->file_count - e->direct_file_count;
+
+    if (e->options.io.wanted == FILE_BUFFERED || count == 0) return;
+    log_write(LOG_INFO, "%u of %u weight files are read through the page cache and dropped from it: %s", count,
+              e->source->file_count,
+              e->options.io.buffered_count > 0 ? "that was measured to be faster"
+                                               : "their file system refuses O_DIRECT");
 }
 
 /* ---- plan ---- */
@@ -77,11 +88,12 @@ leat_status engine_plan(const checkpoint *source, const model_desc *model, const
     expert_records records = {0};
 
     TRY(mem_open(0, &ledger, error));
-    TRY_OR(done, open_files(ledger, source, options->io, &files, error));
+    TRY_OR(done, open_files(ledger, source, &options->io, &files, error));
     TRY_OR(done, expert_records_open(ledger, model, &records, error));
     const file_set set = {files, source->file_names, source->file_count};
     const plan_request request = request_of(source, model, options, &set, &records);
-    TRY_OR(done, plan_make(&request, out_plan, error));
+    status = plan_make(&request, out_plan, error);
+    out_plan->direct_file_count = count_direct(files, source->file_count);
 done:
     expert_records_close(&records);
     close_files(ledger, &files, source->file_count);
@@ -95,9 +107,9 @@ static leat_status open_reading(engine *e, leat_error *error)
 {
     const model_desc *m = e->model;
 
-    TRY(open_files(e->ledger, e->source, e->options.io, &e->files, error));
+    TRY(open_files(e->ledger, e->source, &e->options.io, &e->files, error));
     e->file_set = (file_set){e->files, e->source->file_names, e->source->file_count};
-    e->io_is_direct = all_are_direct(e->files, e->source->file_count);
+    e->direct_file_count = count_direct(e->files, e->source->file_count);
     TRY(storage_open(e->options.io_engine, e->ledger, &e->file_set, READ_THREADS, READ_QUEUE_DEPTH, &e->reads, error));
     if (trunk_reads_embedding_rows(m, e->plan.trunk_level))
         TRY(row_reader_open(e->ledger, &m->weights[m->embedding], &e->file_set, e->reads, &e->embedding_rows, error));
@@ -177,8 +189,7 @@ leat_status engine_open(const checkpoint *source, const model_desc *model, const
     /* All of it will be read, and soon. Not before the other blocks are mapped: that would have to wait for the pages.
      */
     prefault_allow(e->pages, PREFAULT_TRUNK, e->trunk->block_bytes);
-    if (options->io != FILE_BUFFERED && !e->io_is_direct)
-        log_write(LOG_INFO, "the file system refuses O_DIRECT: weights are read through the page cache");
+    say_what_is_buffered(e);
     *out_engine = e;
     return LEAT_OK;
 fail:

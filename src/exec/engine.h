@@ -8,7 +8,7 @@
 #define EXEC_ENGINE_H
 
 #include "cache/kv_cache.h"
-#include "exec/checkpoint.h"
+#include "exec/io_choice.h"
 #include "exec/look_ahead.h"
 #include "exec/plan.h"
 #include "exec/pressure_watch.h"
@@ -34,7 +34,7 @@ typedef struct engine_options {
     uint64_t spare_bytes;                      /* what the machine can give */
     uint32_t ctx, thread_count, prefill_chunk; /* 0: auto; thread_count is given */
     isa level;
-    file_mode io;
+    io_choice io;
     cache_policy cache_policy;
     look_ahead_mode look_ahead;
     storage_kind io_engine;
@@ -63,7 +63,7 @@ typedef struct engine {
 
     file *files; /* (file_count), in the wanted I/O mode */
     file_set file_set;
-    bool io_is_direct; /* all of them */
+    uint32_t direct_file_count; /* the others are buffered */
     expert_records records;
 
     kernel_table kernels;

@@ -151,18 +151,18 @@ static void take_waiting(forecast_basis *b, const model_profile *p)
 }
 
 forecast_basis forecast_basis_make(const model_desc *model, const model_profile *p, const profile_place *place,
-                                   const drive_figures *drive, double calibrated_s)
+                                   const drive_rates *drive, double calibrated_s)
 {
     forecast_basis b = {.model = model,
                         .profile = p,
                         .record_bytes = record_bytes(model),
-                        .rate = drive->record_rate,
+                        .rate = drive->record,
                         .compute_s = calibrated_s,
                         .prefill_compute_s = calibrated_s * default_prefill_share,
-                        .io = drive->record_rate > 0 ? SOURCE_CALIBRATION : SOURCE_NONE,
+                        .io = drive->record > 0 ? SOURCE_CALIBRATION : SOURCE_NONE,
                         .compute = calibrated_s > 0 ? SOURCE_CALIBRATION : SOURCE_NONE,
                         .hit = p->sample_count >= PROFILE_TOKENS_MIN ? SOURCE_PROFILE : SOURCE_DEFAULT};
-    if (drive->part_rate > 0) b.wait_per_byte = default_exposed / (drive->part_rate * default_expert_rate);
+    if (drive->part > 0) b.wait_per_byte = default_exposed / (drive->part * default_expert_rate);
     if (p->decode.token_count >= 1 && model_profile_knows_place(p, place, false)) {
         b.compute_s = p->decode.compute_s / p->decode.token_count;
         b.prefill_compute_s = b.compute_s * default_prefill_share;

@@ -49,10 +49,10 @@ uint64_t forecast_active_bytes(const model_desc *model);
  * MiB, as many threads as given. */
 MUST_CHECK leat_status forecast_calibrate(mem *ledger, const model_desc *model, isa level, uint32_t thread_count,
                                           double *out_compute_s, leat_error *error);
-/* The drive's figures may be zero, calibrated_s too. Compute of the profile counts where `place` is its own but for the
- * drive, its waiting where the drive is the same, too. */
+/* The drive's rates, as its files are read, may be zero, calibrated_s too. Compute of the profile counts where `place`
+ * is its own but for the drive, its waiting where the drive is the same, too. */
 forecast_basis forecast_basis_make(const model_desc *model, const model_profile *profile, const profile_place *place,
-                                   const drive_figures *drive, double calibrated_s);
+                                   const drive_rates *drive, double calibrated_s);
 /* Hit rate of the tokens after the first warm_count, from an empty cache; both 0: of a text that goes on for long. */
 MUST_CHECK leat_status forecast_make(const forecast_basis *b, const plan *p, cache_policy policy, uint32_t warm_count,
                                      uint32_t count, forecast *out, leat_error *error);

@@ -63,6 +63,7 @@ typedef struct plan {
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max, expert_set_max;
     uint64_t expert_slot_bytes;
+    uint32_t direct_file_count; /* of the files that it was made for; nothing depends on it (engine_plan fills it) */
 } plan;
 
 /* LEAT_BUDGET below the floor: the text names budget, floor and its parts, the hint the largest ctx that fits.

@@ -18,8 +18,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILE_VERSION = 1, KEPT_DAYS = 30, PATH_BYTES = 4096, TEXT_BYTES_MAX = 64 * 1024, DEPTH_MAX = DRIVE_PART_DEPTH };
-static const uint64_t part_ns = 170 * UINT64_C(1000000); /* of each of the two sizes */
+enum {
+    FILE_VERSION = 2,
+    KEPT_DAYS = 30,
+    PATH_BYTES = 4096,
+    TEXT_BYTES_MAX = 64 * 1024,
+    DEPTH_MAX = DRIVE_PART_DEPTH,
+    PLACE_BYTES = 65536,   /* every place begins at a multiple, whatever the alignment: both ways read alike */
+    CACHED_SHARE_MAX = 16, /* more than a sixteenth from the page cache is no figure of a drive */
+};
+static const uint64_t part_ns = 120 * UINT64_C(1000000); /* of each of the two sizes, each way */
 
 /* ---- which drive ---- */
 
@@ -62,6 +70,19 @@ void drive_id(const file *f, char out[DRIVE_ID_BYTES])
     keep_plain(out);
 }
 
+/* ---- which way ---- */
+
+bool drive_is_known(const drive_figures *f)
+{
+    return f->direct.record > 0 && f->direct.part > 0 && f->buffered.record > 0 && f->buffered.part > 0;
+}
+
+bool drive_prefers_buffered(const drive_figures *f)
+{
+    return drive_is_known(f) && f->buffered.record > DRIVE_CLEARLY_FASTER * f->direct.record &&
+           f->buffered.part > DRIVE_CLEARLY_FASTER * f->direct.part;
+}
+
 /* ---- measuring ---- */
 
 typedef struct probe {
@@ -69,7 +90,8 @@ typedef struct probe {
     storage *reads;
     uint8_t *buffers; /* DEPTH_MAX windows, or fewer larger ones */
     prng random;
-    uint64_t total_bytes; /* of the files */
+    uint64_t total_bytes;               /* of the files */
+    uint64_t asked_bytes, cached_bytes; /* buffered; of those asked, in the page cache although it was told to drop */
 } probe;
 
 /* A place where `bytes` lie within one file; the offset is aligned, so that the window is no larger. */
@@ -83,11 +105,21 @@ static bool choose_extent(probe *p, uint64_t bytes, extent *out)
             continue;
         }
         if (f->bytes < bytes) return false;
-        const uint64_t offset = min_u64(at, f->bytes - bytes) / f->offset_align * f->offset_align;
+        const uint64_t offset = min_u64(at, f->bytes - bytes) / PLACE_BYTES * PLACE_BYTES;
         *out = (extent){i, offset, bytes};
         return true;
     }
     return false;
+}
+
+/* What the page cache holds says nothing about the drive. */
+static void forget_cached(probe *p, const extent *what)
+{
+    const file *f = &p->files->files[what->file_idx];
+    if (!f->drops_behind) return;
+    file_drop_behind(f, what->offset, what->bytes);
+    p->asked_bytes += what->bytes;
+    p->cached_bytes += min_u64(what->bytes, file_cached_bytes(f, what->offset, what->bytes));
 }
 
 static void ask(probe *p, uint64_t tag, uint64_t bytes, uint64_t window)
@@ -95,6 +127,7 @@ static void ask(probe *p, uint64_t tag, uint64_t bytes, uint64_t window)
     read_request request = {.buffer = p->buffers + tag * window, .tag = tag, .class = READ_DEMAND};
     for (uint32_t tries = 0; tries < 1000; tries++)
         if (choose_extent(p, bytes, &request.what)) {
+            forget_cached(p, &request.what);
             p->reads->ops->submit(p->reads, &request);
             return;
         }
@@ -131,42 +164,60 @@ static uint64_t window_of(const file_set *files, uint64_t bytes)
     return most;
 }
 
-static leat_status measure_both(probe *p, uint64_t largest, drive_figures *out, leat_error *error)
+static leat_status measure_sizes(probe *p, uint64_t largest, drive_rates *out, leat_error *error)
 {
     const uint64_t record = min_u64(DRIVE_RECORD_BYTES, largest), part = min_u64(DRIVE_PART_BYTES, largest);
-    TRY(measure(p, record, window_of(p->files, record), DRIVE_RECORD_DEPTH, &out->record_rate, error));
-    return measure(p, part, window_of(p->files, part), DRIVE_PART_DEPTH, &out->part_rate, error);
+    TRY(measure(p, record, window_of(p->files, record), DRIVE_RECORD_DEPTH, &out->record, error));
+    return measure(p, part, window_of(p->files, part), DRIVE_PART_DEPTH, &out->part, error);
 }
 
-leat_status drive_probe(mem *ledger, const file_set *files, storage_kind kind, drive_figures *out_figures,
-                        leat_error *error)
+/* One way, as the files are. */
+static leat_status measure_way(mem *ledger, const file_set *files, storage_kind kind, drive_rates *out,
+                               bool *out_is_of_drive, leat_error *error)
 {
     leat_status status = LEAT_OK;
     probe p = {.files = files};
-    drive_figures figures = {.is_direct = true, .measured_s = (int64_t)time(NULL)};
     uint64_t largest = 0;
 
     for (uint32_t i = 0; i < files->count; i++) {
         largest = max_u64(largest, files->files[i].bytes);
         p.total_bytes += files->files[i].bytes;
-        figures.is_direct &= files->files[i].is_direct;
-    }
-    if (largest < DRIVE_PART_BYTES) { /* nothing that could be called a rate */
-        *out_figures = figures;
-        return LEAT_OK;
     }
     const uint64_t bytes = max_u64(DRIVE_RECORD_DEPTH * window_of(files, DRIVE_RECORD_BYTES),
                                    DEPTH_MAX * window_of(files, DRIVE_PART_BYTES));
     prng_init(&p.random, clock_now_ns());
-    TRY_OR(done, mem_alloc(ledger, MEM_IO, 1, bytes, 65536, "buffers of a probe", (void **)&p.buffers, error));
+    TRY_OR(done, mem_alloc(ledger, MEM_IO, 1, bytes, PLACE_BYTES, "buffers of a probe", (void **)&p.buffers, error));
     memset(p.buffers, 1, bytes); /* the first touch of memory is not the drive's time */
     TRY_OR(done, storage_open(kind, ledger, files, 4, DEPTH_MAX, &p.reads, error));
-    TRY_OR(done, measure_both(&p, largest, &figures, error));
-    *out_figures = figures;
+    TRY_OR(done, measure_sizes(&p, largest, out, error));
+    *out_is_of_drive = p.cached_bytes <= p.asked_bytes / CACHED_SHARE_MAX;
 done:
     if (p.reads) p.reads->ops->close(&p.reads);
     mem_free(ledger, p.buffers);
     return status;
+}
+
+leat_status drive_probe(mem *ledger, file *files, const char *const *names, uint32_t count, storage_kind kind,
+                        drive_figures *out_figures, leat_error *error)
+{
+    const file_set set = {files, names, count};
+    drive_figures figures = {.measured_s = (int64_t)time(NULL)};
+    bool is_of_drive = true, can_be_direct = true;
+    uint64_t largest = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        largest = max_u64(largest, files[i].bytes);
+        can_be_direct &= files[i].is_direct;
+    }
+    if (largest >= DRIVE_PART_BYTES) { /* else nothing that could be called a rate */
+        if (can_be_direct) TRY(measure_way(ledger, &set, kind, &figures.direct, &is_of_drive, error));
+        for (uint32_t i = 0; i < count; i++)
+            if (files[i].is_direct) TRY(file_leave_direct(&files[i], names[i], error));
+        TRY(measure_way(ledger, &set, kind, &figures.buffered, &is_of_drive, error));
+        if (can_be_direct && !is_of_drive) figures.buffered = (drive_rates){0};
+    }
+    *out_figures = figures;
+    return LEAT_OK;
 }
 
 /* ---- remembering ---- */
@@ -182,11 +233,12 @@ leat_status drive_figures_save(const char *folder, const char *id, const drive_f
     char path[PATH_BYTES], text[512];
 
     if (!make_path(folder, id, path)) return FAIL(error, IO, "%.64s...: the name is too long", folder);
-    const int length =
-        snprintf(text, sizeof text,
-                 "{\"leat_drive\":%d,\"drive\":\"%s\",\"measured_s\":%" PRId64 ",\"is_direct\":%s,"
-                 "\"record_bytes_per_s\":%.0f,\"part_bytes_per_s\":%.0f}\n",
-                 FILE_VERSION, id, f->measured_s, f->is_direct ? "true" : "false", f->record_rate, f->part_rate);
+    const int length = snprintf(text, sizeof text,
+                                "{\"leat_drive\":%d,\"drive\":\"%s\",\"measured_s\":%" PRId64
+                                ",\"direct_record_bytes_per_s\":%.0f,\"direct_part_bytes_per_s\":%.0f"
+                                ",\"buffered_record_bytes_per_s\":%.0f,\"buffered_part_bytes_per_s\":%.0f}\n",
+                                FILE_VERSION, id, f->measured_s, f->direct.record, f->direct.part, f->buffered.record,
+                                f->buffered.part);
     return file_replace(path, text, (uint64_t)length, 0600, error);
 }
 
@@ -203,9 +255,11 @@ static leat_status read_member(json *parser, const json_token *key, const char *
         double *to;
     } numbers[] = {{"leat_drive", &f->version},
                    {"measured_s", &f->measured_s},
-                   {"record_bytes_per_s", &f->figures.record_rate},
-                   {"part_bytes_per_s", &f->figures.part_rate}};
-    const bool is_drive = json_text_is(key, "drive"), is_direct = json_text_is(key, "is_direct");
+                   {"direct_record_bytes_per_s", &f->figures.direct.record},
+                   {"direct_part_bytes_per_s", &f->figures.direct.part},
+                   {"buffered_record_bytes_per_s", &f->figures.buffered.record},
+                   {"buffered_part_bytes_per_s", &f->figures.buffered.part}};
+    const bool is_drive = json_text_is(key, "drive");
     double *number = NULL;
     json_token value;
 
@@ -214,8 +268,6 @@ static leat_status read_member(json *parser, const json_token *key, const char *
     TRY(json_next(parser, &value, error));
     if (is_drive && value.kind == JSON_STRING)
         f->is_of_drive = json_text_is(&value, id);
-    else if (is_direct)
-        f->figures.is_direct = value.kind == JSON_TRUE;
     else if (number && (value.kind != JSON_NUMBER || !json_to_f64(&value, number) || !(*number >= 0 && *number < 1e15)))
         return json_fail_at(parser, value.offset, error, "expected a number");
     else if (!number)

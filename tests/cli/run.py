@@ -440,12 +440,41 @@ def test_plan_predicts():
         assert abs(row["tokens_per_s"] * slowest - 1) < 1e-3
     # The drive's figures are used again, until somebody wants new ones.
     drive = kept(folder, "drive-")[0]
-    changed = json.load(open(drive)) | {"record_bytes_per_s": 123456789}
+    changed = json.load(open(drive)) | {"direct_record_bytes_per_s": 123456789, "buffered_record_bytes_per_s": 123456789}
     write(drive, json.dumps(changed))
     assert plan("--probe", "off", env=env)["basis"]["drive_bytes_per_s"] == 123456789
     assert plan("--probe", "auto", env=env)["basis"]["drive_bytes_per_s"] == 123456789
     assert plan("--probe", "again", env=env)["basis"]["drive_bytes_per_s"] != 123456789
     expect(leat("plan", MODEL, env=env | {"XDG_CACHE_HOME": "/proc/nowhere"}), 0)  # nothing can be kept there
+
+
+def test_reads_go_the_faster_way():
+    """Kept figures decide how files are read, and everything that speaks of it says the same."""
+    env, folder = own_cache("way-cache")
+    run = lambda *args: json.loads(expect(leat("run", MODEL, SUM, *FAST, "--ignore-eos", "-n", "20", "--ram", "96M", "--json", *args, env=env)).out)
+    first = run()
+    assert first["io"]["is_measured"] is False  # nothing is known, and opening waits for no probe
+    possible, count = first["io"]["direct_files"], first["io"]["direct_files"] + first["io"]["buffered_files"]
+    assert count > 0 and first["io"]["is_direct"] == (possible == count)
+    drive, = kept(folder, "drive-")  # what the end of the run has found; its budget had room for that
+    assert json.load(open(drive))["buffered_record_bytes_per_s"] >= 0
+    for factor, direct in ((1.2, possible), (2, 0)):
+        write(drive, json.dumps(json.load(open(drive)) | {"direct_record_bytes_per_s": 1e9, "direct_part_bytes_per_s": 1e9,
+                                "buffered_record_bytes_per_s": factor * 1e9, "buffered_part_bytes_per_s": factor * 1e9}))
+        found, planned = run(), plan("--probe", "off", env=env)
+        files = {"direct_files": direct, "buffered_files": count - direct, "is_measured": True}
+        assert found["io"] | files == found["io"] and planned["io"] == files and found["text"] == first["text"]
+        assert found["io"]["is_direct"] is (direct == count)
+        way = "buffered" if direct == 0 else "direct"
+        assert "reads    %s, measured\n" % way in expect(leat("plan", MODEL, "--probe", "off", env=env)).out
+        assert ", %s, measured, " % way in expect(leat("run", MODEL, SUM, *FAST, "-n", "2", "-v", env=env)).err
+        assert planned["basis"]["drive_bytes_per_s"] == (1e9 if direct else factor * 1e9) or possible == 0
+    # Without the folder, and where a way is asked for, figures count for nothing.
+    unknown = run("--profile", "off")["io"]
+    assert unknown["direct_files"] == possible and unknown["is_measured"] is False
+    assert run("--io", "buffered")["io"]["buffered_files"] == count
+    if possible == count:
+        assert run("--io", "direct")["io"]["direct_files"] == count
 
 
 def test_plan_says_when_one_token_does_not_fit():

@@ -85,7 +85,7 @@ static void believes_profiles_of_this_place(void **state)
 {
     (void)state;
     const model_desc dense = {.layer_count = 0};
-    const drive_figures drive = {.record_rate = 2e9, .part_rate = 1e9};
+    const drive_rates drive = {.record = 2e9, .part = 1e9};
     const profile_place other_threads = {"drive-a", "avx2", 2}, other_drive = {"drive-b", "avx2", 4};
     const model_profile p = {.place = here,
                              .decode = {.token_count = 100, .compute_s = 20, .stream_wait_s = 20, .read_bytes = 40e9}};
@@ -98,7 +98,7 @@ static void believes_profiles_of_this_place(void **state)
     assert_true(near_to(b.compute_s, 0.2) && near_to(b.rate, 2e9) && b.io == SOURCE_CALIBRATION);
     b = forecast_basis_make(&dense, &p, &other_threads, &drive, 9);
     assert_true(b.compute_s == 9 && b.compute == SOURCE_CALIBRATION && near_to(b.rate, 2e9));
-    b = forecast_basis_make(&dense, &p, &other_threads, &(drive_figures){0}, 0);
+    b = forecast_basis_make(&dense, &p, &other_threads, &(drive_rates){0}, 0);
     assert_true(b.compute == SOURCE_NONE && b.io == SOURCE_NONE);
 }
 

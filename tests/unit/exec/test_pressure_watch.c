@@ -48,7 +48,7 @@ static void open_engine(opened *o, const tiny_shape *shape, bool watches)
                               .thread_count = 2,
                               .prefill_chunk = CHUNK,
                               .level = kernel_isa_best(),
-                              .io = FILE_DIRECT_IF_POSSIBLE,
+                              .io = {.wanted = FILE_DIRECT_IF_POSSIBLE},
                               .cache_policy = CACHE_LFU,
                               .watches_pressure = watches};
     leat_error error = {0};

@@ -39,7 +39,7 @@ static void open_world(world *w, uint64_t budget_bytes)
                                   .ctx = 64,
                                   .thread_count = 1,
                                   .level = kernel_isa_best(),
-                                  .io = FILE_BUFFERED};
+                                  .io = {.wanted = FILE_BUFFERED}};
 }
 
 static void close_world(world *w)

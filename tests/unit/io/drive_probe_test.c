@@ -49,7 +49,7 @@ static void write_text(const char *to, const char *text, size_t count)
     assert_int_equal(fclose(out), 0);
 }
 
-static file open_weights(size_t count)
+static file open_weights(size_t count, file_mode mode)
 {
     char name[96];
     char *bytes = calloc(1, count);
@@ -58,23 +58,23 @@ static file open_weights(size_t count)
     snprintf(name, sizeof name, "%s/w", folder);
     write_text(name, bytes, count);
     free(bytes);
-    assert_int_equal(file_open(AT_FDCWD, name, false, FILE_BUFFERED, &f, &error), LEAT_OK);
+    assert_int_equal(file_open(AT_FDCWD, name, false, mode, &f, &error), LEAT_OK);
+    fsync(f.fd); /* what is still to be written cannot leave the page cache */
     return f;
 }
 
 static void measures_both_sizes(void **state)
 {
     (void)state;
-    file f = open_weights(FILE_BYTES);
+    file f = open_weights(FILE_BYTES, FILE_BUFFERED);
     const char *name = "w";
-    const file_set files = {&f, &name, 1};
     drive_figures found = {0};
     leat_error error;
     char id[DRIVE_ID_BYTES], again[DRIVE_ID_BYTES];
 
-    assert_int_equal(drive_probe(ledger, &files, STORAGE_THREADS, &found, &error), LEAT_OK);
-    assert_true(found.record_rate > 0 && found.part_rate > 0);
-    assert_false(found.is_direct);
+    assert_int_equal(drive_probe(ledger, &f, &name, 1, STORAGE_THREADS, &found, &error), LEAT_OK);
+    assert_true(found.buffered.record > 0 && found.buffered.part > 0);
+    assert_true(found.direct.record == 0 && found.direct.part == 0 && !drive_is_known(&found));
     assert_true(found.measured_s > 1600000000);
     drive_id(&f, id);
     drive_id(&f, again);
@@ -83,31 +83,75 @@ static void measures_both_sizes(void **state)
     file_close(&f);
 }
 
+/* The page cache is empty before and after: the figures are the drive's, and a probe leaves nothing behind. */
+static void measures_both_ways(void **state)
+{
+    (void)state;
+    file f = open_weights(FILE_BYTES, FILE_DIRECT_IF_POSSIBLE);
+    const char *name = "w";
+    drive_figures found = {0};
+    leat_error error;
+
+    if (!f.is_direct) {
+        print_message("no O_DIRECT in /tmp: nothing is compared\n");
+        file_close(&f);
+        skip();
+    }
+    assert_int_equal(drive_probe(ledger, &f, &name, 1, STORAGE_AUTO, &found, &error), LEAT_OK);
+    assert_true(found.direct.record > 0 && found.direct.part > 0);
+    assert_false(f.is_direct);
+    assert_int_equal(drive_is_known(&found), found.buffered.record > 0);
+    if (drive_is_known(&found)) assert_int_equal(file_cached_bytes(&f, 0, FILE_BYTES), 0);
+    file_close(&f);
+}
+
+static void prefers_what_is_clearly_faster(void **state)
+{
+    (void)state;
+    const struct {
+        drive_figures figures;
+        bool is_known, is_buffered;
+    } cases[] = {
+        {{{2e9, 1e9}, {2e9, 1e9}, 0}, true, false},
+        {{{2e9, 1e9}, {2.4e9, 1.2e9}, 0}, true, false}, /* faster, not clearly */
+        {{{2e9, 1e9}, {2.6e9, 1.2e9}, 0}, true, false}, /* clearly at one size only */
+        {{{2e9, 1e9}, {2.4e9, 1.3e9}, 0}, true, false}, /* at the other */
+        {{{2e9, 1e9}, {2.6e9, 1.3e9}, 0}, true, true},
+        {{{2e9, 1e9}, {0, 0}, 0}, false, false}, /* the page cache would not let go */
+        {{{0, 0}, {2e9, 1e9}, 0}, false, false}, /* O_DIRECT is refused: nothing to choose */
+        {{{0, 0}, {0, 0}, 0}, false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(drive_is_known(&cases[i].figures), cases[i].is_known);
+        assert_int_equal(drive_prefers_buffered(&cases[i].figures), cases[i].is_buffered);
+    }
+}
+
 static void says_nothing_of_tiny_files(void **state)
 {
     (void)state;
-    file f = open_weights(1000);
+    file f = open_weights(1000, FILE_BUFFERED);
     const char *name = "w";
-    const file_set files = {&f, &name, 1};
-    drive_figures found = {.record_rate = 1};
+    drive_figures found = {.direct = {1, 1}};
     leat_error error;
 
-    assert_int_equal(drive_probe(ledger, &files, STORAGE_THREADS, &found, &error), LEAT_OK);
-    assert_true(found.record_rate == 0 && found.part_rate == 0);
+    assert_int_equal(drive_probe(ledger, &f, &name, 1, STORAGE_THREADS, &found, &error), LEAT_OK);
+    assert_true(found.direct.record == 0 && found.buffered.part == 0);
     file_close(&f);
 }
 
 static void keeps_figures_of_one_drive(void **state)
 {
     (void)state;
-    const drive_figures kept = {2.5e9, 1.25e9, true, time(NULL) - 86400};
+    const drive_figures kept = {{2.5e9, 1.25e9}, {2e9, 1e9}, time(NULL) - 86400};
     drive_figures found;
     leat_error error;
 
     assert_false(drive_figures_load(ledger, folder, "d", &found));
     assert_int_equal(drive_figures_save(folder, "d", &kept, &error), LEAT_OK);
     assert_true(drive_figures_load(ledger, folder, "d", &found));
-    assert_true(found.record_rate == kept.record_rate && found.part_rate == kept.part_rate && found.is_direct);
+    assert_true(found.direct.record == kept.direct.record && found.direct.part == kept.direct.part);
+    assert_true(found.buffered.record == kept.buffered.record && found.buffered.part == kept.buffered.part);
     assert_int_equal(found.measured_s, kept.measured_s);
     assert_false(drive_figures_load(ledger, folder, "e", &found));
     assert_int_equal(drive_figures_save("/nowhere/at/all", "d", &kept, &error), LEAT_IO);
@@ -116,7 +160,8 @@ static void keeps_figures_of_one_drive(void **state)
 static void ignores_what_is_old_damaged_or_foreign(void **state)
 {
     (void)state;
-    drive_figures found, old = {1e9, 1e9, true, time(NULL) - 31 * 86400}, kept = {1e9, 1e9, true, time(NULL)};
+    drive_figures found, old = {{1e9, 1e9}, {1e9, 1e9}, time(NULL) - 31 * 86400},
+                         kept = {{1e9, 1e9}, {1e9, 1e9}, time(NULL)};
     leat_error error;
     char text[512] = "";
 
@@ -131,10 +176,10 @@ static void ignores_what_is_old_damaged_or_foreign(void **state)
         write_text(path, text, cut);
         assert_false(drive_figures_load(ledger, folder, "d", &found));
     }
-    static const char other_drive[] = "{\"leat_drive\":1,\"drive\":\"x\",\"measured_s\":4000000000}";
+    static const char other_drive[] = "{\"leat_drive\":2,\"drive\":\"x\",\"measured_s\":4000000000}";
     write_text(path, other_drive, sizeof other_drive - 1);
     assert_false(drive_figures_load(ledger, folder, "d", &found));
-    memcpy(strstr(text, "_drive\":1"), "_drive\":2", 9);
+    memcpy(strstr(text, "_drive\":2"), "_drive\":1", 9);
     write_text(path, text, count);
     assert_false(drive_figures_load(ledger, folder, "d", &found));
 }
@@ -143,6 +188,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(measures_both_sizes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(measures_both_ways, set_up, tear_down),
+        cmocka_unit_test(prefers_what_is_clearly_faster),
         cmocka_unit_test_setup_teardown(says_nothing_of_tiny_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_figures_of_one_drive, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ignores_what_is_old_damaged_or_foreign, set_up, tear_down),

@@ -231,7 +231,7 @@ static void score(const checkpoint *source, const model_desc *model, known_run h
                               .thread_count = how.thread_count,
                               .prefill_chunk = how.chunk,
                               .level = kernel_isa_best(),
-                              .io = FILE_DIRECT_IF_POSSIBLE};
+                              .io = {.wanted = FILE_DIRECT_IF_POSSIBLE}};
     logit_sink sink = {logits, model->vocab_size};
     leat_error error = {0};
     plan solved;
