@@ -1,15 +1,17 @@
 /*
  * expert_cache_check_test.c - expert_cache_check() aborts on every kind of damage, so that the other tests may rely on
- * it. The module is included rather than linked, because only from within can its table be damaged; each damage is done
- * in a child process.
+ * it. Its table is damaged from within (expert_table.h); each damage is done in a child process.
  */
-#include "cache/expert_cache.c"
+#include "cache/expert_table.h"
+
+#include "base/bytes.h"
 
 #include "expert_world.h"
 
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -107,7 +109,7 @@ DAMAGE(live_in_the_future, c->slots[s->loading_idx].stamp = c->last_stamp + 1)
 DAMAGE(use_a_slot_that_is_away, c->config.slot_count--)
 
 DAMAGE(protect_too_many,
-       for (uint32_t i = 0; i < c->config.slot_count; i++) if (c->slots[i].state != SLOT_EMPTY) move_to(c, i, 1);
+       for (uint32_t i = 0; i < c->config.slot_count; i++) if (c->slots[i].state != SLOT_EMPTY) table_move_to(c, i, 1);
        c->share = 1)
 DAMAGE(use_too_often, c->key_history[3] = UINT32_MAX)
 DAMAGE(be_a_ghost_of_the_future, c->key_history[3] = c->layers[0].ghost_clock + 1)
@@ -178,9 +180,9 @@ static void choosing_a_victim_changes_nothing(void **state)
         slot before[8];
         memcpy(before, c->slots, sizeof before);
         for (uint32_t layer = 0; layer < 2; layer++) { /* not held; what the disk has done makes no difference */
-            const uint32_t victim_idx = choose_victim(c, layer);
+            const uint32_t victim_idx = policy_choose_victim(c, layer);
             assert_true(victim_idx == s.idle_idx || victim_idx == s.orphan_idx);
-            assert_int_equal(choose_victim(c, layer), victim_idx);
+            assert_int_equal(policy_choose_victim(c, layer), victim_idx);
         }
         assert_memory_equal(before, c->slots, sizeof before);
         close_scene(&s);
