@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a checkpoint of a real model's shape with random weights, for benchmarks and for tests of size.
 
-    make_synthetic_model.py PRESET FOLDER [--layers N] [--experts N] [--bits 4] [--skew 1.0 | --usage FILE] [--shard-gib 4] [--seed 1]
+    make_synthetic_model.py PRESET FOLDER [--layers N] [--experts N] [--bits 4] [--eight-bit-experts 0,3] [--skew 1.0 | --usage FILE] [--shard-gib 4] [--seed 1]
 
 PRESET: gemma4-26b-a4b (mixture of experts, 14 GiB at 4 bits) or qwen3-8b (dense, 4.6 GiB), in the shapes of the published models, or
 gemma4-small (8 layers of 32 experts, 66 MiB) and qwen3-small (12 layers, 37 MiB): the same blocks, narrower, made in a second. The format is MLX
@@ -173,7 +173,7 @@ QWEN3_8B = {"hidden": 4096, "wide": 12288, "vocab": 151936, "head": 128, "heads"
 QWEN3_SMALL = {"hidden": 512, "wide": 1536, "vocab": 8192, "head": 64, "heads": 8, "kv": 4}
 
 
-def gemma4(w, shape, layers, bits, skew, usage):
+def gemma4(w, shape, layers, bits, skew, usage, wide):
     """Shapes: https://huggingface.co/google/gemma-4-26B-A4B, names as mlx-community's conversion has them."""
     hidden, dense, narrow, experts, used, vocab, heads = (
         shape[name] for name in ("hidden", "dense", "narrow", "experts", "used", "vocab", "heads"))
@@ -208,7 +208,10 @@ def gemma4(w, shape, layers, bits, skew, usage):
         w.vector(at + "router.scale", hidden, 1)
         w.vector(at + "router.per_expert_scale", experts, 1)
         for name, rows, cols in [("gate_proj", narrow, hidden), ("up_proj", narrow, hidden), ("down_proj", hidden, narrow)]:
-            w.matrix(at + "experts.switch_glu." + name, rows, cols, bits, stack=(experts,))
+            if i in wide:
+                eight_bits(at + "experts.switch_glu." + name, rows, cols, stack=(experts,))
+            else:
+                w.matrix(at + "experts.switch_glu." + name, rows, cols, bits, stack=(experts,))
     w.vector(root + "norm.weight", hidden, 1)
     return {
         "model_type": "gemma4", "architectures": ["Gemma4ForConditionalGeneration"], "tie_word_embeddings": True,
@@ -230,7 +233,7 @@ def gemma4(w, shape, layers, bits, skew, usage):
     }
 
 
-def qwen3(w, shape, layers, bits, skew, usage):
+def qwen3(w, shape, layers, bits, skew, usage, wide):
     """Shapes: https://huggingface.co/Qwen/Qwen3-8B. Dense: skew and usage have nothing to act on."""
     hidden, wide, vocab, head, heads, kv = (shape[name] for name in ("hidden", "wide", "vocab", "head", "heads", "kv"))
     w.matrix("model.embed_tokens", vocab, hidden, bits)
@@ -274,6 +277,7 @@ def main():
     parser.add_argument("--layers", type=int, default=0, help="another number of layers than the preset has")
     parser.add_argument("--experts", type=int, default=0, help="another number of experts in a layer")
     parser.add_argument("--bits", type=int, default=4, choices=[2, 3, 4, 5, 6, 8])
+    parser.add_argument("--eight-bit-experts", metavar="LAYERS", default="", help="layers whose experts have 8 bits: 0,3")
     parser.add_argument("--skew", type=float, default=1.0)
     parser.add_argument("--usage", metavar="FILE", help="recorded routing, or counts; in place of --skew")
     parser.add_argument("--shard-gib", type=float, default=4)
@@ -282,11 +286,14 @@ def main():
     build, shape, layers = PRESETS[a.preset]
     if (a.usage or a.experts) and "experts" not in shape:
         parser.error("%s has no experts" % a.preset)
+    wide = {int(layer) for layer in a.eight_bit_experts.split(",") if layer}
+    if wide and "experts" not in shape:
+        parser.error("%s has no experts" % a.preset)
     if a.experts:
         shape = dict(shape, experts=a.experts)
     os.makedirs(a.folder, exist_ok=True)
     writer = Writer(a.seed)
-    config = build(writer, shape, a.layers or layers, a.bits, a.skew, read_usage(a.usage) if a.usage else None)
+    config = build(writer, shape, a.layers or layers, a.bits, a.skew, read_usage(a.usage) if a.usage else None, wide)
     total, shards = writer.write(a.folder, int(a.shard_gib * (1 << 30)))
     with open(os.path.join(a.folder, "config.json"), "w") as f:
         json.dump(config, f, indent=2)

@@ -84,7 +84,7 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
         report_note("ram: room for %u experts, one token uses %u: few will be found in memory",
                     setup->plan->expert_slot_count, setup->info->moe_layer_count * setup->info->expert_used_count);
     TRY(leat_session_open(setup->engine, &setup->session, error));
-    if (c->options.route_trace) route_trace_begin(&setup->trace, c->options.route_trace, setup->info, setup->plan);
+    if (c->options.route_trace) route_trace_begin(&setup->trace, c->options.route_trace, setup->info, setup->engine);
     if (route_trace_is_open(&setup->trace)) {
         leat_session_set_acquire_sink(setup->session, route_trace_take, &setup->trace);
         leat_session_set_resize_sink(setup->session, route_trace_take_resize, &setup->trace);
@@ -160,6 +160,7 @@ void plan_write_json(json_writer *w, const leat_plan *plan)
     json_writer_u64(w, "expert_slot_count", plan->expert_slot_count);
     json_writer_u64(w, "expert_slot_max", plan->expert_slot_max);
     json_writer_u64(w, "expert_slot_bytes", plan->expert_slot_bytes);
+    json_writer_u64(w, "expert_class_count", plan->expert_class_count);
     json_writer_text(w, "cache_policy", leat_cache_policy_label(plan->cache_policy));
 }
 

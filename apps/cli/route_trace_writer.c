@@ -63,8 +63,19 @@ static void end_list(route_trace_list *list, const char *name, FILE *out)
     list->has_numbers = false;
 }
 
-void route_trace_begin(route_trace_writer *w, const char *path, const leat_model_info *info, const leat_plan *plan)
+/* Whose slots each layer uses, where there are several kinds. */
+static void write_classes(FILE *stream, const leat_model_info *info, const leat_engine *engine)
 {
+    if (leat_engine_plan(engine)->expert_class_count < 2) return;
+    fputs(",\"classes\":[", stream);
+    for (uint32_t i = 0; i < info->moe_layer_count; i++)
+        fprintf(stream, "%s%" PRIu32, i > 0 ? "," : "", leat_engine_expert_class(engine, i));
+    fputc(']', stream);
+}
+
+void route_trace_begin(route_trace_writer *w, const char *path, const leat_model_info *info, const leat_engine *engine)
+{
+    const leat_plan *plan = leat_engine_plan(engine);
     *w = (route_trace_writer){.path = path};
     if (info->moe_layer_count == 0) {
         report_warning("%s has no experts: there is no routing to record", info->path);
@@ -77,9 +88,11 @@ void route_trace_begin(route_trace_writer *w, const char *path, const leat_model
     }
     fprintf(w->stream,
             "{\"leat_route_trace\":%d,\"layer_count\":%" PRIu32 ",\"expert_count\":%" PRIu32 ",\"used_count\":%" PRIu32
-            ",\"slot_count\":%" PRIu32 ",\"set_max\":%" PRIu32 ",\"policy\":\"%s\",\"prefill_chunk\":%" PRIu32 "}\n",
+            ",\"slot_count\":%" PRIu32 ",\"set_max\":%" PRIu32 ",\"policy\":\"%s\",\"prefill_chunk\":%" PRIu32,
             FORMAT_VERSION, info->moe_layer_count, info->expert_count, info->expert_used_count, plan->expert_slot_count,
             plan->expert_set_max, leat_cache_policy_label(plan->cache_policy), plan->prefill_chunk);
+    write_classes(w->stream, info, engine);
+    fputs("}\n", w->stream);
     if (fflush(w->stream) != 0) give_up(w, "write failed");
     begin_list(&w->expert_rows);
     begin_list(&w->ahead);

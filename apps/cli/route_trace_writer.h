@@ -32,7 +32,7 @@ typedef struct route_trace_writer {
 } route_trace_writer;
 
 /* Replaces the file and writes its first line: the settings of the expert cache. A zeroed writer. */
-void route_trace_begin(route_trace_writer *w, const char *path, const leat_model_info *info, const leat_plan *plan);
+void route_trace_begin(route_trace_writer *w, const char *path, const leat_model_info *info, const leat_engine *engine);
 bool route_trace_is_open(const route_trace_writer *w);
 /* A leat_acquire_fn; `user` is the writer. */
 void route_trace_take(void *user, const leat_acquire *acquire);

@@ -234,8 +234,10 @@ typedef struct leat_plan {
     uint64_t everything_bytes; /* the budget from which on all weights are resident */
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max; /* records that fit, and records that there are */
-    uint64_t expert_slot_bytes;
-    uint32_t expert_set_max;                               /* most experts that a layer asks for at once */
+    uint64_t expert_slot_bytes;                  /* of the largest slots */
+    uint32_t expert_class_count; /* sizes of slots: more than 1 where layers keep experts of different sizes, and there
+                                    is room for a set of each layer */
+    uint32_t expert_set_max;     /* most experts that a layer asks for at once */
     leat_cache_policy cache_policy;                        /* AUTO resolved */
     uint32_t direct_file_count, buffered_file_count;       /* weight files by the way that they are read */
     bool io_is_measured;                                   /* their drives were measured both ways, and that decided */
@@ -410,6 +412,9 @@ LEAT_API leat_status leat_engine_open(const leat_model *model, const leat_option
 LEAT_API void leat_engine_close(leat_engine **engine);
 /* Lives as long as the engine. */
 LEAT_API const leat_plan *leat_engine_plan(const leat_engine *engine);
+/* Which size of slots (of plan.expert_class_count) the layer uses, counted as those with experts are; 0 is the largest.
+ */
+LEAT_API uint32_t leat_engine_expert_class(const leat_engine *engine, uint32_t layer_idx);
 /* NULL when the folder has none. Lives as long as the engine. */
 LEAT_API const leat_tokenizer *leat_engine_tokenizer(const leat_engine *engine);
 

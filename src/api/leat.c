@@ -685,6 +685,7 @@ static leat_plan public_plan(const leat_model *m, const plan *p, const engine_op
                        .expert_slot_count = p->expert_slot_count,
                        .expert_slot_max = p->expert_slot_max,
                        .expert_slot_bytes = p->expert_slot_bytes,
+                       .expert_class_count = p->expert_class_count,
                        .expert_set_max = p->expert_set_max,
                        .cache_policy = (leat_cache_policy)(o->cache_policy + 1),
                        .direct_file_count = p->direct_file_count,
@@ -951,6 +952,12 @@ void leat_engine_close(leat_engine **engine_handle)
     mem_free(ledger, e);
     mem_close(&ledger);
     *engine_handle = NULL;
+}
+
+uint32_t leat_engine_expert_class(const leat_engine *handle, uint32_t layer_idx)
+{
+    const engine *e = handle->inner;
+    return layer_idx < e->records.layer_count ? expert_cache_layer_class(e->experts, layer_idx) : 0;
 }
 
 const leat_plan *leat_engine_plan(const leat_engine *handle) { return &handle->plan; }

@@ -44,7 +44,7 @@ uint32_t expert_cache_read_ahead(expert_cache *cache, uint32_t layer, const uint
     for (; done < count && cache->ahead_count < AHEAD_MAX; done++) {
         uint32_t slot_idx = cache->slot_of_key[first_key + experts[done]];
         if (slot_idx == NONE) {
-            if (begun_count == read_max || !table_has_room(cache, 1)) break;
+            if (begun_count == read_max || !table_has_room(cache, layer, 1)) break;
             slot_idx = cache_load_key(cache, layer, first_key + experts[done], ++cache->last_stamp);
             cache->slots[slot_idx].is_guess = 1;
             table_submit(cache, slot_idx, READ_LOOK_AHEAD);
@@ -65,11 +65,11 @@ void expert_cache_sweep_begin(expert_cache *cache, uint32_t layer, const uint32_
                               uint32_t count, uint32_t row_count, expert_sweep *out_sweep)
 {
     assert(layer < cache->config.layer_count);
-    *out_sweep =
-        (expert_sweep){.layer = layer,
-                       .experts = experts,
-                       .count = count,
-                       .window = (uint32_t)min_u64(min_u64(cache->share, SWEEP_WINDOW_MAX), cache->config.slot_count)};
+    const slot_class *c = class_of_layer(cache, layer);
+    *out_sweep = (expert_sweep){.layer = layer,
+                                .experts = experts,
+                                .count = count,
+                                .window = (uint32_t)min_u64(min_u64(c->share, SWEEP_WINDOW_MAX), c->slot_count)};
     policy_count_uses(cache, layer, experts, row_counts, count, row_count);
 }
 
@@ -94,7 +94,7 @@ static void ask_next(expert_cache *cache, expert_sweep *sweep)
 static void fill_window(expert_cache *cache, expert_sweep *sweep)
 {
     while (sweep->asked_count < sweep->count && sweep->asked_count - sweep->handed_out_count < sweep->window) {
-        if (!table_has_room(cache, 1)) {
+        if (!table_has_room(cache, sweep->layer, 1)) {
             if (sweep->asked_count > sweep->handed_out_count) return;
             ahead_drop(cache); /* the only others that hold slots */
         }

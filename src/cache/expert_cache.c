@@ -41,27 +41,50 @@ static uint64_t slot_align(const file_set *files)
     return RECORD_PART_ALIGN;
 }
 
-uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_set *files)
+/* The slots of each class. */
+typedef struct class_sizes {
+    expert_classes division;
+    uint32_t slot_counts[EXPERT_CLASSES_MAX];
+    uint64_t slot_bytes[EXPERT_CLASSES_MAX]; /* UINT64_MAX when absurd */
+} class_sizes;
+
+static void find_sizes(const expert_cache_config *config, const file_set *files, class_sizes *out)
 {
-    uint64_t key_count = (uint64_t)config->layer_count * config->expert_count;
-    uint64_t most_bytes = 0, align = slot_align(files);
-    for (uint64_t key = 0; key < key_count; key++) {
-        record_layout layout;
-        record_lay_out(&config->records[key], files, &layout);
-        most_bytes = max_u64(most_bytes, layout.bytes);
+    const uint64_t align = slot_align(files);
+    *out = (class_sizes){0};
+    expert_classes_find(config, &out->division);
+    if (config->layer_count > 0) expert_classes_divide(&out->division, config->slot_count, out->slot_counts);
+    for (uint32_t layer = 0; layer < config->layer_count; layer++) {
+        uint64_t *most_bytes = &out->slot_bytes[expert_classes_of_layer(&out->division, config, layer)];
+        for (uint32_t e = 0; e < config->expert_count; e++) {
+            record_layout layout;
+            record_lay_out(&config->records[(uint64_t)layer * config->expert_count + e], files, &layout);
+            *most_bytes = max_u64(*most_bytes, layout.bytes);
+        }
     }
-    return most_bytes > UINT64_MAX - align ? UINT64_MAX : round_up(most_bytes, align);
+    for (uint32_t i = 0; i < out->division.count; i++)
+        out->slot_bytes[i] = out->slot_bytes[i] > UINT64_MAX - align ? UINT64_MAX : round_up(out->slot_bytes[i], align);
 }
 
-/* The table is one allocation: the cache itself, its slots, the layers' lists, the keys, their history. */
+uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_set *files)
+{
+    class_sizes sizes;
+    uint64_t most_bytes = 0;
+    find_sizes(config, files, &sizes);
+    for (uint32_t i = 0; i < sizes.division.count; i++) most_bytes = max_u64(most_bytes, sizes.slot_bytes[i]);
+    return most_bytes;
+}
+
+/* The table is one allocation: the cache itself, its classes, its slots, the layers' lists, the keys, their history. */
 typedef struct table_layout {
-    uint64_t slots_offset, layers_offset, keys_offset, history_offset, bytes;
+    uint64_t classes_offset, slots_offset, layers_offset, keys_offset, history_offset, bytes;
 } table_layout;
 
-static table_layout lay_out_table(const expert_cache_config *config)
+static table_layout lay_out_table(const expert_cache_config *config, uint32_t class_count)
 {
     table_layout t;
-    t.slots_offset = round_up(sizeof(expert_cache), 64);
+    t.classes_offset = round_up(sizeof(expert_cache), 64);
+    t.slots_offset = round_up(t.classes_offset + class_count * sizeof(slot_class), 64);
     t.layers_offset = t.slots_offset + (uint64_t)config->slot_count * sizeof(slot);
     t.keys_offset = t.layers_offset + (uint64_t)config->layer_count * sizeof(layer_table);
     uint64_t keys_bytes = (uint64_t)config->layer_count * config->expert_count * sizeof(uint32_t);
@@ -72,11 +95,15 @@ static table_layout lay_out_table(const expert_cache_config *config)
 
 uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *files)
 {
-    uint64_t bytes;
-    if (!size_mul(config->slot_count, expert_cache_slot_bytes(config, files), &bytes)) return UINT64_MAX;
-    bytes = mem_block_bytes(bytes, block_align(files));
-    if (!size_add(bytes, mem_block_bytes(lay_out_table(config).bytes, TABLE_ALIGN), &bytes)) return UINT64_MAX;
-    return bytes;
+    class_sizes sizes;
+    find_sizes(config, files, &sizes);
+    uint64_t sum = mem_block_bytes(lay_out_table(config, sizes.division.count).bytes, TABLE_ALIGN);
+    for (uint32_t i = 0; i < sizes.division.count; i++) {
+        uint64_t bytes;
+        if (!size_mul(sizes.slot_counts[i], sizes.slot_bytes[i], &bytes)) return UINT64_MAX;
+        if (!size_add(sum, mem_block_bytes(bytes, block_align(files)), &sum)) return UINT64_MAX;
+    }
+    return sum;
 }
 
 /* ---- open and close ---- */
@@ -105,52 +132,89 @@ static leat_status check_config(const expert_cache_config *config, leat_error *e
     return LEAT_OK;
 }
 
+static void open_slots(expert_cache *cache, const slot_class *c)
+{
+    const uint32_t end = c->first_slot + c->slot_max;
+    for (uint32_t i = c->first_slot; i < end; i++)
+        cache->slots[i] = (slot){.key = NONE,
+                                 .state = SLOT_EMPTY,
+                                 .failed_part = PART_NONE,
+                                 .older_idx = NONE,
+                                 .younger_idx = i + 1 < end ? i + 1 : NONE};
+}
+
+static void open_layers(expert_cache *cache)
+{
+    const expert_cache_config *config = &cache->config;
+    for (uint32_t i = 0; i < config->layer_count; i++)
+        cache->layers[i] =
+            (layer_table){{{NONE, NONE, 0}, {NONE, NONE, 0}}, 1, expert_classes_of_layer(&cache->division, config, i)};
+    for (uint32_t i = 0; i < config->layer_count * config->expert_count; i++) cache->slot_of_key[i] = NONE;
+}
+
+/* Each class takes its block. */
+static leat_status open_classes(expert_cache *cache, const class_sizes *sizes, leat_error *error)
+{
+    uint32_t first_slot = 0;
+    for (uint32_t i = 0; i < sizes->division.count; i++) {
+        slot_class *c = &cache->classes[i];
+        *c = (slot_class){.first_slot = first_slot,
+                          .slot_max = sizes->slot_counts[i],
+                          .slot_count = sizes->slot_counts[i],
+                          .layer_count = sizes->division.layer_counts[i],
+                          .slot_bytes = sizes->slot_bytes[i],
+                          .first_free_idx = first_slot};
+        TRY(mem_alloc(cache->ledger, MEM_EXPERTS, c->slot_max, c->slot_bytes, block_align(cache->files),
+                      "slots of the expert cache", (void **)&c->block, error));
+        policy_set_shares(cache, c, c->slot_count);
+        open_slots(cache, c);
+        first_slot += c->slot_max;
+    }
+    return LEAT_OK;
+}
+
+static void free_all(expert_cache *cache)
+{
+    mem *ledger = cache->ledger;
+    for (uint32_t i = 0; i < cache->division.count; i++) mem_free(ledger, cache->classes[i].block);
+    mem_free(ledger, cache); /* the table */
+}
+
 leat_status expert_cache_open(mem *ledger, const expert_cache_config *config, const file_set *files, storage *reads,
                               expert_cache **out_cache, leat_error *error)
 {
-    TRY(check_config(config, error));
-    leat_status status;
-    uint8_t *table = NULL, *block = NULL;
-    table_layout layout = lay_out_table(config);
-    uint64_t slot_bytes = expert_cache_slot_bytes(config, files);
-    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, TABLE_ALIGN, "table of the expert cache",
-                           (void **)&table, error));
-    TRY_OR(fail, mem_alloc(ledger, MEM_EXPERTS, config->slot_count, slot_bytes, block_align(files),
-                           "slots of the expert cache", (void **)&block, error));
+    class_sizes sizes;
+    uint8_t *table = NULL;
 
+    TRY(check_config(config, error));
+    find_sizes(config, files, &sizes);
+    const table_layout layout = lay_out_table(config, sizes.division.count);
+    TRY(mem_alloc(ledger, MEM_EXPERTS, 1, layout.bytes, TABLE_ALIGN, "table of the expert cache", (void **)&table,
+                  error)); /* all zero */
     expert_cache *cache = (expert_cache *)(void *)table;
     cache->ledger = ledger;
     cache->reads = reads;
     cache->files = files;
     cache->config = *config;
-    cache->slot_bytes = slot_bytes;
+    cache->division = sizes.division;
     cache->slot_max = config->slot_count;
-    policy_set_shares(cache, config->slot_count);
-    cache->block = block;
+    cache->classes = (slot_class *)(void *)(table + layout.classes_offset);
     cache->slots = (slot *)(void *)(table + layout.slots_offset);
     cache->layers = (layer_table *)(void *)(table + layout.layers_offset);
     cache->slot_of_key = (uint32_t *)(void *)(table + layout.keys_offset);
-    cache->key_history = (uint32_t *)(void *)(table + layout.history_offset); /* all zero */
+    cache->key_history = (uint32_t *)(void *)(table + layout.history_offset);
     cache->stats.slot_count = config->slot_count;
     cache->last_stamp = FIRST_STAMP;
     cache->first_stamp = FIRST_STAMP;
-    for (uint32_t i = 0; i < config->slot_count; i++)
-        cache->slots[i] = (slot){.key = NONE,
-                                 .state = SLOT_EMPTY,
-                                 .failed_part = PART_NONE,
-                                 .older_idx = NONE,
-                                 .younger_idx = i + 1 < config->slot_count ? i + 1 : NONE};
-    for (uint32_t i = 0; i < config->layer_count; i++)
-        cache->layers[i] = (layer_table){{{NONE, NONE, 0}, {NONE, NONE, 0}}, 1};
-    for (uint32_t i = 0; i < config->layer_count * config->expert_count; i++) cache->slot_of_key[i] = NONE;
+    const leat_status status = open_classes(cache, &sizes, error);
+    if (status != LEAT_OK) {
+        free_all(cache);
+        return status;
+    }
+    open_layers(cache);
     pthread_mutex_init(&cache->mutex, NULL); /* cannot fail on Linux with default attributes */
     *out_cache = cache;
     return LEAT_OK;
-
-fail:
-    mem_free(ledger, block);
-    mem_free(ledger, table);
-    return status;
 }
 
 void expert_cache_close(expert_cache **cache)
@@ -158,11 +222,10 @@ void expert_cache_close(expert_cache **cache)
     expert_cache *c = *cache;
     if (c == NULL) return;
     expert_cache_settle(c);
-    assert(c->pinned_count == 0); /* one release for every acquire */
+    for (uint32_t i = 0; i < c->division.count; i++)
+        assert(c->classes[i].pinned_count == 0); /* one release for every acquire */
     pthread_mutex_destroy(&c->mutex);
-    mem *ledger = c->ledger;
-    mem_free(ledger, c->block);
-    mem_free(ledger, c); /* the table */
+    free_all(c);
     *cache = NULL;
 }
 
@@ -188,6 +251,7 @@ bool cache_claim(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
     table_move_to(cache, slot_idx, s->segment);
     pthread_mutex_lock(&cache->mutex);
     cache->stats.ahead_used++;
+    cache->stats.ahead_used_bytes += class_of_slot(cache, slot_idx)->slot_bytes;
     pthread_mutex_unlock(&cache->mutex);
     return false;
 }
@@ -202,7 +266,7 @@ void cache_count_asked(expert_cache *cache, uint32_t hit_count, uint32_t miss_co
 
 uint32_t cache_load_key(expert_cache *cache, uint32_t layer, uint32_t key, uint64_t stamp)
 {
-    if (cache->first_free_idx == NONE) policy_evict_for(cache, layer);
+    if (class_of_layer(cache, layer)->first_free_idx == NONE) policy_evict_for(cache, layer);
     uint32_t slot_idx = table_begin_load(cache, key, policy_entry_segment(cache, key), stamp);
     table_pin(cache, slot_idx);
     return slot_idx;
@@ -215,8 +279,8 @@ void cache_hand_out(const expert_cache *cache, expert_ref *ref)
     const expert_record *record = &cache->config.records[s->key];
     record_layout layout;
     record_lay_out(record, cache->files, &layout);
-    for (uint32_t i = 0; i < record->part_count; i++)
-        ref->parts[i] = cache->block + ref->slot_idx * cache->slot_bytes + layout.payload_offsets[i];
+    const uint8_t *from = class_slot(class_of_slot(cache, ref->slot_idx), ref->slot_idx);
+    for (uint32_t i = 0; i < record->part_count; i++) ref->parts[i] = from + layout.payload_offsets[i];
 }
 
 leat_status cache_tell_failure(expert_cache *cache, uint32_t layer, expert_ref *ref, leat_error *error)
@@ -258,15 +322,16 @@ leat_status expert_cache_acquire(expert_cache *cache, uint32_t layer, const uint
         if (!is_absent[i]) table_pin(cache, slot_idx);
         absent_count += is_absent[i];
     }
-    if (!table_has_room(cache, absent_count)) ahead_drop(cache);
-    if (!table_has_room(cache, absent_count)) {
-        uint32_t pinned_count = cache->pinned_count;
+    if (!table_has_room(cache, layer, absent_count)) ahead_drop(cache);
+    if (!table_has_room(cache, layer, absent_count)) {
+        const slot_class *c = class_of_layer(cache, layer);
+        uint32_t pinned_count = c->pinned_count;
         for (uint32_t i = 0; i < count; i++)
             if (!is_absent[i]) table_unpin(cache, slot_of_expert[experts[i]]);
         return FAIL(error, INTERNAL,
                     "layer %" PRIu32 " needs %" PRIu32 " more slots of the expert cache, but %" PRIu32 " of %" PRIu32
                     " are held",
-                    layer, absent_count, pinned_count, cache->config.slot_count);
+                    layer, absent_count, pinned_count, c->slot_count);
     }
 
     /* From here on nothing fails. The first named becomes the youngest, for a router names its best expert first; so
@@ -332,10 +397,14 @@ bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expe
     return cache->slot_of_key[layer * cache->config.expert_count + expert] != NONE;
 }
 
-expert_cache_memory expert_cache_memory_get(const expert_cache *cache)
+uint32_t expert_cache_class_count(const expert_cache *cache) { return cache->division.count; }
+
+uint32_t expert_cache_layer_class(const expert_cache *cache, uint32_t layer) { return cache->layers[layer].class_idx; }
+
+expert_cache_memory expert_cache_memory_get(const expert_cache *cache, uint32_t class_idx)
 {
-    return (expert_cache_memory){cache->block, cache->config.slot_count * cache->slot_bytes,
-                                 cache->used_count * cache->slot_bytes};
+    const slot_class *c = &cache->classes[class_idx];
+    return (expert_cache_memory){c->block, c->slot_count * c->slot_bytes, c->used_count * c->slot_bytes};
 }
 
 void expert_cache_restart_counts(expert_cache *cache)
@@ -344,7 +413,7 @@ void expert_cache_restart_counts(expert_cache *cache)
     expert_cache_stats *s = &cache->stats;
     s->warmed += s->misses;
     s->hits = s->misses = s->evictions = 0;
-    s->ahead_reads = s->ahead_used = s->ahead_wasted = 0;
+    s->ahead_reads = s->ahead_used = s->ahead_used_bytes = s->ahead_wasted = 0;
     s->wait_ns = 0;
     pthread_mutex_unlock(&cache->mutex);
 }

@@ -1,8 +1,9 @@
 /*
  * expert_cache.h - keeps the expert records that are worth keeping in memory.
  *
- * The cache owns one block of memory, cut into equal slots at open. It knows keys (layer, expert), slots and records
- * (lists of extents); it knows nothing of tensors or models.
+ * The cache owns one block of memory, cut into equal slots at open; several, each with slots of its own size, where
+ * layers have records of different sizes (expert_classes.h). It knows keys (layer, expert), slots and records (lists of
+ * extents); it knows nothing of tensors or models.
  *
  *             acquire                read done
  *     EMPTY ------------> LOADING ---------------> READY
@@ -12,7 +13,7 @@
  * Invariants, verified by expert_cache_check():
  *   1. A key is in at most one slot.
  *   2. A pinned slot is LOADING or READY; it is not evicted, and once READY its bytes do not change.
- *   3. slot_count >= set_max, so that an acquire can always make progress when no other set is held.
+ *   3. slot_count >= set_max, in each class, so that an acquire can always make progress when no other set is held.
  *   4. No memory is allocated after open; resize gives pages back and takes them again.
  *
  * Use: acquire pins a whole set, or nothing, and starts the missing reads; next hands out one record after the other,
@@ -21,6 +22,7 @@
  * Shares: a layer may hold slot_count / layer_count slots (at least set_max); beyond that it replaces its own. Free
  * slots are taken first; then a record of the layer beyond its share whose oldest was used longest ago; then the
  * youngest of all (a cache below one set per layer: the layers come round in turn, so the youngest is needed last).
+ * All of that within a class: slots of one are of no use to layers of another.
  *
  * Policies: which record of a layer goes (docs/expert-cache.md). Below one set per layer CACHE_LFU knows no shares: the
  * least used of all goes, the youngest among equals; the others are CACHE_LRU there.
@@ -36,6 +38,7 @@
 enum {
     EXPERT_PARTS_MAX = 12,
     EXPERT_SET_MAX = 256,
+    EXPERT_CLASSES_MAX = 6,
     AHEAD_MAX = 32,        /* records that a guess keeps pinned */
     SWEEP_WINDOW_MAX = 32, /* records of a sweep that are read or held at a time */
     SWEEP_TAIL = 4,        /* before so many of a sweep are left, the next layer is not read ahead */
@@ -98,6 +101,7 @@ typedef struct expert_sweep {
 
 typedef struct expert_cache_stats {
     uint64_t hits, misses, evictions;               /* counted per acquired key */
+    uint64_t ahead_used_bytes;                      /* of slots that ahead_used came to */
     uint64_t ahead_reads, ahead_used, ahead_wasted; /* records read ahead; misses that found theirs under way or there;
                                                        guesses that nobody named */
     uint64_t wait_ns;                               /* time spent waiting for the disk, nearly all of it by next */
@@ -106,10 +110,11 @@ typedef struct expert_cache_stats {
     uint32_t resize_count; /* calls of resize that changed slot_count */
 } expert_cache_stats;
 
-/* Bytes of one slot: the largest record's windows, each rounded up so that every part is aligned. 0 when there is no
- * record. */
+/* Bytes of one slot, of the largest: the largest record's windows, each rounded up so that every part is aligned. 0
+ * when there is no record. */
 uint64_t expert_cache_slot_bytes(const expert_cache_config *config, const file_set *files);
-/* All memory that open takes, for the planner: slots, table and slack. */
+/* All memory that open takes, for the planner: slots, table and slack. More slots take more, but for one step: from a
+ * set for every layer on each class has slots of its own size. */
 uint64_t expert_cache_bytes(const expert_cache_config *config, const file_set *files);
 
 /* Takes its memory from MEM_EXPERTS. `reads` is borrowed; the cache uses tags 0 .. slot_count * EXPERT_PARTS_MAX - 1.
@@ -158,21 +163,24 @@ bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expe
  * Call it after a step that ended early. */
 void expert_cache_settle(expert_cache *cache);
 
-/* Works with the first `slot_count` slots from now on, at least set_max and at most as many as open took.
- * Fewer: the policy says which records go, those kept move to the front, and the pages of the
- * slots behind them leave memory and the ledger. More: they are there again, empty. Shares and policy follow. Waits for
- * the reads under way. Returns the count reached: more than asked for where held slots are in the way, the old one
+/* Works with the first `slot_count` slots from now on (divided among the classes), at least set_max in each class and
+ * at most as many as open took. Fewer: the policy says which records go, those kept move to the front, and the pages of
+ * the slots behind them leave memory and the ledger. More: they are there again, empty. Shares and policy follow. Waits
+ * for the reads under way. Returns the count reached: more than asked for where held slots are in the way, the old one
  * where the ledger has no room. Records move, so nothing may be between next and release but what stays held. */
 uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count);
 
-/* The block of slots. Slots are used for the first time in ascending order: those behind the first `used` never were.
+/* A class's block of slots. Slots are used for the first time in ascending order: those behind the first `used` never
+ * were.
  */
 typedef struct expert_cache_memory {
     void *block;
     uint64_t bytes, used_bytes;
 } expert_cache_memory;
 /* From the step's thread. */
-expert_cache_memory expert_cache_memory_get(const expert_cache *cache);
+uint32_t expert_cache_class_count(const expert_cache *cache);
+uint32_t expert_cache_layer_class(const expert_cache *cache, uint32_t layer);
+expert_cache_memory expert_cache_memory_get(const expert_cache *cache, uint32_t class_idx);
 
 /* Hits, misses, evictions and what concerns guesses from 0 again; misses until now become `warmed`. */
 void expert_cache_restart_counts(expert_cache *cache);

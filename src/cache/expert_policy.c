@@ -33,50 +33,57 @@ const char *cache_policy_label(cache_policy policy)
     return policy < CACHE_POLICY_COUNT ? labels[policy] : "unknown";
 }
 
-void policy_set_shares(expert_cache *cache, uint32_t slot_count)
+void policy_set_shares(const expert_cache *cache, slot_class *c, uint32_t slot_count)
 {
     const uint32_t set_max = cache->config.set_max;
-    const uint32_t slots_of_layer = slot_count / cache->config.layer_count;
+    const uint32_t slots_of_layer = slot_count / c->layer_count;
     const cache_policy wanted = cache->config.policy;
-    cache->share = (uint32_t)max_u64(slots_of_layer, set_max);
-    cache->is_below_sets = slots_of_layer < set_max;
-    cache->policy = cache->is_below_sets && wanted != CACHE_LFU ? CACHE_LRU : wanted;
+    c->share = (uint32_t)max_u64(slots_of_layer, set_max);
+    c->is_below_sets = slots_of_layer < set_max;
+    c->policy = c->is_below_sets && wanted != CACHE_LFU ? CACHE_LRU : wanted;
 }
 
 uint32_t policy_uses_max(void) { return (uint32_t)LFU_USE << (LFU_DECAY_SHIFT + 1); }
 
 /* ---- the policies: what they remember ---- */
 
-uint32_t policy_protected_max(const expert_cache *cache) { return cache->share * 4 / 5; }
-static uint32_t small_max(const expert_cache *cache) { return (uint32_t)max_u64(1, cache->share / 10); }
+uint32_t policy_protected_max(const slot_class *c) { return c->share * 4 / 5; }
+static uint32_t small_max(const slot_class *c) { return (uint32_t)max_u64(1, c->share / 10); }
+
+static slot_class *class_of_key(const expert_cache *cache, uint32_t key)
+{
+    return class_of_layer(cache, key_layer(cache, key));
+}
 
 /* A record that is in memory was named by an acquire. */
 void policy_touch(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
 {
     slot *s = &cache->slots[slot_idx];
+    const slot_class *c = class_of_key(cache, s->key);
     s->stamp = stamp;
-    if (cache->policy == CACHE_S3FIFO) {
+    if (c->policy == CACHE_S3FIFO) {
         if (s->use_count < S3_USES_MAX) s->use_count++;
         return;
     }
-    table_move_to(cache, slot_idx, cache->policy == CACHE_SLRU);
+    table_move_to(cache, slot_idx, c->policy == CACHE_SLRU);
     const slot_list *protected = &cache->layers[key_layer(cache, s->key)].lists[1];
-    if (cache->policy == CACHE_SLRU && protected->slot_count > policy_protected_max(cache))
+    if (c->policy == CACHE_SLRU && protected->slot_count > policy_protected_max(c))
         table_move_to(cache, protected->oldest_idx, 0);
 }
 
 /* Which list a record enters. A ghost is one of the last that left the small queue, as many as the main queue holds. */
 uint32_t policy_entry_segment(const expert_cache *cache, uint32_t key)
 {
-    if (cache->policy != CACHE_S3FIFO || cache->key_history[key] == 0) return 0;
+    const slot_class *c = class_of_key(cache, key);
+    if (c->policy != CACHE_S3FIFO || cache->key_history[key] == 0) return 0;
     uint32_t age = cache->layers[key_layer(cache, key)].ghost_clock - cache->key_history[key];
-    return age < cache->share - (uint32_t)min_u64(cache->share, small_max(cache));
+    return age < c->share - (uint32_t)min_u64(c->share, small_max(c));
 }
 
 /* A victim is about to go. */
 static void remember_victim(expert_cache *cache, const slot *s)
 {
-    if (cache->policy != CACHE_S3FIFO) return;
+    if (class_of_key(cache, s->key)->policy != CACHE_S3FIFO) return;
     layer_table *layer = &cache->layers[key_layer(cache, s->key)];
     if (s->segment == 0 && layer->ghost_clock < UINT32_MAX) layer->ghost_clock++;
     cache->key_history[s->key] = s->segment == 0 ? layer->ghost_clock : 0;
@@ -95,7 +102,7 @@ static uint64_t kept_part(uint32_t row_count)
 void policy_count_uses(expert_cache *cache, uint32_t layer, const uint32_t *experts, const uint32_t *row_counts,
                        uint32_t count, uint32_t row_count)
 {
-    if (cache->policy != CACHE_LFU || count == 0) return;
+    if (class_of_layer(cache, layer)->policy != CACHE_LFU || count == 0) return;
     uint32_t *uses = &cache->key_history[layer * cache->config.expert_count];
     if (row_count == 1) {
         for (uint32_t e = 0; e < cache->config.expert_count; e++) uses[e] -= uses[e] >> LFU_DECAY_SHIFT;
@@ -141,20 +148,21 @@ static uint32_t least_used_idle(const expert_cache *cache, const slot_list *list
 static uint32_t choose_in_layer(const expert_cache *cache, uint32_t layer)
 {
     const slot_list *lists = cache->layers[layer].lists;
-    if (cache->policy == CACHE_LFU) return least_used_idle(cache, &lists[0]);
-    bool main_first = cache->policy == CACHE_S3FIFO && lists[0].slot_count < small_max(cache);
+    const slot_class *c = class_of_layer(cache, layer);
+    if (c->policy == CACHE_LFU) return least_used_idle(cache, &lists[0]);
+    bool main_first = c->policy == CACHE_S3FIFO && lists[0].slot_count < small_max(c);
     uint32_t slot_idx = oldest_idle(cache, &lists[main_first]);
     return slot_idx != NONE ? slot_idx : oldest_idle(cache, &lists[!main_first]);
 }
 
-/* Of the layers that hold more than their share the one whose oldest record was used longest ago; NONE when there is
- * none. */
-static uint32_t choose_surplus_layer(const expert_cache *cache)
+/* Of the layers of a class that hold more than their share the one whose oldest record was used longest ago; NONE when
+ * there is none. */
+static uint32_t choose_surplus_layer(const expert_cache *cache, const slot_class *c)
 {
     uint32_t best_layer = NONE;
     uint64_t best_stamp = UINT64_MAX;
     for (uint32_t layer = 0; layer < cache->config.layer_count; layer++) {
-        if (table_layer_slots(cache, layer) <= cache->share) continue;
+        if (class_of_layer(cache, layer) != c || table_layer_slots(cache, layer) <= c->share) continue;
         const slot_list *lists = cache->layers[layer].lists;
         uint32_t slot_idx = oldest_idle(cache, &lists[0]);
         if (slot_idx == NONE) slot_idx = oldest_idle(cache, &lists[1]);
@@ -168,14 +176,16 @@ static uint32_t choose_surplus_layer(const expert_cache *cache)
 /* Whose record makes room for one of `layer`; NONE: of no layer in particular. */
 static uint32_t choose_layer(const expert_cache *cache, uint32_t layer)
 {
-    if (table_layer_slots(cache, layer) >= cache->share && choose_in_layer(cache, layer) != NONE) return layer;
-    return choose_surplus_layer(cache);
+    const slot_class *c = class_of_layer(cache, layer);
+    if (table_layer_slots(cache, layer) >= c->share && choose_in_layer(cache, layer) != NONE) return layer;
+    return choose_surplus_layer(cache, c);
 }
 
-static uint32_t choose_youngest_of_all(const expert_cache *cache)
+static uint32_t choose_youngest_of_all(const expert_cache *cache, const slot_class *c)
 {
     uint32_t best_idx = NONE;
     for (uint32_t i = 0; i < cache->config.layer_count * 2; i++) {
+        if (class_of_layer(cache, i / 2) != c) continue;
         uint32_t slot_idx = youngest_idle(cache, &cache->layers[i / 2].lists[i % 2]);
         if (slot_idx != NONE && (best_idx == NONE || cache->slots[slot_idx].stamp > cache->slots[best_idx].stamp))
             best_idx = slot_idx;
@@ -184,10 +194,10 @@ static uint32_t choose_youngest_of_all(const expert_cache *cache)
 }
 
 /* The youngest among equals. The slots are few: less than a set per layer. */
-static uint32_t choose_least_used_of_all(const expert_cache *cache)
+static uint32_t choose_least_used_of_all(const expert_cache *cache, const slot_class *c)
 {
     uint32_t best_idx = NONE, best_uses = 0;
-    for (uint32_t i = 0; i < cache->config.slot_count; i++) {
+    for (uint32_t i = c->first_slot; i < c->first_slot + c->slot_count; i++) {
         const slot *s = &cache->slots[i];
         if (!slot_is_idle(s)) continue;
         uint32_t uses = cache->key_history[s->key];
@@ -202,11 +212,12 @@ static uint32_t choose_least_used_of_all(const expert_cache *cache)
 /* Who makes room for a record of `layer` when no slot is free. */
 uint32_t policy_choose_victim(const expert_cache *cache, uint32_t layer)
 {
-    bool is_of_all = cache->is_below_sets && cache->policy == CACHE_LFU;
+    const slot_class *c = class_of_layer(cache, layer);
+    bool is_of_all = c->is_below_sets && c->policy == CACHE_LFU;
     uint32_t from_layer = is_of_all ? NONE : choose_layer(cache, layer);
-    uint32_t slot_idx = is_of_all            ? choose_least_used_of_all(cache)
+    uint32_t slot_idx = is_of_all            ? choose_least_used_of_all(cache, c)
                         : from_layer != NONE ? choose_in_layer(cache, from_layer)
-                                             : choose_youngest_of_all(cache);
+                                             : choose_youngest_of_all(cache, c);
     assert(slot_idx != NONE); /* acquire has counted */
     return slot_idx;
 }

@@ -1,6 +1,7 @@
 #include "cache/expert_replay.h"
 
 #include "base/bytes.h"
+#include "cache/expert_classes.h"
 #include "io/storage_null.h"
 
 #include <inttypes.h>
@@ -70,13 +71,34 @@ static leat_status visit_all(const visitor *v, leat_error *error)
     return LEAT_OK;
 }
 
+/* Records of one byte for all, or of sizes that make the same classes of layers as those that the trace tells of. */
+static void make_records(const route_trace *t, expert_record *out)
+{
+    static const extent parts[EXPERT_CLASSES_MAX] = {{0, 0, 32}, {0, 0, 16}, {0, 0, 8},
+                                                     {0, 0, 4},  {0, 0, 2},  {0, 0, 1}};
+    for (uint32_t layer = 0; layer < t->layer_count; layer++)
+        for (uint32_t e = 0; e < t->expert_count; e++)
+            out[(uint64_t)layer * t->expert_count + e] =
+                (expert_record){&parts[t->layer_classes ? t->layer_classes[layer] : 0], 1};
+}
+
+static expert_cache_config config_of(const route_trace *t, const expert_record *records, uint32_t slot_count,
+                                     cache_policy policy)
+{
+    return (expert_cache_config){.layer_count = t->layer_count,
+                                 .expert_count = t->expert_count,
+                                 .records = records,
+                                 .slot_count = slot_count,
+                                 .set_max = set_max_of(t),
+                                 .policy = policy};
+}
+
 leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t slot_count, cache_policy policy, bool with_ahead,
                           replay_counts *out_counts, leat_error *error)
 {
-    static const file no_file = {.fd = -1, .offset_align = 1, .memory_align = 1, .bytes = 1};
+    static const file no_file = {.fd = -1, .offset_align = 1, .memory_align = 1, .bytes = 64};
     static const char *const name = "nothing";
     static const file_set files = {&no_file, &name, 1};
-    static const extent part = {0, 0, 1};
     const uint64_t key_count = (uint64_t)t->layer_count * t->expert_count;
     leat_status status;
     expert_record *records = NULL;
@@ -86,13 +108,8 @@ leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t slot_count
 
     TRY_OR(done, MEM_NEW(ledger, META, key_count, &records, error));
     TRY_OR(done, MEM_NEW(ledger, META, 1, &set, error));
-    for (uint64_t key = 0; key < key_count; key++) records[key] = (expert_record){&part, 1};
-    const expert_cache_config config = {.layer_count = t->layer_count,
-                                        .expert_count = t->expert_count,
-                                        .records = records,
-                                        .slot_count = slot_count,
-                                        .set_max = set_max_of(t),
-                                        .policy = policy};
+    make_records(t, records);
+    const expert_cache_config config = config_of(t, records, slot_count, policy);
     TRY_OR(done, storage_null_open(ledger, EXPERT_SET_MAX, &reads, error));
     TRY_OR(done, expert_cache_open(ledger, &config, &files, reads, &cache, error));
     const visitor v = {cache, t, with_ahead, config.set_max, set};
@@ -148,6 +165,9 @@ typedef struct oracle {
     uint64_t *next_of_key; /* (key_count): of keys in the cache; 0 when not in it */
     uint32_t slot_count, used_count;
     replay_counts counts;
+    const expert_cache_config *config;
+    const expert_classes *classes;
+    uint32_t class_idx; /* whose layers are looked at */
 } oracle;
 
 static bool comes_before(const wanted *a, const wanted *b)
@@ -209,8 +229,8 @@ static void foresee_set(oracle *o, uint32_t first_key, const uint32_t *ids, cons
 /* What is asked for at once: a sweep goes one by one. */
 static uint32_t piece_max(const route_list *list, uint32_t set_max) { return list->row_count > 1 ? 1 : set_max; }
 
-/* Walks the sets, backwards to learn the future or forwards to live it. Sets are numbered from 1. */
-static void walk(oracle *o, const route_trace *t, uint32_t set_max, uint64_t *last_seen)
+/* Walks the sets backwards to learn the future. Sets are numbered from 1. */
+static void foresee_all(oracle *o, const route_trace *t, uint32_t set_max, uint64_t *last_seen)
 {
     uint64_t set_count = 0;
     for (uint64_t i = 0; i < t->list_count; i++)
@@ -226,9 +246,15 @@ static void walk(oracle *o, const route_trace *t, uint32_t set_max, uint64_t *la
         }
         later = first;
     }
+}
+
+/* Walks the sets of a class's layers. */
+static void live_through(oracle *o, const route_trace *t, uint32_t set_max)
+{
     for (uint64_t i = 0; i < t->list_count; i++) {
         const route_list *list = &t->lists[i];
         const uint32_t most = piece_max(list, set_max);
+        if (expert_classes_of_layer(o->classes, o->config, list->layer) != o->class_idx) continue;
         for (uint32_t n = 0; n < list->count; n += most)
             foresee_set(o, list->layer * t->expert_count, t->ids + list->begin + n, o->next_of_id + list->begin + n,
                         (uint32_t)min_u64(list->count - n, most));
@@ -240,8 +266,11 @@ leat_status expert_replay_belady(mem *ledger, const route_trace *t, uint32_t slo
 {
     const uint64_t key_count = (uint64_t)t->layer_count * t->expert_count;
     const uint32_t set_max = set_max_of(t);
-    oracle o = {.slot_count = slot_count};
+    oracle o = {0};
     uint64_t *last_seen = NULL;
+    expert_record *records = NULL;
+    expert_classes classes;
+    uint32_t slot_counts[EXPERT_CLASSES_MAX];
     leat_status status;
 
     if (slot_count < set_max)
@@ -251,9 +280,23 @@ leat_status expert_replay_belady(mem *ledger, const route_trace *t, uint32_t slo
     TRY_OR(done, MEM_NEW(ledger, META, t->id_count, &o.next_of_id, error));
     TRY_OR(done, MEM_NEW(ledger, META, key_count, &o.next_of_key, error));
     TRY_OR(done, MEM_NEW(ledger, META, key_count, &last_seen, error));
-    walk(&o, t, set_max, last_seen);
+    TRY_OR(done, MEM_NEW(ledger, META, key_count, &records, error));
+    make_records(t, records);
+    const expert_cache_config config = config_of(t, records, slot_count, CACHE_LRU);
+    expert_classes_find(&config, &classes);
+    expert_classes_divide(&classes, slot_count, slot_counts);
+    o.config = &config;
+    o.classes = &classes;
+    foresee_all(&o, t, set_max, last_seen);
+    for (; o.class_idx < classes.count; o.class_idx++) {
+        o.slot_count = slot_counts[o.class_idx];
+        o.used_count = 0;
+        o.heap_count = 0;
+        live_through(&o, t, set_max);
+    }
     *out_counts = o.counts;
 done:
+    mem_free(ledger, records);
     mem_free(ledger, last_seen);
     mem_free(ledger, o.next_of_key);
     mem_free(ledger, o.next_of_id);

@@ -19,7 +19,8 @@ typedef struct replay_counts {
  * says was read ahead is read ahead. LEAT_BUDGET: fewer slots than a set. */
 MUST_CHECK leat_status expert_replay(mem *ledger, const route_trace *t, uint32_t slot_count, cache_policy policy,
                                      bool with_ahead, replay_counts *out_counts, leat_error *error);
-/* Evicts what is wanted last, of any layer. Nothing is read ahead; a sweep asks for its experts one by one. */
+/* Evicts what is wanted last, of any layer of the same class. Nothing is read ahead; a sweep asks for its experts one
+ * by one. */
 MUST_CHECK leat_status expert_replay_belady(mem *ledger, const route_trace *t, uint32_t slot_count,
                                             replay_counts *out_counts, leat_error *error);
 /* The policy with the most hits on the trace; CACHE_POLICY_AUTO unless another one has at least 3 of 1000 more. */

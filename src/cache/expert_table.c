@@ -89,18 +89,20 @@ static void empty_slot(expert_cache *cache, uint32_t slot_idx)
     s->state = SLOT_EMPTY;
     s->key = NONE;
     s->failed_part = PART_NONE;
-    s->younger_idx = cache->first_free_idx;
-    cache->first_free_idx = slot_idx;
+    slot_class *c = class_of_slot(cache, slot_idx);
+    s->younger_idx = c->first_free_idx;
+    c->first_free_idx = slot_idx;
 }
 
 uint32_t table_begin_load(expert_cache *cache, uint32_t key, uint32_t segment, uint64_t stamp)
 {
-    uint32_t slot_idx = cache->first_free_idx;
+    slot_class *c = class_of_layer(cache, key_layer(cache, key));
+    uint32_t slot_idx = c->first_free_idx;
     assert(slot_idx != NONE && cache->slot_of_key[key] == NONE);
     slot *s = &cache->slots[slot_idx];
     assert(s->state == SLOT_EMPTY && s->pins == 0);
-    cache->first_free_idx = s->younger_idx;
-    if (slot_idx >= cache->used_count) cache->used_count = slot_idx + 1;
+    c->first_free_idx = s->younger_idx;
+    c->used_count = (uint32_t)max_u64(c->used_count, slot_idx - c->first_slot + 1);
     record_layout layout;
     record_find_runs(&cache->config.records[key], &layout);
     *s = (slot){.stamp = stamp,
@@ -147,7 +149,9 @@ void table_move_record(expert_cache *cache, uint32_t from_idx, uint32_t to_idx)
     slot *from = &cache->slots[from_idx], *to = &cache->slots[to_idx];
     assert(slot_is_idle(from) && to->state == SLOT_EMPTY);
     slot_list *list = list_of(cache, from);
-    memcpy(cache->block + to_idx * cache->slot_bytes, cache->block + from_idx * cache->slot_bytes, cache->slot_bytes);
+    const slot_class *c = class_of_slot(cache, from_idx);
+    assert(c == class_of_slot(cache, to_idx));
+    memcpy(class_slot(c, to_idx), class_slot(c, from_idx), c->slot_bytes);
     *to = *from;
     *(to->older_idx == NONE ? &list->oldest_idx : &cache->slots[to->older_idx].younger_idx) = to_idx;
     *(to->younger_idx == NONE ? &list->youngest_idx : &cache->slots[to->younger_idx].older_idx) = to_idx;
@@ -161,7 +165,7 @@ void table_pin(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
     assert(s->state != SLOT_EMPTY);
-    if (s->pins++ == 0) cache->pinned_count++;
+    if (s->pins++ == 0) class_of_slot(cache, slot_idx)->pinned_count++;
 }
 
 void table_unpin(expert_cache *cache, uint32_t slot_idx)
@@ -169,7 +173,7 @@ void table_unpin(expert_cache *cache, uint32_t slot_idx)
     slot *s = &cache->slots[slot_idx];
     assert(s->pins > 0);
     if (--s->pins > 0) return;
-    cache->pinned_count--;
+    class_of_slot(cache, slot_idx)->pinned_count--;
     if (slot_has_failed(s)) fail_load(cache, slot_idx);
 }
 
@@ -194,7 +198,7 @@ void table_reap_one(expert_cache *cache)
     read_result result;
     assert(cache->reading_count > 0);
     uint64_t begin_ns = clock_now_ns();
-    uint64_t tag_end = (uint64_t)cache->config.slot_count * EXPERT_PARTS_MAX;
+    uint64_t tag_end = (uint64_t)cache->slot_max * EXPERT_PARTS_MAX;
     bool found = cache->reads->ops->reap(cache->reads, 0, tag_end, &result);
     uint64_t wait_ns = clock_now_ns() - begin_ns;
     assert(found); /* a submitted read is never lost */
@@ -220,9 +224,10 @@ void table_submit(expert_cache *cache, uint32_t slot_idx, read_class class)
     const expert_record *record = &cache->config.records[cache->slots[slot_idx].key];
     record_layout layout;
     record_lay_out(record, cache->files, &layout);
+    uint8_t *to = class_slot(class_of_slot(cache, slot_idx), slot_idx);
     for (uint32_t i = 0; i < layout.run_count; i++) {
         read_request request = {.what = layout.runs[i].what,
-                                .buffer = cache->block + slot_idx * cache->slot_bytes + layout.runs[i].offset,
+                                .buffer = to + layout.runs[i].offset,
                                 .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + layout.runs[i].first_part,
                                 .is_followed = i + 1 < layout.run_count,
                                 .class = class};

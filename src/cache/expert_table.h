@@ -17,7 +17,7 @@
 #ifndef CACHE_EXPERT_TABLE_H
 #define CACHE_EXPERT_TABLE_H
 
-#include "cache/expert_cache.h"
+#include "cache/expert_classes.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -53,30 +53,43 @@ typedef struct slot_list {
 typedef struct layer_table {
     slot_list lists[2];   /* LRU, LFU: all, none; SLRU: on probation, protected; S3FIFO: small, main */
     uint32_t ghost_clock; /* S3FIFO: records that left the small queue for good, plus 1 */
+    uint32_t class_idx;   /* whose slots it uses */
 } layer_table;
+
+/* Slots of one size, and the layers that use them: a cache of its own but for the figures and for what is read ahead.
+ */
+typedef struct slot_class {
+    /* Fixed after open. */
+    uint32_t first_slot, slot_max; /* its slots in the table */
+    uint32_t layer_count;
+    uint64_t slot_bytes;
+    uint8_t *block; /* (slot_max, slot_bytes) */
+
+    uint32_t slot_count; /* at work, the first ones (expert_cache_resize) */
+    uint32_t share;      /* slots that a layer may hold while others want more */
+    cache_policy policy; /* at work */
+    bool is_below_sets;  /* fewer slots than one set per layer */
+    uint32_t first_free_idx;
+    uint32_t used_count;   /* leading slots that have held something */
+    uint32_t pinned_count; /* slots with pins > 0 */
+} slot_class;
 
 struct expert_cache {
     /* Fixed after open. */
     mem *ledger;
     storage *reads;
     const file_set *files;
-    expert_cache_config config; /* slot_count: those at work (expert_cache_resize) */
-    uint32_t slot_max;          /* slots of the block */
-    uint64_t slot_bytes;
-    uint32_t share;      /* slots that a layer may hold while others want more */
-    cache_policy policy; /* at work */
-    bool is_below_sets;  /* fewer slots than one set per layer */
-    uint8_t *block;      /* (slot_max, slot_bytes) */
+    expert_cache_config config; /* slot_count: those at work, of all classes */
+    uint32_t slot_max;          /* of all classes */
+    expert_classes division;
 
     /* The step's thread only. */
-    slot *slots;           /* (slot_max), of which config.slot_count are at work */
+    slot_class *classes;   /* (division.count) */
+    slot *slots;           /* (slot_max), class by class */
     layer_table *layers;   /* (layer_count) */
     uint32_t *slot_of_key; /* (layer_count, expert_count); NONE when not in the cache */
     uint32_t *key_history; /* (layer_count, expert_count); LFU: counts of uses; S3FIFO: the ghost clock when it left the
                               small queue, or 0; else of no use */
-    uint32_t first_free_idx;
-    uint32_t used_count;    /* leading slots that have held something */
-    uint32_t pinned_count;  /* slots with pins > 0 */
     uint32_t reading_count; /* reads submitted and not reaped */
     uint64_t last_stamp;
     uint64_t first_stamp;              /* below all that were given; the next one for a wrong guess */
@@ -91,9 +104,24 @@ struct expert_cache {
 static inline uint32_t key_layer(const expert_cache *cache, uint32_t key) { return key / cache->config.expert_count; }
 static inline bool slot_has_failed(const slot *s) { return s->state == SLOT_LOADING && s->reads_left == 0; }
 static inline bool slot_is_idle(const slot *s) { return s->pins == 0 && s->state != SLOT_EMPTY; }
-static inline bool table_has_room(const expert_cache *cache, uint32_t count)
+static inline slot_class *class_of_layer(const expert_cache *cache, uint32_t layer)
 {
-    return cache->config.slot_count - cache->pinned_count >= count;
+    return &cache->classes[cache->layers[layer].class_idx];
+}
+static inline slot_class *class_of_slot(const expert_cache *cache, uint32_t slot_idx)
+{
+    uint32_t idx = 0;
+    while (slot_idx - cache->classes[idx].first_slot >= cache->classes[idx].slot_max) idx++;
+    return &cache->classes[idx];
+}
+static inline uint8_t *class_slot(const slot_class *c, uint32_t slot_idx)
+{
+    return c->block + (slot_idx - c->first_slot) * c->slot_bytes;
+}
+static inline bool table_has_room(const expert_cache *cache, uint32_t layer, uint32_t count)
+{
+    const slot_class *c = class_of_layer(cache, layer);
+    return c->slot_count - c->pinned_count >= count;
 }
 
 /* ---- expert_table.c ---- */
@@ -109,7 +137,7 @@ uint32_t table_begin_load(expert_cache *cache, uint32_t key, uint32_t segment, u
 void table_submit(expert_cache *cache, uint32_t slot_idx, read_class class);
 /* READY -> EMPTY. */
 void table_evict(expert_cache *cache, uint32_t slot_idx);
-/* READY and not held -> another slot, which is EMPTY. */
+/* READY and not held -> another slot of its class, which is EMPTY. */
 void table_move_record(expert_cache *cache, uint32_t from_idx, uint32_t to_idx);
 void table_pin(expert_cache *cache, uint32_t slot_idx);
 /* A slot whose read has failed is EMPTY with the last pin. */
@@ -122,9 +150,9 @@ void table_reap_one(expert_cache *cache);
 /* S3-FIFO counts uses up to this. */
 enum { S3_USES_MAX = 3 };
 
-/* Shares and policy for so many slots. */
-void policy_set_shares(expert_cache *cache, uint32_t slot_count);
-uint32_t policy_protected_max(const expert_cache *cache);
+/* Shares and policy of a class for so many slots. */
+void policy_set_shares(const expert_cache *cache, slot_class *c, uint32_t slot_count);
+uint32_t policy_protected_max(const slot_class *c);
 /* A record that is in memory was named by an acquire. */
 void policy_touch(expert_cache *cache, uint32_t slot_idx, uint64_t stamp);
 /* Which list a record enters. */

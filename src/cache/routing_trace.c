@@ -146,11 +146,30 @@ static leat_status read_policy(reader *r, leat_error *error)
     return json_fail_at(r->parser, token.offset, error, "\"policy\" is none of lru, lfu, slru, s3fifo");
 }
 
+/* [class of layer 0, ..] */
+static leat_status read_classes(reader *r, uint64_t *out_count, leat_error *error)
+{
+    route_trace *t = r->t;
+    TRY(expect(r, JSON_ARRAY_BEGIN, "an array of classes", error));
+    if (!t->layer_classes) TRY(MEM_NEW(t->ledger, META, ROUTE_LAYERS_MAX, &t->layer_classes, error));
+    for (*out_count = 0;; ++*out_count) {
+        json_token token;
+        uint64_t class_idx = 0;
+        TRY(next_token(r, &token, error));
+        if (token.kind == JSON_ARRAY_END) return LEAT_OK;
+        if (token.kind != JSON_NUMBER || !json_to_u64(&token, &class_idx) || class_idx >= EXPERT_CLASSES_MAX ||
+            *out_count == ROUTE_LAYERS_MAX)
+            return json_fail_at(r->parser, token.offset, error, "expected a class below %d for each layer",
+                                EXPERT_CLASSES_MAX);
+        t->layer_classes[*out_count] = (uint8_t)class_idx;
+    }
+}
+
 /* The settings of the cache; behind the value of "leat_route_trace". */
 static leat_status read_settings(reader *r, leat_error *error)
 {
     route_trace *t = r->t;
-    uint64_t layer_count = 0, expert_count = 0, used_count = 0, slot_count = 0, set_max = 0;
+    uint64_t layer_count = 0, expert_count = 0, used_count = 0, slot_count = 0, set_max = 0, class_count = 0;
     bool has_policy = false;
     for (;;) {
         json_token token;
@@ -166,6 +185,8 @@ static leat_status read_settings(reader *r, leat_error *error)
             TRY(read_number(r, UINT32_MAX - 1, &slot_count, error));
         else if (json_text_is(&token, "set_max"))
             TRY(read_number(r, EXPERT_SET_MAX, &set_max, error));
+        else if (json_text_is(&token, "classes"))
+            TRY(read_classes(r, &class_count, error));
         else if (json_text_is(&token, "policy")) {
             TRY(read_policy(r, error));
             has_policy = true;
@@ -175,6 +196,8 @@ static leat_status read_settings(reader *r, leat_error *error)
     if (!layer_count || !expert_count || !used_count || !slot_count || !set_max || !has_policy)
         return json_fail_at(r->parser, 0, error,
                             "the settings need layer_count, expert_count, used_count, slot_count, set_max, policy");
+    if (t->layer_classes && class_count != layer_count)
+        return json_fail_at(r->parser, 0, error, "\"classes\" has not one number for each layer");
     t->layer_count = (uint32_t)layer_count;
     t->expert_count = (uint32_t)expert_count;
     t->used_count = (uint32_t)used_count;
@@ -334,5 +357,6 @@ void route_trace_close(route_trace *t)
     mem_free(t->ledger, t->id_rows);
     mem_free(t->ledger, t->ahead);
     mem_free(t->ledger, t->lists);
+    mem_free(t->ledger, t->layer_classes);
     *t = (route_trace){0};
 }

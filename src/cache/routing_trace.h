@@ -29,6 +29,7 @@ typedef struct route_trace {
     bool has_settings;   /* of the engine that wrote it: */
     uint32_t slot_count, set_max;
     cache_policy policy;
+    uint8_t *layer_classes;  /* (layer_count) whose slots each used; NULL: all the same (expert_classes.h) */
     uint32_t resize_count;   /* lines that say that the cache changed its size */
     uint32_t *ids, *id_rows; /* (id_count) experts, and how many rows of the step use each */
     uint32_t *ahead;         /* (ahead_count) */

@@ -145,8 +145,10 @@ static leat_status open_experts(engine *e, leat_error *error)
     const plan_request request = request_of(e->source, e->model, &e->options, &e->file_set, &e->records);
     const expert_cache_config config = plan_cache_config(&request, e->plan.expert_slot_count);
     TRY(expert_cache_open(e->ledger, &config, &e->file_set, e->reads, &e->experts, error));
-    const expert_cache_memory slots = expert_cache_memory_get(e->experts);
-    prefault_add(e->pages, PREFAULT_EXPERTS, slots.block, slots.bytes);
+    for (uint32_t i = 0; i < expert_cache_class_count(e->experts); i++) {
+        const expert_cache_memory slots = expert_cache_memory_get(e->experts, i);
+        prefault_add(e->pages, PREFAULT_EXPERTS + i, slots.block, slots.bytes);
+    }
     if (e->trunk->reader) trunk_reader_set_make_room(e->trunk->reader, take_expert_reads_back, e->experts);
     return e->options.look_ahead == LOOK_AHEAD_AUTO
                ? pacing_open(e->ledger, e->records.layer_count, 0, &e->look_ahead.pacing, error)
@@ -225,10 +227,14 @@ void engine_close(engine **engine_ptr)
 void engine_prefault_ahead(engine *e)
 {
     if (!e->experts || !e->pages) return;
-    const uint64_t wanted = expert_cache_memory_get(e->experts).used_bytes + PREFAULT_AHEAD_BYTES;
-    if (wanted == e->pages_allowed) return;
-    prefault_allow(e->pages, PREFAULT_EXPERTS, wanted);
-    e->pages_allowed = wanted;
+    const uint32_t class_count = expert_cache_class_count(e->experts);
+    for (uint32_t i = 0; i < class_count; i++) {
+        const uint64_t used = expert_cache_memory_get(e->experts, i).used_bytes;
+        const uint64_t wanted = used + PREFAULT_AHEAD_BYTES / class_count;
+        if (wanted == e->pages_allowed[i]) continue;
+        prefault_allow(e->pages, PREFAULT_EXPERTS + i, wanted);
+        e->pages_allowed[i] = wanted;
+    }
 }
 
 leat_status engine_check_cancel(const engine *e, leat_error *error)

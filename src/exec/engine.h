@@ -27,7 +27,8 @@
 /* Slots of the expert cache are made resident so far ahead of their first use: what two threads do while a layer
  * computes, and little against any budget that has that many slots. */
 #define PREFAULT_AHEAD_BYTES (UINT64_C(256) << 20)
-enum { PREFAULT_TRUNK, PREFAULT_EXPERTS };
+enum { PREFAULT_TRUNK, PREFAULT_EXPERTS }; /* the second is the first of EXPERT_CLASSES_MAX */
+_Static_assert(PREFAULT_EXPERTS + EXPERT_CLASSES_MAX <= PREFAULT_BLOCKS_MAX, "each class has its block");
 
 typedef struct engine_options {
     uint64_t budget_bytes;                     /* 0: auto */
@@ -69,7 +70,7 @@ typedef struct engine {
     kernel_table kernels;
     thread_pool *threads;
     prefault *pages;
-    uint64_t pages_allowed; /* of the expert cache */
+    uint64_t pages_allowed[EXPERT_CLASSES_MAX]; /* of the expert cache */
     storage *reads;
     trunk *trunk;
     weight_ring *ring;                     /* NULL when the whole trunk stays */

@@ -21,7 +21,7 @@
 #define GOVERNOR_POLL_NS UINT64_C(250000000)
 
 typedef struct governor_config {
-    uint32_t slots_min;  /* one set */
+    uint32_t slots_min;  /* one set, for each class of layers */
     uint32_t slots_unit; /* a working set: one set for every layer */
     uint32_t slots_max;  /* what the cache was opened with */
     uint64_t slot_bytes;

@@ -3,6 +3,8 @@
 #include "base/bytes.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "cache/expert_classes.h"
+#include "exec/expert_records.h"
 #include "exec/pack_manifest.h"
 
 #include <fcntl.h>
@@ -20,6 +22,27 @@ static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 static uint64_t token_ids(const model_profile *p) { return (uint64_t)p->layer_count * p->used_count; }
 static uint64_t key_count(const model_profile *p) { return (uint64_t)p->layer_count * p->expert_count; }
 
+/* So that a sample is replayed as the engine's cache would live it. */
+static leat_status find_classes(model_profile *p, const model_desc *m, leat_error *error)
+{
+    expert_records records = {0};
+    expert_classes classes = {.count = 1};
+
+    TRY(expert_records_open(p->ledger, m, &records, error));
+    const expert_cache_config config = {.layer_count = records.layer_count,
+                                        .expert_count = records.expert_count,
+                                        .records = records.records,
+                                        .slot_count = records.layer_count * records.expert_count,
+                                        .set_max = records.set_count};
+    leat_status status = LEAT_OK;
+    if (records.layer_count == p->layer_count) expert_classes_find(&config, &classes);
+    if (classes.count > 1) status = MEM_NEW(p->ledger, META, p->layer_count, &p->layer_classes, error);
+    for (uint32_t i = 0; p->layer_classes && i < p->layer_count; i++)
+        p->layer_classes[i] = (uint8_t)expert_classes_of_layer(&classes, &config, i);
+    expert_records_close(&records);
+    return status;
+}
+
 leat_status model_profile_open(mem *ledger, const model_desc *m, const char *fingerprint, model_profile *p,
                                leat_error *error)
 {
@@ -29,6 +52,7 @@ leat_status model_profile_open(mem *ledger, const model_desc *m, const char *fin
     p->layer_count = m->moe_layer_count;
     p->expert_count = m->expert_count;
     p->used_count = m->expert_used_count;
+    if (m->layer_count > 0) TRY(find_classes(p, m, error));
     TRY(mem_alloc(ledger, MEM_META, key_count(p), sizeof *p->uses, 0, "uses of experts", (void **)&p->uses, error));
     return mem_alloc(ledger, MEM_META, ROUTE_SAMPLE_TOKENS * token_ids(p), sizeof *p->sample, 0, "sample of routing",
                      (void **)&p->sample, error);
@@ -39,6 +63,7 @@ void model_profile_close(model_profile *p)
     if (!p->ledger) return;
     mem_free(p->ledger, p->sample);
     mem_free(p->ledger, p->uses);
+    mem_free(p->ledger, p->layer_classes);
     *p = (model_profile){0};
 }
 
@@ -322,6 +347,10 @@ static leat_status sample_trace(const model_profile *p, uint32_t begin, uint32_t
                          .id_count = count * ids};
     TRY(MEM_NEW(p->ledger, META, out->id_count, &out->ids, error));
     TRY(MEM_NEW(p->ledger, META, out->list_count, &out->lists, error));
+    if (p->layer_classes) {
+        TRY(MEM_NEW(p->ledger, META, p->layer_count, &out->layer_classes, error));
+        memcpy(out->layer_classes, p->layer_classes, p->layer_count);
+    }
     for (uint64_t i = 0; i < out->id_count; i++) out->ids[i] = p->sample[begin * ids + i];
     for (uint64_t i = 0; i < out->list_count; i++)
         out->lists[i] = (route_list){.begin = i * p->used_count,

@@ -52,6 +52,7 @@ typedef struct model_profile {
     profile_place place;
     profile_phase decode, prefill;
     uint32_t layer_count, expert_count, used_count; /* of the sample; 0: none */
+    uint8_t *layer_classes;                         /* (layer_count) of the expert cache; NULL: one class */
     double *uses;                                   /* (layer_count, expert_count), decayed over runs */
     double uses_token_count;                        /* tokens that made them, decayed alike */
     uint16_t *sample;                               /* (ROUTE_SAMPLE_TOKENS, layer_count, used_count), oldest first */

@@ -1,6 +1,7 @@
 #include "exec/plan.h"
 
 #include "base/bytes.h"
+#include "cache/expert_classes.h"
 #include "exec/row_reader.h"
 #include "exec/sampler.h"
 #include "exec/scratch.h"
@@ -89,11 +90,9 @@ static uint64_t cache_bytes(const plan_request *r, uint32_t slot_count)
 
 static uint32_t most_slots(const plan_request *r) { return r->experts->layer_count * r->experts->expert_count; }
 
-/* The most slots whose cache fits `bytes`. */
-static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t most)
+/* The most slots whose cache fits `bytes`, of `low` and more, which fit, up to `high`. */
+static uint32_t slots_between(const plan_request *r, uint64_t bytes, uint32_t low, uint32_t high)
 {
-    uint32_t low = 0, high = most;
-
     while (low < high) {
         const uint32_t middle = low + (high - low + 1) / 2;
         if (cache_bytes(r, middle) <= bytes)
@@ -102,6 +101,15 @@ static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t mos
             high = middle - 1;
     }
     return low;
+}
+
+/* From a set for every layer on, slots may have the sizes of their layers, and more of them need less. */
+static uint32_t slots_within(const plan_request *r, uint64_t bytes, uint32_t most)
+{
+    const uint32_t sets = r->experts->layer_count * r->experts->set_count;
+
+    if (sets > 0 && sets <= most && cache_bytes(r, sets) <= bytes) return slots_between(r, bytes, sets, most);
+    return slots_between(r, bytes, 0, most < sets || sets == 0 ? most : sets - 1);
 }
 
 /* Everything but the expert cache, for one ctx, chunk and level. */
@@ -226,12 +234,21 @@ static leat_status fail_below_floor(const solver *v, const plan *p, leat_error *
     return status;
 }
 
+static uint32_t count_classes(const expert_cache_config *config)
+{
+    expert_classes classes;
+    if (config->layer_count == 0) return 0;
+    expert_classes_find(config, &classes);
+    return classes.count;
+}
+
 static void spend_rest_on_experts(const plan_request *r, uint64_t left, plan *p)
 {
     p->expert_slot_count = slots_within(r, left, p->expert_slot_max);
     const expert_cache_config config = plan_cache_config(r, p->expert_slot_count);
     p->expert_set_max = config.set_max;
     p->expert_slot_bytes = expert_cache_slot_bytes(&config, r->files);
+    p->expert_class_count = count_classes(&config);
     p->expert_cache_bytes = cache_bytes(r, p->expert_slot_count);
     p->unspent_bytes = left - p->expert_cache_bytes;
 }

@@ -62,8 +62,9 @@ typedef struct plan {
     uint64_t outside_bytes;     /* the part of process_bytes that is not in the engine's ledger */
     uint32_t ctx, thread_count, prefill_chunk;
     uint32_t expert_slot_count, expert_slot_max, expert_set_max;
-    uint64_t expert_slot_bytes;
-    uint32_t direct_file_count; /* of the files that it was made for; nothing depends on it (engine_plan fills it) */
+    uint64_t expert_slot_bytes;  /* of the largest */
+    uint32_t expert_class_count; /* sizes of slots */
+    uint32_t direct_file_count;  /* of the files that it was made for; nothing depends on it (engine_plan fills it) */
 } plan;
 
 /* LEAT_BUDGET below the floor: the text names budget, floor and its parts, the hint the largest ctx that fits.

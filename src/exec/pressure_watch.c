@@ -9,10 +9,14 @@
 static governor_config config_of(const engine *e, uint64_t physical_bytes)
 {
     const uint32_t working_set = e->records.layer_count * e->records.set_count;
-    return (governor_config){.slots_min = e->records.set_count,
+    const uint32_t class_count = expert_cache_class_count(e->experts);
+    /* With slots of several sizes a working set has some of each: the mean is what one of them gives. */
+    const uint64_t slot_bytes =
+        class_count > 1 ? e->plan.expert_cache_bytes / e->plan.expert_slot_count : e->plan.expert_slot_bytes;
+    return (governor_config){.slots_min = e->records.set_count * class_count,
                              .slots_unit = working_set,
                              .slots_max = e->plan.expert_slot_count,
-                             .slot_bytes = e->plan.expert_slot_bytes,
+                             .slot_bytes = slot_bytes,
                              .reserve_bytes = governor_reserve_bytes(physical_bytes)};
 }
 
@@ -70,7 +74,8 @@ void pressure_watch_resize(engine *e, uint32_t slot_count)
 {
     const pressure_watch *w = &e->watch;
     const uint32_t before = expert_cache_stats_get(e->experts).slot_count;
-    if (e->pages) prefault_stop(e->pages, PREFAULT_EXPERTS);
+    for (uint32_t i = 0; e->pages && i < expert_cache_class_count(e->experts); i++)
+        prefault_stop(e->pages, PREFAULT_EXPERTS + i);
     const uint32_t after = expert_cache_resize(e->experts, slot_count);
 
     if (after == before) return;

@@ -93,7 +93,7 @@ static look_ahead_totals totals_of(const engine *e)
                                .busy_ns = reads.busy_ns,
                                .urgent_bytes = reads.class_bytes[READ_DEMAND] + reads.class_bytes[READ_CERTAIN],
                                .ahead_bytes = reads.class_bytes[READ_LOOK_AHEAD],
-                               .useful_bytes = cache.ahead_used * e->plan.expert_slot_bytes};
+                               .useful_bytes = cache.ahead_used_bytes};
 }
 
 /* What guesses may read until the next layer asks. */

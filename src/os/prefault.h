@@ -13,7 +13,7 @@
 
 #include "base/mem.h"
 
-enum { PREFAULT_BLOCKS_MAX = 2 };
+enum { PREFAULT_BLOCKS_MAX = 8 };
 
 typedef struct prefault prefault;
 

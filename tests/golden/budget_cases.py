@@ -371,6 +371,35 @@ def check_recorded_use(subject):
     assert with_counts > 0.8 and without < 0.5, "correlation with the counts %.2f, without them %.2f" % (with_counts, without)
 
 
+def check_mixed_precision(subject):
+    """Experts of 8 bits in some layers and 4 in others: one chain from the floor to everything, the ledger as planned, every
+    recording replays to its own counters, and slots are of two sizes wherever there is a set for each layer."""
+    leat, layers, used = subject.leat, 8, 4
+    folder = make_synthetic("gemma4-small", "--eight-bit-experts", "0,3,7")(os.path.join(subject.base, "mixed"))
+    options = ("--ctx", str(CTX), "--threads", "2")
+    sizes = leat.plan(folder, *options)
+    reference, class_counts = leat.file(".audit"), set()
+    leat.json(*subject.run_args(folder, reference, "--ram", str(sizes["everything_bytes"])))
+    for part, policy, ahead in ((0, "lfu", "off"), (0.1, "lru", "on"), (0.2, "slru", "off"), (0.4, "lfu", "on"), (0.7, "s3fifo", "off"),
+                                (1, "lfu", "off")):
+        budget = int(sizes["floor_bytes"] + (sizes["everything_bytes"] - sizes["floor_bytes"]) * part)
+        audit, trace = leat.file(".audit"), leat.file(".trace")
+        found = leat.json(*subject.run_args(folder, audit, *options[2:], "--ram", str(budget), "--cache-policy", policy, "--look-ahead",
+                                            ahead, "--route-trace", trace, "--profile", "off"))
+        assert leat.run("audit", reference, audit).code == 0, "another chain in a budget of %d" % budget
+        memory = found["memory"]
+        pool, = (pool for pool in memory["pools"] if pool["name"] == "experts")
+        assert pool["peak_bytes"] == memory["parts"]["expert_cache_bytes"], "%s, planned %s" % (pool, memory["parts"])
+        slots, class_count = memory["expert_slot_count"], memory["expert_class_count"]
+        assert class_count == (2 if slots >= layers * used else 1), "%d sizes of %d slots" % (class_count, slots)
+        assert class_count == 1 or pool["peak_bytes"] < slots * memory["expert_slot_bytes"] * 4 // 5, pool
+        row, = (row for row in leat.json("replay", trace, "--json")["rows"] if row["as_recorded"])
+        for name in ("hits", "misses", "evictions", "ahead_used", "ahead_wasted"):
+            assert row[name] == found["experts"][name], "%s of %s, lived %s" % (name, row, found["experts"])
+        class_counts.add(class_count)
+    assert class_counts == {1, 2}, class_counts
+
+
 # ---- truth -------------------------------------------------------------------------------------------------------
 
 
@@ -463,6 +492,7 @@ def budget_cases(leat):
     cases.append(Case("budget: the list of runs", check_discovery, seconds=0.1))
     cases.append(Case("budget: cold page cache", check_cold, moe, seconds=2))
     cases.append(Case("budget: recorded use of experts", check_recorded_use, moe, seconds=4))
+    cases.append(Case("budget: experts of two precisions", check_mixed_precision, moe, seconds=4))
     cases.append(Case("budget: other weights", check_difference_is_found, moe, seconds=2))
     cases.append(Case("budget: major faults are counted", check_faults_are_counted, dense, facts, seconds=2))
     cases.append(Case("budget: cgroup limits", check_groups, moe, hindrance, seconds=2))

@@ -36,8 +36,27 @@ static float *put_floats(writer *w, size_t count)
     return w->data + w->count - count;
 }
 
-/* A tensor of `ones + random * spread`; dims ends with 0. */
-static void put_tensor(writer *w, const char *name, const uint32_t *dims, float base, float spread)
+static float draw(writer *w, float base, float spread)
+{
+    return base + spread * ((float)prng_below(&w->dice, 1 << 20) / (float)(1 << 19) - 1);
+}
+
+/* Two bfloat16 in the place of one float; cut off, not rounded. */
+static float draw_two_bf16(writer *w, float base, float spread)
+{
+    uint32_t both = 0, bits;
+    float value;
+    for (uint32_t i = 0; i < 2; i++) {
+        value = draw(w, base, spread);
+        memcpy(&bits, &value, sizeof bits);
+        both |= (bits >> 16) << (16 * i);
+    }
+    memcpy(&value, &both, sizeof value);
+    return value;
+}
+
+/* A tensor of `base + random * spread`; dims ends with 0. bfloat16: of an even number of values. */
+static void put_tensor_as(writer *w, const char *name, const uint32_t *dims, float base, float spread, bool is_bf16)
 {
     char text[512], shape[64] = "";
     const size_t begin = w->count * sizeof(float);
@@ -47,12 +66,18 @@ static void put_tensor(writer *w, const char *name, const uint32_t *dims, float 
         snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%u", i ? "," : "", dims[i]);
         count *= dims[i];
     }
-    float *out = put_floats(w, count);
-    for (size_t i = 0; i < count; i++)
-        out[i] = base + spread * ((float)prng_below(&w->dice, 1 << 20) / (float)(1 << 19) - 1);
-    snprintf(text, sizeof text, "%s\"model.%s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-             w->header_bytes > 1 ? "," : "", name, shape, begin, w->count * sizeof(float));
+    if (is_bf16) assert_true(count % 2 == 0);
+    const size_t float_count = is_bf16 ? count / 2 : count;
+    float *out = put_floats(w, float_count);
+    for (size_t i = 0; i < float_count; i++) out[i] = is_bf16 ? draw_two_bf16(w, base, spread) : draw(w, base, spread);
+    snprintf(text, sizeof text, "%s\"model.%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+             w->header_bytes > 1 ? "," : "", name, is_bf16 ? "BF16" : "F32", shape, begin, w->count * sizeof(float));
     put_header(w, text);
+}
+
+static void put_tensor(writer *w, const char *name, const uint32_t *dims, float base, float spread)
+{
+    put_tensor_as(w, name, dims, base, spread, false);
 }
 
 #define DIMS(...) ((const uint32_t[]){__VA_ARGS__, 0})
@@ -96,14 +121,14 @@ static void put_experts(writer *w, uint32_t layer, const char *stack)
 {
     static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
     const tiny_shape *s = &w->shape;
-    char name[128];
+    char name[256];
 
     for (uint32_t i = 0; i < 3; i++) {
-        snprintf(name, sizeof name, "%s.%s.weight", stack, names[i]);
-        put_in_layer(w, layer, name,
-                     i < 2 ? DIMS(s->expert_count, s->expert_width, s->hidden)
-                           : DIMS(s->expert_count, s->hidden, s->expert_width),
-                     0, 0.3f);
+        snprintf(name, sizeof name, "layers.%u.%s.%s.weight", layer, stack, names[i]);
+        put_tensor_as(w, name,
+                      i < 2 ? DIMS(s->expert_count, s->expert_width, s->hidden)
+                            : DIMS(s->expert_count, s->hidden, s->expert_width),
+                      0, 0.3f, s->bf16_layers >> layer & 1);
     }
 }
 

@@ -19,6 +19,7 @@ typedef struct tiny_shape {
     uint32_t expert_count, used_count, expert_width; /* gemma4: 0 is a dense model; qwen3_moe: 0 is 6, 2, 12 */
     uint32_t input_width;                            /* gemma4 only: of per-layer inputs; 0: none */
     bool has_own_head;                               /* not for gemma4: rows of the embedding are then read on demand */
+    uint32_t bf16_layers;                            /* a bit for each: their experts take half the bytes */
     uint64_t seed;
 } tiny_shape;
 

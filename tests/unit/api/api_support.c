@@ -8,6 +8,14 @@ const tiny_shape gemma_many = {
     .family = TINY_GEMMA4, .hidden = 64, .expert_count = 24, .used_count = 3, .expert_width = 128, .seed = 5};
 const tiny_shape qwen_many = {
     .family = TINY_QWEN3_MOE, .hidden = 64, .expert_count = 24, .used_count = 3, .expert_width = 128, .seed = 6};
+const tiny_shape gemma_mixed = {.family = TINY_GEMMA4,
+                                .layer_count = 5,
+                                .hidden = 64,
+                                .expert_count = 40,
+                                .used_count = 12,
+                                .expert_width = 128,
+                                .bf16_layers = 1u << 1 | 1u << 2 | 1u << 4,
+                                .seed = 12};
 const tiny_shape llama_plain = {.family = TINY_LLAMA, .head_count = 6, .kv_head_count = 3, .head_dim = 6, .seed = 3};
 const tiny_shape qwen_moe_own_head = {.family = TINY_QWEN3_MOE, .has_own_head = true, .seed = 4};
 

@@ -15,6 +15,8 @@
 extern const tiny_shape gemma_moe, gemma_inputs, llama_plain, qwen_moe_own_head;
 /* With more experts than the least budget holds. */
 extern const tiny_shape gemma_many, qwen_many;
+/* Experts of two sizes, by layer. */
+extern const tiny_shape gemma_mixed;
 
 /* A model, its engine and a session. */
 typedef struct opened {

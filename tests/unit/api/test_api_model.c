@@ -386,6 +386,39 @@ static void test_pools_are_as_planned(void **state)
     check_pools(BROOK, options);
 }
 
+/* Slots of the sizes of their layers: the ledger counts what the plan says at every budget, all of the budget is used,
+ * and more experts fit than slots for the largest would hold. */
+static void test_experts_of_two_sizes(void **state)
+{
+    char folder[UNIT_PATH_BYTES];
+    leat_model *model = NULL;
+    leat_error error = {0};
+    leat_plan plan = {0};
+    leat_options options = {.thread_count = 2, .ctx = 128, .prefill_chunk = 16};
+
+    (void)state;
+    make_folder(folder);
+    tiny_model_write(folder, &gemma_mixed);
+    check_floor(folder, options);
+    const uint64_t floor = floor_of(folder, &options);
+    assert_ok(leat_model_open(folder, &model, &error), &error);
+    options.ram_bytes = floor;
+    assert_ok(leat_plan_make(model, &options, &plan, &error), &error);
+    const uint64_t everything = plan.everything_bytes;
+    for (uint32_t i = 0; i <= 12; i++) {
+        options.ram_bytes = floor + (everything - floor) * i / 12;
+        assert_ok(leat_plan_make(model, &options, &plan, &error), &error);
+        if (i < 12) assert_true(plan.unspent_bytes < plan.expert_slot_bytes + 8192); /* else one more would fit */
+        assert_int_equal(plan.expert_class_count, plan.expert_slot_count < 5 * 12 ? 1 : 2);
+        if (plan.expert_class_count == 2)
+            assert_true(plan.expert_cache_bytes < plan.expert_slot_count * plan.expert_slot_bytes * 4 / 5);
+        check_pools(folder, options);
+    }
+    assert_int_equal(plan.expert_slot_count, 5 * 40);
+    leat_model_close(&model);
+    remove_folder(folder);
+}
+
 static void test_budgets_beyond_the_floor(void **state)
 {
     leat_model *model = NULL;
@@ -708,6 +741,7 @@ int main(void)
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_the_floor_opens_and_less_does_not),
         cmocka_unit_test(test_pools_are_as_planned),
+        cmocka_unit_test(test_experts_of_two_sizes),
         cmocka_unit_test(test_budgets_beyond_the_floor),
         cmocka_unit_test(test_options_that_are_refused),
         cmocka_unit_test(test_loading),

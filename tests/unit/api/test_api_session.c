@@ -102,6 +102,32 @@ static void test_same_bits_for_every_chunk_thread_count_and_budget(void **state)
     hooks_assert_held(before);
 }
 
+/* Slots of two sizes, from the floor to everything. */
+static void test_same_bits_with_experts_of_two_sizes(void **state)
+{
+    fixture f;
+    leat_options options = {.thread_count = 2, .prefill_chunk = 16, .ctx = 256};
+
+    (void)state;
+    open_fixture(&f, &gemma_mixed);
+    const uint64_t floor = floor_of(f.folder, &options);
+    leat_model *model = NULL;
+    leat_plan plan = {0};
+    leat_error error = {0};
+    assert_ok(leat_model_open(f.folder, &model, &error), &error);
+    for (uint32_t i = 0; i <= 8; i++) {
+        options.ram_bytes = floor;
+        assert_ok(leat_plan_make(model, &options, &plan, &error), &error);
+        options.ram_bytes = floor + (plan.everything_bytes - floor) / 8 * i;
+        assert_ok(leat_plan_make(model, &options, &plan, &error), &error);
+        assert_int_equal(plan.expert_class_count, i == 0 ? 1 : 2); /* at the floor there is no set for each layer */
+        options.look_ahead = (leat_look_ahead)(i % 3);
+        check_ways(&f, &options);
+    }
+    leat_model_close(&model);
+    close_fixture(&f);
+}
+
 /* ---- rewinding ---- */
 
 /* What may be kept of `kept` common tokens: rings hold the last `capacity` positions before the highest length. */
@@ -625,6 +651,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits_for_every_chunk_thread_count_and_budget),
+        cmocka_unit_test(test_same_bits_with_experts_of_two_sizes),
         cmocka_unit_test(test_rewinds_keep_what_rings_hold),
         cmocka_unit_test(test_rewinds_in_steps),
         cmocka_unit_test(test_refusals),

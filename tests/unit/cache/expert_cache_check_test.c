@@ -80,7 +80,7 @@ DAMAGE(put_a_key_into_two_slots, c->slots[s->held_idx].key = c->slots[s->idle_id
 DAMAGE(forget_a_key, c->slot_of_key[1] = NONE)
 DAMAGE(point_a_key_at_a_strange_slot, c->slot_of_key[7] = s->idle_idx)
 DAMAGE(leave_the_range_of_keys, c->slots[s->idle_idx].key = 16)
-DAMAGE(pin_an_empty_slot, c->slots[c->first_free_idx].pins = 1)
+DAMAGE(pin_an_empty_slot, c->slots[c->classes[0].first_free_idx].pins = 1)
 DAMAGE(empty_a_held_slot, c->slots[s->held_idx].state = SLOT_EMPTY)
 DAMAGE(invent_a_state, c->slots[s->orphan_idx].state = 7)
 DAMAGE(call_a_loading_slot_ready, c->slots[s->loading_idx].state = SLOT_READY)
@@ -90,12 +90,12 @@ DAMAGE(keep_a_failed_orphan, c->slots[s->orphan_idx].reads_left = 0; c->reading_
        c->slots[s->orphan_idx].failed_part = 0)
 DAMAGE(have_too_few_slots, c->config.set_max = c->config.slot_count + 1)
 DAMAGE(lose_a_pin, c->slots[s->held_idx].pins = 0)
-DAMAGE(miscount_pins, c->pinned_count++)
+DAMAGE(miscount_pins, c->classes[0].pinned_count++)
 DAMAGE(miscount_guesses, c->ahead_count = AHEAD_MAX + 1)
 DAMAGE(miscount_reads, c->reading_count++)
 DAMAGE(miscount_ready_slots, c->stats.ready_count++)
-DAMAGE(put_a_used_slot_on_the_free_list, c->first_free_idx = s->idle_idx)
-DAMAGE(lose_free_slots, c->first_free_idx = NONE)
+DAMAGE(put_a_used_slot_on_the_free_list, c->classes[0].first_free_idx = s->idle_idx)
+DAMAGE(lose_free_slots, c->classes[0].first_free_idx = NONE)
 DAMAGE(break_a_list_forwards, c->slots[c->layers[0].lists[0].oldest_idx].younger_idx = NONE)
 DAMAGE(break_a_list_backwards, c->slots[c->layers[0].lists[0].youngest_idx].older_idx = NONE)
 DAMAGE(lose_the_youngest, c->layers[0].lists[0].youngest_idx = c->layers[0].lists[0].oldest_idx)
@@ -106,11 +106,12 @@ DAMAGE(leave_the_only_list, c->slots[s->idle_idx].segment = 1)
 DAMAGE(count_what_is_not_counted, c->slots[s->idle_idx].use_count = 1)
 DAMAGE(live_in_the_future, c->slots[s->loading_idx].stamp = c->last_stamp + 1)
 
-DAMAGE(use_a_slot_that_is_away, c->config.slot_count--)
+DAMAGE(use_a_slot_that_is_away, c->classes[0].slot_count--; c->config.slot_count--)
+DAMAGE(miscount_slots, c->config.slot_count--)
 
 DAMAGE(protect_too_many,
        for (uint32_t i = 0; i < c->config.slot_count; i++) if (c->slots[i].state != SLOT_EMPTY) table_move_to(c, i, 1);
-       c->share = 1)
+       c->classes[0].share = 1)
 DAMAGE(use_too_often, c->key_history[3] = UINT32_MAX)
 DAMAGE(be_a_ghost_of_the_future, c->key_history[3] = c->layers[0].ghost_clock + 1)
 DAMAGE(count_beyond_the_most, c->slots[s->idle_idx].use_count = S3_USES_MAX + 1)
@@ -157,6 +158,7 @@ static void check_finds_every_damage(void **state)
         ROW(count_what_is_not_counted),
         ROW(live_in_the_future),
         ROW(use_a_slot_that_is_away),
+        ROW(miscount_slots),
         ROW_OF(CACHE_LFU, unsort_a_list),
         ROW_OF(CACHE_LFU, use_too_often),
         ROW_OF(CACHE_SLRU, protect_too_many),

@@ -112,6 +112,11 @@ static void refuses_what_is_no_trace(void **state)
         {SETTINGS "{\"layers\":[[8]]}\n", "below 8"},
         {SETTINGS "{\"layers\":[[1],[2],[3]]}\n", "more than 2 layers"},
         {"{\"leat_route_trace\":2,\"policy\":\"fifo\"}\n", "none of lru"},
+        {"{\"leat_route_trace\":2,\"classes\":3}\n", "an array of classes"},
+        {"{\"leat_route_trace\":2,\"classes\":[0,6]}\n", "a class below 6"},
+        {"{\"leat_route_trace\":2,\"layer_count\":2,\"expert_count\":8,\"used_count\":2,\"slot_count\":4,\"set_max\":2,"
+         "\"policy\":\"lru\",\"classes\":[0,1,0]}\n",
+         "not one number for each layer"},
     };
     open_ledger();
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {

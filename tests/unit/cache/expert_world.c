@@ -22,6 +22,7 @@ static void place_records(expert_world *w, uint64_t *file_bytes)
         for (uint32_t i = 0; i < part_count; i++) {
             uint64_t bytes = w->shape.part_bytes + hash_u64(key * 16 + i) % 64;
             if (w->shape.part_count == 0 && part_count > 1 && hash_u64(key * 16 + i) % 5 == 0) bytes = 0;
+            if (w->layer_bytes) bytes = w->layer_bytes[key / w->shape.expert_count];
             uint32_t file_idx = (key + i) % 3 == 0;
             parts[i] = (extent){file_idx, file_bytes[file_idx], bytes};
             file_bytes[file_idx] += bytes + hash_u64(key) % 7;
@@ -37,7 +38,13 @@ void world_open(expert_world *w, const world_shape *shape, const storage_sim_con
 
 void world_open_with(expert_world *w, const world_shape *shape, cache_policy policy, const storage_sim_config *sim)
 {
-    *w = (expert_world){.shape = *shape};
+    world_open_mixed(w, shape, NULL, policy, sim);
+}
+
+void world_open_mixed(expert_world *w, const world_shape *shape, const uint32_t *layer_bytes, cache_policy policy,
+                      const storage_sim_config *sim)
+{
+    *w = (expert_world){.shape = *shape, .layer_bytes = layer_bytes};
     size_t key_count = (size_t)shape->layer_count * shape->expert_count;
     w->extents = calloc(key_count * EXPERT_PARTS_MAX, sizeof *w->extents);
     w->records = calloc(key_count, sizeof *w->records);

@@ -22,8 +22,9 @@ typedef struct expert_world {
     file files[WORLD_FILE_COUNT];
     uint8_t *contents[WORLD_FILE_COUNT];
     file_set set;
-    extent *extents;        /* (layer_count * expert_count, EXPERT_PARTS_MAX) */
-    expert_record *records; /* (layer_count, expert_count) */
+    const uint32_t *layer_bytes; /* (layer_count) of every part of the layer's records; NULL: about part_bytes */
+    extent *extents;             /* (layer_count * expert_count, EXPERT_PARTS_MAX) */
+    expert_record *records;      /* (layer_count, expert_count) */
     expert_cache_config config;
     mem *ledger;
     storage *reads; /* a storage_sim */
@@ -33,6 +34,9 @@ typedef struct expert_world {
 /* With CACHE_LRU, or another policy. */
 void world_open(expert_world *w, const world_shape *shape, const storage_sim_config *sim);
 void world_open_with(expert_world *w, const world_shape *shape, cache_policy policy, const storage_sim_config *sim);
+/* Records of several sizes, by layer, so that the cache has slots of several sizes. layer_bytes is borrowed. */
+void world_open_mixed(expert_world *w, const world_shape *shape, const uint32_t *layer_bytes, cache_policy policy,
+                      const storage_sim_config *sim);
 /* Closes the cache, then asserts that every read has come back and every byte of the ledger as well. */
 void world_close(expert_world *w);
 
