@@ -71,7 +71,7 @@ static leat_status visit_all(const visitor *v, leat_error *error)
     return LEAT_OK;
 }
 
-/* Records of one byte for all, or of sizes that make the same classes of layers as those that the trace tells of. */
+/* Records of one size for all, or of sizes that make the same classes of layers as those that the trace tells of. */
 static void make_records(const route_trace *t, expert_record *out)
 {
     static const extent parts[EXPERT_CLASSES_MAX] = {{0, 0, 32}, {0, 0, 16}, {0, 0, 8},
