@@ -84,7 +84,8 @@ void jinja_output_init(jinja_output *output, mem *ledger);
 /* Frees what it holds; the output may be used again. */
 void jinja_output_reset(jinja_output *output);
 
-/* Renders into `out`, which is emptied first and is empty after a failure. LEAT_USAGE: what the template raised or a
+/* Renders into `out`, which is emptied first. After a failure it is empty, but for JINJA_RAISED: then its text is what
+ * the template raised, in full. LEAT_USAGE: what the template raised or a
  * limit; LEAT_MODEL: a variable that is no JSON. `now_seconds_local`: the local time as if it were seconds of UTC. */
 MUST_CHECK leat_status jinja_render(const jinja_template *t, const jinja_variable *variables, uint32_t count,
                                     int64_t now_seconds_local, jinja_output *out, jinja_fault *out_fault,
