@@ -100,6 +100,8 @@ typedef struct string_span {
     bool has_escapes;
 } string_span;
 
+uint64_t json_position(const json *parser) { return parser->pos; }
+
 /* ---- errors ---- */
 
 leat_status json_fail_at(const json *parser, uint64_t offset, leat_error *error, const char *format, ...)

@@ -59,6 +59,9 @@ void json_close(json **parser);
 
 /* LEAT_MODEL on malformed text. After a failure the parser only closes. */
 MUST_CHECK leat_status json_next(json *parser, json_token *out_token, leat_error *error);
+/* The byte behind the last token that was read: what lies between a value's offset and this is the value as written.
+ * Behind a key its colon has been read, too. */
+uint64_t json_position(const json *parser);
 /* Reads one whole value (after a key, or an array element) and drops it. */
 MUST_CHECK leat_status json_skip(json *parser, leat_error *error);
 /* json_skip for a value whose first token has been read. */
