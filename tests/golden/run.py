@@ -1,4 +1,4 @@
-"""Known answers, identical bits, memory and damaged files: whole models through the program.
+"""Known answers, identical bits, memory and damaged files: whole models, and chat templates, through the program.
 
     run.py LEAT [TOOLS] [-k PART_OF_A_NAME]... [-v] [--list] [--copies]
 
@@ -23,6 +23,7 @@ from identity_cases import identity_cases
 from leat_program import ROOT, Leat, Skipped
 from pressure_cases import pressure_cases
 from reference_cases import reference_cases
+from template_cases import template_cases
 
 COPIES = os.path.dirname(os.path.abspath(__file__))
 
@@ -112,6 +113,7 @@ def main():
         cases += budget_cases(leat)
         cases += pressure_cases(leat)
         cases += answer_cases(leat, base)
+        cases += template_cases(leat, base, is_full, COPIES)
         if arguments.k:
             cases = [case for case in cases if any(part in case.name for part in arguments.k)]
         if arguments.list:
