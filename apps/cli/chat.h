@@ -12,6 +12,7 @@ typedef struct chat {
     bool is_interactive;
     bool is_over; /* /exit */
     engine_setup setup;
+    leat_chat *format; /* the template */
     leat_sampler *sampler;
     leat_sampler_options sampling;
     conversation talk;

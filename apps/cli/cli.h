@@ -41,6 +41,7 @@ leat_status cmd_audit(cli *c, leat_error *error);
 leat_status cmd_tokenize(cli *c, leat_error *error);
 leat_status cmd_detokenize(cli *c, leat_error *error);
 leat_status cmd_parse(cli *c, leat_error *error);
+leat_status cmd_template(cli *c, leat_error *error);
 leat_status cmd_check(cli *c, leat_error *error);
 leat_status cmd_replay(cli *c, leat_error *error);
 leat_status cmd_pack(cli *c, leat_error *error);

@@ -6,6 +6,7 @@
  */
 #include "account.h"
 #include "chat.h"
+#include "chat_open.h"
 #include "input.h"
 #include "line_editor.h"
 #include "model_list.h"
@@ -47,14 +48,22 @@ leat_status chat_open_sampler(chat *t, leat_error *error)
     return LEAT_OK;
 }
 
+/* The conversation as ids. */
+static leat_status render_talk(chat *t, leat_tokens *out_ids, leat_error *error)
+{
+    strbuf request = {.ledger = t->c->ledger};
+    TRY(conversation_request(&t->talk, &request, error));
+    leat_status status = leat_chat_render(t->format, strbuf_text(&request), request.count, out_ids, NULL, error);
+    strbuf_reset(&request);
+    return status;
+}
+
 leat_status chat_count_tokens(chat *t, size_t *out_count, leat_error *error)
 {
     leat_tokens ids = {0};
-    size_t message_count;
-    const leat_message *messages = conversation_messages(&t->talk, &message_count);
     *out_count = 0;
     if (t->talk.count == 0) return LEAT_OK;
-    TRY(leat_chat_render(t->setup.tokenizer, messages, message_count, &ids, NULL, error));
+    TRY(render_talk(t, &ids, error));
     *out_count = ids.count;
     leat_tokens_free(&ids);
     return LEAT_OK;
@@ -65,10 +74,8 @@ leat_status chat_count_tokens(chat *t, size_t *out_count, leat_error *error)
 static leat_status render(chat *t, leat_error *error)
 {
     leat_tokens ids = {0};
-    size_t count;
-    const leat_message *messages = conversation_messages(&t->talk, &count);
     t->timeline.count = 0;
-    TRY(leat_chat_render(t->setup.tokenizer, messages, count, &ids, NULL, error));
+    TRY(render_talk(t, &ids, error));
     leat_status status = u32_list_append(&t->timeline, ids.ids, ids.count, error);
     leat_tokens_free(&ids);
     return status;
@@ -240,11 +247,12 @@ static leat_status open_chat(chat *t, leat_error *error)
     TRY(engine_setup_open_model(path, &t->setup, error));
     TRY(engine_setup_open_engine(c, 0, &t->setup, error));
     if (!t->setup.tokenizer) return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", path);
-    if (strcmp(leat_chat_format(t->setup.tokenizer), "none") == 0) {
-        leat_status status = FAIL(error, USAGE, "%s: the model has no chat format", path);
-        status_hint(error, "leat run %s continues a text", path);
-        return status;
+    leat_status status = chat_open_template(c, t->setup.tokenizer, &t->format, error);
+    if (status == LEAT_USAGE && !c->options.chat_template) {
+        status = FAIL(error, USAGE, "%s: the model has no chat template", path);
+        status_hint(error, "leat run %s continues a text; --template FILE gives a template", path);
     }
+    TRY(status);
     TRY(chat_open_sampler(t, error));
     if (t->sampling.temperature > 0 && !c->options.is_set[OPTION_seed])
         report_note("seed: %llu", (unsigned long long)t->sampling.seed);
@@ -262,6 +270,7 @@ leat_status cmd_chat(cli *c, leat_error *error)
     if (status == LEAT_OK) status = t.is_interactive ? open_terminal(&t, error) : talk_in_pipe(&t, error);
     generation_reset(&t.last);
     leat_sampler_close(&t.sampler);
+    leat_chat_close(&t.format);
     engine_setup_close(&t.setup);
     u32_list_reset(&t.timeline);
     conversation_reset(&t.talk);

@@ -41,6 +41,7 @@ static void print_json(cli *c, const leat_model *model)
     json_writer_u64(&w, "expert_record_bytes", info->expert_record_bytes);
     json_writer_flag(&w, "head_is_tied", info->head_is_tied);
     json_writer_flag(&w, "has_tokenizer", info->has_tokenizer);
+    json_writer_text(&w, "chat_template", info->chat_template);
     json_writer_text(&w, "chat_format", info->chat_format);
     json_writer_ids(&w, "stop_ids", info->stop_ids, info->stop_id_count);
     json_writer_begin_array(&w, "weights");
@@ -97,8 +98,9 @@ static void print_shape(output *out, const leat_model_info *info)
     output_print(out, "vocabulary    %u%s\n", info->vocab_size,
                  info->head_is_tied ? ", the head is the embedding" : "");
     output_print(out, "context       up to %u tokens\n", info->context_max);
-    output_print(out, "tokenizer     %s; chat format %s\n", info->has_tokenizer ? "present" : "none",
-                 info->chat_format);
+    output_print(out, "tokenizer     %s; chat format %s%s%s\n", info->has_tokenizer ? "present" : "none",
+                 info->chat_format, info->chat_template ? ", from " : "",
+                 info->chat_template ? info->chat_template : "");
     output_print(out, "ends at      ");
     for (uint32_t i = 0; i < info->stop_id_count; i++) output_print(out, " %u", info->stop_ids[i]);
     output_print(out, "%s\n", info->stop_id_count == 0 ? " (no token)" : "");

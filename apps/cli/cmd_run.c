@@ -1,7 +1,8 @@
 /* cmd_run.c - one prompt, one answer. */
 #include "account.h"
 #include "audit_writer.h"
-#include "cli.h"
+#include "chat_open.h"
+#include "conversation.h"
 #include "generate.h"
 #include "input.h"
 #include "model_list.h"
@@ -21,30 +22,48 @@ typedef struct run_work {
     audit_writer audit;
 } run_work;
 
-static bool uses_chat(const cli *c, const leat_tokenizer *tokenizer)
+/* NULL where the text is to be continued as it is: --raw, or a model without a chat template. */
+static leat_status open_chat(const cli *c, const leat_tokenizer *tokenizer, leat_chat **out_chat, leat_error *error)
 {
-    return !c->options.raw && strcmp(leat_chat_format(tokenizer), "none") != 0;
+    if (c->options.raw) return LEAT_OK;
+    leat_status status = chat_open_template(c, tokenizer, out_chat, error);
+    return status == LEAT_USAGE && !c->options.chat_template ? LEAT_OK : status;
 }
 
-/* From text to ids: as a conversation of one message where the model has a chat format, else as a text to be continued.
- * out_shown, if any: what the model sees. */
-static leat_status render_prompt(const cli *c, const leat_tokenizer *tokenizer, strbuf *prompt, leat_tokens *out_ids,
-                                 leat_text *out_shown, leat_error *error)
+static leat_status render_chat(const cli *c, const leat_chat *chat, strbuf *prompt, leat_tokens *out_ids,
+                               leat_text *out_shown, leat_error *error)
 {
-    if (!uses_chat(c, tokenizer)) {
-        if (c->options.system)
-            return FAIL(error, USAGE, "--system: the text is continued as it is (no chat format, or --raw)");
-        return leat_tokenize_prompt(tokenizer, strbuf_text(prompt), prompt->count, out_ids, error);
-    }
+    conversation talk = {.ledger = c->ledger};
+    strbuf request = {.ledger = c->ledger};
     if (strlen(strbuf_text(prompt)) != prompt->count)
         return FAIL(error, USAGE, "the prompt holds a zero byte; try --raw");
     /* Shells and editors end text with a newline that nobody means. */
     if (prompt->count > 0 && prompt->bytes[prompt->count - 1] == '\n') strbuf_cut(prompt, prompt->count - 1);
-    leat_message messages[2];
-    size_t count = 0;
-    if (c->options.system) messages[count++] = (leat_message){"system", c->options.system};
-    messages[count++] = (leat_message){"user", strbuf_text(prompt)};
-    return leat_chat_render(tokenizer, messages, count, out_ids, out_shown, error);
+    leat_status status = conversation_set_system(&talk, c->options.system, error);
+    if (status == LEAT_OK) status = conversation_add(&talk, "user", strbuf_text(prompt), error);
+    if (status == LEAT_OK) status = conversation_request(&talk, &request, error);
+    if (status == LEAT_OK)
+        status = leat_chat_render(chat, strbuf_text(&request), request.count, out_ids, out_shown, error);
+    strbuf_reset(&request);
+    conversation_reset(&talk);
+    return status;
+}
+
+/* From text to ids: as a conversation of one message where the model has a chat template, else as a text to be
+ * continued. out_shown, if any: what the model sees. */
+static leat_status render_prompt(const cli *c, const leat_tokenizer *tokenizer, strbuf *prompt, leat_tokens *out_ids,
+                                 leat_text *out_shown, leat_error *error)
+{
+    leat_chat *chat = NULL;
+    TRY(open_chat(c, tokenizer, &chat, error));
+    if (chat) {
+        leat_status status = render_chat(c, chat, prompt, out_ids, out_shown, error);
+        leat_chat_close(&chat);
+        return status;
+    }
+    if (c->options.system)
+        return FAIL(error, USAGE, "--system: the text is continued as it is (no chat template, or --raw)");
+    return leat_tokenize_prompt(tokenizer, strbuf_text(prompt), prompt->count, out_ids, error);
 }
 
 static leat_status read_input(run_work *work, leat_error *error)

@@ -39,7 +39,7 @@ leat_status conversation_set_system(conversation *v, const char *text, leat_erro
 leat_status conversation_add(conversation *v, const char *role, const char *text, leat_error *error)
 {
     char *copy;
-    if (v->count + 2 > v->capacity) {
+    if (v->count == v->capacity) {
         void *block = v->items;
         size_t capacity = max_u64(16, v->capacity * 2);
         TRY(mem_resize(v->ledger, MEM_META, &block, capacity, sizeof *v->items, "messages", error));
@@ -47,25 +47,44 @@ leat_status conversation_add(conversation *v, const char *role, const char *text
         v->capacity = capacity;
     }
     TRY(copy_text(v->ledger, text, &copy, error));
-    v->items[++v->count] = (leat_message){role, copy};
+    v->items[v->count++] = (chat_message){role, copy};
     return LEAT_OK;
 }
 
 bool conversation_drop_last(conversation *v)
 {
     if (v->count == 0) return false;
-    mem_free(v->ledger, (void *)(uintptr_t)v->items[v->count].content);
-    v->count--;
+    mem_free(v->ledger, v->items[--v->count].content);
     return true;
 }
 
-const char *conversation_last_role(const conversation *v) { return v->count > 0 ? v->items[v->count].role : ""; }
+const char *conversation_last_role(const conversation *v) { return v->count > 0 ? v->items[v->count - 1].role : ""; }
 
-const leat_message *conversation_messages(conversation *v, size_t *out_count)
+static void write_message(json_writer *w, const char *role, const char *content)
 {
-    bool has_system = v->system != NULL;
-    *out_count = v->count + has_system;
-    if (v->count == 0) return v->items;
-    if (has_system) v->items[0] = (leat_message){"system", v->system};
-    return has_system ? v->items : v->items + 1;
+    json_writer_begin_object(w, NULL);
+    json_writer_text(w, "role", role);
+    json_writer_text(w, "content", content);
+    json_writer_end_object(w);
+}
+
+leat_status conversation_request(const conversation *v, strbuf *out_request, leat_error *error)
+{
+    output text;
+    json_writer w;
+    output_init_memory(&text, v->ledger);
+    json_writer_init(&w, &text);
+    json_writer_begin_object(&w, NULL);
+    json_writer_begin_array(&w, "messages");
+    if (v->system) write_message(&w, "system", v->system);
+    for (size_t i = 0; i < v->count; i++) write_message(&w, v->items[i].role, v->items[i].content);
+    json_writer_end_array(&w);
+    json_writer_end_object(&w);
+    if (text.status != LEAT_OK) {
+        output_reset(&text);
+        return FAIL(error, NO_MEMORY, "no memory for the conversation");
+    }
+    strbuf_reset(out_request);
+    *out_request = text.pending;
+    return LEAT_OK;
 }

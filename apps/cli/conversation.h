@@ -2,16 +2,18 @@
 #ifndef CLI_CONVERSATION_H
 #define CLI_CONVERSATION_H
 
-#include "base/mem.h"
+#include "json_writer.h"
 
-#include <leat/leat.h>
+typedef struct chat_message {
+    const char *role; /* static */
+    char *content;
+} chat_message;
 
 typedef struct conversation {
     mem *ledger;
     char *system;        /* NULL: none */
-    leat_message *items; /* [0] is kept for the system's message; user and assistant from [1] on */
-    size_t count;        /* of user's and assistant's */
-    size_t capacity;
+    chat_message *items; /* (count) of user and assistant */
+    size_t count, capacity;
 } conversation;
 
 void conversation_reset(conversation *v);
@@ -23,7 +25,8 @@ bool conversation_drop_last(conversation *v);
 const char *conversation_last_role(const conversation *v);
 /* Drops all messages but the system's. */
 void conversation_clear(conversation *v);
-/* What the model is to see: the messages with the system's, if any, in front. Valid until the next change. */
-const leat_message *conversation_messages(conversation *v, size_t *out_count);
+/* What the model is to see, as the JSON request that leat_chat_render takes: the messages with the system's, if any, in
+ * front. Replaces *out_request. */
+MUST_CHECK leat_status conversation_request(const conversation *v, strbuf *out_request, leat_error *error);
 
 #endif

@@ -26,6 +26,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_TOKENIZE] = cmd_tokenize,
     [VERB_DETOKENIZE] = cmd_detokenize,
     [VERB_PARSE] = cmd_parse,
+    [VERB_TEMPLATE] = cmd_template,
     [VERB_CHECK] = cmd_check,
     [VERB_REPLAY] = cmd_replay,
     [VERB_PACK] = cmd_pack,

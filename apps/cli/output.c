@@ -17,6 +17,11 @@ void output_init(output *out, mem *ledger, int fd)
     *out = (output){.fd = fd, .is_terminal = isatty(fd), .ends_line = true, .pending = {.ledger = ledger}};
 }
 
+void output_init_memory(output *out, mem *ledger)
+{
+    *out = (output){.fd = -1, .ends_line = true, .pending = {.ledger = ledger}};
+}
+
 void output_reset(output *out) { strbuf_reset(&out->pending); }
 
 static void write_pending(output *out)
@@ -41,7 +46,7 @@ static void append(output *out, const char *bytes, size_t count)
 {
     if (count == 0 || out->is_closed || out->status != LEAT_OK) return;
     out->status = strbuf_append(&out->pending, bytes, count, NULL);
-    if (out->pending.count >= PENDING_BYTES_MAX) write_pending(out);
+    if (out->fd >= 0 && out->pending.count >= PENDING_BYTES_MAX) write_pending(out);
 }
 
 static bool is_control(uint32_t scalar)

@@ -26,6 +26,8 @@ typedef struct output {
 } output;
 
 void output_init(output *out, mem *ledger, int fd);
+/* One that keeps what is written in `pending`; `status` says whether memory sufficed. It is not flushed. */
+void output_init_memory(output *out, mem *ledger);
 void output_reset(output *out);
 void output_write(output *out, const char *bytes, size_t count);
 void output_print(output *out, const char *format, ...) PRINTF_LIKE(2, 3);

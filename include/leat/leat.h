@@ -107,9 +107,12 @@ typedef struct leat_model_info {
     uint32_t expert_count, expert_used_count, moe_layer_count; /* 0 for dense models */
     uint64_t expert_record_bytes;                              /* one expert of one layer (the largest) */
     bool head_is_tied;
-    bool has_tokenizer;       /* a tokenizer.json lies beside the weights */
-    const char *chat_format;  /* "gemma4", "chatml", "llama3" or "none", as the chat template looks */
-    const uint32_t *stop_ids; /* (stop_id_count) of config.json and generation_config.json */
+    bool has_tokenizer;        /* a tokenizer.json lies beside the weights */
+    const char *chat_template; /* where the chat template stands: "chat_template.jinja", "tokenizer_config.json",
+                                  "chat_template.json"; NULL when the folder has none */
+    const char *chat_format;   /* what that looks like: "gemma4", "gemma", "chatml", "llama3", "mistral", "harmony",
+                                  "deepseek", "glm", "kimi", "minimax", "cohere", "granite", "phi", "other"; "none" */
+    const uint32_t *stop_ids;  /* (stop_id_count) of config.json and generation_config.json */
     uint32_t stop_id_count;
     uint32_t bos_id;      /* UINT32_MAX when there is none */
     char fingerprint[65]; /* 64 hexadecimal digits of config.json and the types and shapes of the weights; equal for
@@ -329,20 +332,59 @@ LEAT_API const char *leat_token_text(const leat_tokenizer *tokenizer, uint32_t i
 /* Bytes of the tokenizer, its streams and running calls now; and at the worst moment of loading. */
 LEAT_API void leat_tokenizer_memory(const leat_tokenizer *tokenizer, uint64_t *out_current, uint64_t *out_peak);
 
-/* role: "system", "user" or "assistant". Both are terminated. */
-typedef struct leat_message {
-    const char *role, *content;
-} leat_message;
-/* The conversation as ids, with the model's turn opened, and as text for people (out_text may be NULL). No text of a
- * message ever becomes a control token. LEAT_USAGE: the model has no known chat format, an unknown role, text that is
- * not valid UTF-8. */
-LEAT_API leat_status leat_chat_render(const leat_tokenizer *tokenizer, const leat_message *messages, size_t count,
-                                      leat_tokens *out_tokens, leat_text *out_text, leat_error *error);
-/* "gemma4", "chatml", "llama3" or "none", by the control tokens that the vocabulary has: what leat_chat_render will
- * write. */
-LEAT_API const char *leat_chat_format(const leat_tokenizer *tokenizer);
+/* ---- chat -------------------------------------------------------------------------------------------------------- */
 
-/* Streaming decode: id by id, whole characters only. The tokenizer must outlive the stream. */
+/* How a model converses: its chat template, compiled, and which of its tokens steer a conversation. Constant once it is
+ * open: renderings may run in parallel. */
+typedef struct leat_chat leat_chat;
+/* template_text NULL: the folder's own template (chat_template.jinja, else tokenizer_config.json, else
+ * chat_template.json; where that is a list, "tool_use" for requests with tools and "default" for others), else a small
+ * built-in one when the vocabulary has the control tokens of Gemma 4, ChatML or Llama 3. Otherwise template_bytes of
+ * Jinja, copied. LEAT_USAGE: there is no template. LEAT_MODEL: it cannot be compiled, with the line. The tokenizer is
+ * borrowed and must outlive the chat; memory comes from where the tokenizer's comes from. */
+LEAT_API leat_status leat_chat_open(const leat_tokenizer *tokenizer, const char *template_text, size_t template_bytes,
+                                    leat_chat **out_chat, leat_error *error);
+LEAT_API void leat_chat_close(leat_chat **chat);
+
+/* The texts live as long as the chat. */
+typedef struct leat_chat_info {
+    const char *source;        /* "chat_template.jinja", "tokenizer_config.json", "chat_template.json", "built in", or
+                                  "given" to leat_chat_open */
+    const char *template_text; /* for requests without tools; terminated */
+    size_t template_bytes;
+    const char *answer_format; /* how calls of tools and thoughts are read from answers; "none": not at all */
+    bool takes_tools;          /* the template looks at tools */
+    bool can_think;            /* it knows of thoughts, or lets a request switch thinking */
+} leat_chat_info;
+LEAT_API leat_chat_info leat_chat_get_info(const leat_chat *chat);
+
+/* A conversation as ids and as text for people, either of which may be NULL. request: a JSON object
+ *     {"messages": [{"role": "user", "content": "Hi"}, ...],   what templates know: also parts, tool_calls, ...
+ *      "tools": [...], "documents": [...],                      lists of objects
+ *      "add_generation_prompt": true,                           open the model's turn at the end; the default
+ *      "continue_final_message": false,                         leave the last message open instead
+ *      "kwargs": {"enable_thinking": true, ...},                further variables of the template
+ *      "special_tokens": {...}, "now": "2026-03-04T05:06:07"}   for tests: in place of the tokenizer's and of the clock
+ * of which only "messages" is needed; members that are not known are passed over. Messages are prepared as transformers
+ * 5 does (docs/formats/tokenizer.md); calls' arguments that are text stay text. No text of the request ever becomes a
+ * control token. The ids begin with BOS exactly once where the model wants one. LEAT_USAGE: not such an object, text
+ * that is not UTF-8, what the template raised (error->text is its message), a final message that cannot be continued;
+ * a rendering that takes more than 250 ms, or gives more than four times the request and 1 MiB. */
+LEAT_API leat_status leat_chat_render(const leat_chat *chat, const char *request, size_t request_bytes,
+                                      leat_tokens *out_tokens, leat_text *out_text, leat_error *error);
+
+/* A template apart from any model. request: {"context": {variables}}, or {"chat": {a request as above}}, with "now" in
+ * either. *out_fault is written in any case and is static: "none", "raised" (error->text is the template's message),
+ * "syntax", "undefined", "type", "value", "security", "zero_division", "overflow", "recursion", "runtime", "limit", or
+ * "request" for what is wrong with the request or with memory. Errors and limits as leat_chat_open and
+ * leat_chat_render. */
+LEAT_API leat_status leat_template_render(const char *template_text, size_t template_bytes, const char *request,
+                                          size_t request_bytes, leat_text *out_text, const char **out_fault,
+                                          leat_error *error);
+
+/* ---- streaming decode -------------------------------------------------------------------------------------------- */
+
+/* Id by id, whole characters only. The tokenizer must outlive the stream. */
 typedef struct leat_stream leat_stream;
 LEAT_API leat_status leat_stream_open(const leat_tokenizer *tokenizer, bool skip_special, leat_stream **out_stream,
                                       leat_error *error);

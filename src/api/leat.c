@@ -4,6 +4,7 @@
  */
 #include <leat/leat.h>
 
+#include "api/tokenizer_handle.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include "exec/checkpoint.h"
@@ -20,7 +21,6 @@
 #include "os/cpu_topology.h"
 #include "os/memory_limit.h"
 #include "os/own_thread.h"
-#include "text/chat_turns.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -62,26 +62,41 @@ const char *leat_isa_label(leat_isa level) { return level == LEAT_ISA_AUTO ? "au
 
 /* ---- tokenizer ---- */
 
-struct leat_tokenizer {
-    mem *ledger; /* the engine's, or its own */
-    bool owns_ledger;
-    tokenizer *inner;
-    chat_format format;
-    bool empty_thought; /* the checkpoint's template opens answers with an empty thought */
-    uint32_t bos_id;    /* NO_ID: none */
-    bool adds_bos;      /* raw prompts start with it */
-    uint64_t peak_bytes;
-};
+/* The files of a folder that say how its model converses. */
+typedef struct chat_texts {
+    char *texts[4];
+    chat_files files;
+} chat_texts;
 
-/* The chat template as text, where the folder has one: in a file of its own or in tokenizer_config.json. Only searched,
- * not run. */
-static leat_status load_template(const checkpoint *folder, mem *ledger, char **out_text, leat_error *error)
+static void free_chat_texts(chat_texts *c, mem *ledger)
 {
-    uint64_t bytes;
+    for (size_t i = 0; i < ARRAY_COUNT(c->texts); i++) mem_free(ledger, c->texts[i]);
+}
 
-    TRY(checkpoint_load_text(folder, "chat_template.jinja", ledger, MEM_TOKENIZER, out_text, &bytes, error));
-    if (*out_text) return LEAT_OK;
-    return checkpoint_load_text(folder, "tokenizer_config.json", ledger, MEM_TOKENIZER, out_text, &bytes, error);
+static leat_status load_chat_texts(const checkpoint *folder, mem *ledger, mem_pool pool, chat_texts *c,
+                                   leat_error *error)
+{
+    static const char *const names[] = {"chat_template.jinja", "tokenizer_config.json", "chat_template.json",
+                                        "special_tokens_map.json"};
+    chat_file *const files[] = {&c->files.template_jinja, &c->files.tokenizer_config, &c->files.template_json,
+                                &c->files.special_tokens_map};
+
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        uint64_t bytes;
+        TRY(checkpoint_load_text(folder, names[i], ledger, pool, &c->texts[i], &bytes, error));
+        *files[i] = (chat_file){c->texts[i], bytes};
+    }
+    return LEAT_OK;
+}
+
+static leat_status find_chat(leat_tokenizer *t, const checkpoint *folder, leat_error *error)
+{
+    chat_texts texts = {0};
+
+    leat_status status = load_chat_texts(folder, t->ledger, MEM_TOKENIZER, &texts, error);
+    if (status == LEAT_OK) status = chat_source_find(&texts.files, t->inner, &t->chat, error);
+    free_chat_texts(&texts, t->ledger);
+    return status;
 }
 
 static leat_status find_bos(leat_tokenizer *t, const checkpoint *folder, leat_error *error)
@@ -102,12 +117,13 @@ static leat_status open_tokenizer(const checkpoint *folder, mem *ledger, uint32_
                                   leat_error *error)
 {
     leat_status status = LEAT_OK;
-    char *json_text = NULL, *template_text = NULL;
+    char *json_text = NULL;
     uint64_t json_bytes;
     leat_tokenizer *t = NULL;
 
     TRY(mem_alloc(ledger, MEM_TOKENIZER, 1, sizeof *t, 0, "tokenizer", (void **)&t, error));
     t->ledger = ledger;
+    chat_source_init(&t->chat, ledger);
     TRY_OR(done, checkpoint_load_text(folder, "tokenizer.json", ledger, MEM_TOKENIZER, &json_text, &json_bytes, error));
     if (!json_text) {
         status = FAIL(error, MODEL, "the folder has no tokenizer.json");
@@ -115,15 +131,14 @@ static leat_status open_tokenizer(const checkpoint *folder, mem *ledger, uint32_
     }
     TRY_OR(done, tokenizer_open(ledger, "tokenizer.json", json_text, json_bytes, vocab_count, &t->inner, error));
     TRY_OR(done, find_bos(t, folder, error));
-    t->format = chat_format_detect(t->inner);
-    t->adds_bos = t->bos_id != NO_ID && t->format != CHAT_FORMAT_CHATML;
-    TRY_OR(done, load_template(folder, ledger, &template_text, error));
-    t->empty_thought = template_text && (strstr(template_text, "<|channel>thought\n<channel|>") ||
-                                         strstr(template_text, "<|channel>thought\\n<channel|>"));
+    mem_free(ledger, json_text);
+    json_text = NULL;
+    TRY_OR(done, find_chat(t, folder, error));
+    const chat_builtin *family = chat_builtin_find(t->inner);
+    t->adds_bos = t->bos_id != NO_ID && (!family || family->bos);
     t->peak_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).peak_bytes;
 done:
     mem_free(ledger, json_text);
-    mem_free(ledger, template_text);
     if (status == LEAT_OK)
         *out = t;
     else
@@ -159,6 +174,7 @@ void leat_tokenizer_close(leat_tokenizer **handle)
     if (!t) return;
     mem *ledger = t->ledger;
     const bool owns_ledger = t->owns_ledger;
+    chat_source_reset(&t->chat);
     tokenizer_close(&t->inner);
     mem_free(ledger, t);
     if (owns_ledger) mem_close(&ledger);
@@ -171,9 +187,8 @@ void leat_tokenizer_memory(const leat_tokenizer *t, uint64_t *out_current, uint6
     *out_peak = t->peak_bytes;
 }
 
-/* What the caller gets is his own to free, so it comes from malloc. */
-static leat_status give_tokens(const uint32_t *ids, uint64_t count, bool prepend, uint32_t first, leat_tokens *out,
-                               leat_error *error)
+leat_status give_tokens(const uint32_t *ids, uint64_t count, bool prepend, uint32_t first, leat_tokens *out,
+                        leat_error *error)
 {
     uint32_t *copy = malloc((count + prepend + 1) * sizeof *copy);
 
@@ -184,7 +199,7 @@ static leat_status give_tokens(const uint32_t *ids, uint64_t count, bool prepend
     return LEAT_OK;
 }
 
-static leat_status give_text(const text_buffer *buffer, leat_text *out, leat_error *error)
+leat_status give_text(const text_buffer *buffer, leat_text *out, leat_error *error)
 {
     char *copy = malloc(buffer->count + 1);
 
@@ -250,33 +265,6 @@ done:
 }
 
 const char *leat_token_text(const leat_tokenizer *t, uint32_t id) { return tokenizer_token_text(t->inner, id, NULL); }
-const char *leat_chat_format(const leat_tokenizer *t) { return chat_format_label(t->format); }
-
-leat_status leat_chat_render(const leat_tokenizer *t, const leat_message *messages, size_t count,
-                             leat_tokens *out_tokens, leat_text *out_text, leat_error *error)
-{
-    const chat_render_options options = {.add_generation_prompt = true, .empty_thought = t->empty_thought};
-    leat_status status = LEAT_OK;
-    token_list ids;
-    text_buffer text;
-
-    _Static_assert(sizeof(leat_message) == sizeof(chat_message), "the public message is the internal one");
-    if (t->format == CHAT_FORMAT_NONE)
-        return FAIL(error, USAGE, "the model's chat format is not known; use a raw prompt");
-    token_list_init(&ids, t->ledger);
-    text_buffer_init(&text, t->ledger);
-    TRY_OR(done, chat_render(t->inner, t->format, (const chat_message *)messages, (uint32_t)count, &options, &ids,
-                             out_text ? &text : NULL, error));
-    TRY_OR(done, give_tokens(ids.ids, ids.count, false, 0, out_tokens, error));
-    if (out_text) {
-        status = give_text(&text, out_text, error);
-        if (status != LEAT_OK) leat_tokens_free(out_tokens);
-    }
-done:
-    token_list_reset(&ids);
-    text_buffer_reset(&text);
-    return status;
-}
 
 struct leat_stream {
     mem *ledger;
@@ -343,6 +331,7 @@ struct leat_model {
     model_desc desc;
     leat_model_info info;
     uint64_t tokenizer_file_bytes;
+    uint64_t template_bytes;
     sampler_options sampling; /* defaults, and what generation_config.json says */
     leat_weight_info *weights;
     uint32_t weight_count;
@@ -409,20 +398,24 @@ static uint64_t largest_record(const model_desc *m)
  * vocabulary is not read before an engine wants it. */
 static leat_status look_at_texts(leat_model *m, leat_error *error)
 {
-    char *text;
+    chat_source source;
+    chat_texts texts = {0};
+    leat_status status = LEAT_OK;
 
     m->info.chat_format = "none";
     TRY(checkpoint_text_bytes(m->source, "tokenizer.json", &m->tokenizer_file_bytes, error));
     m->info.has_tokenizer = m->tokenizer_file_bytes > 0;
     if (!m->info.has_tokenizer) return LEAT_OK;
-    TRY(load_template(m->source, m->ledger, &text, error));
-    if (text)
-        m->info.chat_format = strstr(text, "<|turn>")               ? "gemma4"
-                              : strstr(text, "<|im_start|>")        ? "chatml"
-                              : strstr(text, "<|start_header_id|>") ? "llama3"
-                                                                    : "none";
-    mem_free(m->ledger, text);
-    return LEAT_OK;
+    chat_source_init(&source, m->ledger);
+    TRY_OR(done, load_chat_texts(m->source, m->ledger, MEM_META, &texts, error));
+    TRY_OR(done, chat_source_find(&texts.files, NULL, &source, error));
+    m->info.chat_template = source.origin;
+    m->template_bytes = source.plain.count + source.with_tools.count;
+    if (source.origin) m->info.chat_format = chat_template_family(source.plain.bytes, source.plain.count);
+done:
+    chat_source_reset(&source);
+    free_chat_texts(&texts, m->ledger);
+    return status;
 }
 
 static leat_status read_sampling(leat_model *m, leat_error *error)
@@ -651,6 +644,7 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                                                                                  : LOOK_AHEAD_ON,
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
+                            .chat_template_bytes = m->template_bytes,
                             .learns = o->profile_folder != NULL,
                             .warms = o->profile_folder && o->warm_start && m->desc.moe_layer_count,
                             .cancel = o->cancel,

@@ -69,6 +69,7 @@ static plan_request request_of(const checkpoint *source, const model_desc *model
                           .checkpoint_bytes = mem_total_usage(source->ledger).current_bytes + o->model_bytes,
                           .tables_bytes = tables_bytes(source, model, o),
                           .tokenizer_file_bytes = o->tokenizer_file_bytes,
+                          .chat_template_bytes = o->chat_template_bytes,
                           .tokenizer_bytes = o->tokenizer_bytes,
                           .budget_bytes = o->budget_bytes,
                           .spare_bytes = o->spare_bytes,

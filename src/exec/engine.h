@@ -41,6 +41,7 @@ typedef struct engine_options {
     storage_kind io_engine;
     uint64_t model_bytes;          /* what the description of the model holds */
     uint64_t tokenizer_file_bytes; /* 0: none */
+    uint64_t chat_template_bytes;  /* 0: none */
     uint64_t tokenizer_bytes;      /* where it is open already */
     const volatile int *cancel;    /* may be NULL; polled between layers and while loading */
     trunk_progress *progress;      /* may be NULL */

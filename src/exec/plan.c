@@ -20,6 +20,9 @@ static uint64_t tokenizer_peak(uint64_t file_bytes) { return file_bytes ? file_b
  * long runs of one character. */
 static uint64_t encoding_bytes(uint32_t ctx) { return 256 * 1024 + ctx * UINT64_C(96); }
 
+/* A chat template, compiled, and the control tokens beside it; then what a rendering takes whatever its length. */
+static uint64_t chat_bytes(uint64_t template_bytes) { return template_bytes * 64 + 128 * 1024; }
+
 /* What does not depend on context, chunk and slots, for each level of the trunk. */
 typedef struct trunk_choice {
     uint64_t stays, ring; /* bytes of the block, of the ring beside it */
@@ -121,7 +124,7 @@ static uint64_t fixed_bytes(const solver *v, uint32_t ctx, uint32_t chunk, uint3
     p->outside_bytes = PROCESS_BASE_BYTES + r->checkpoint_bytes + sampler_bytes_max(r->model->vocab_size);
     p->process_bytes = p->outside_bytes + r->tables_bytes;
     p->tokenizer_bytes = max_u64(tokenizer_kept(r->tokenizer_file_bytes), r->tokenizer_bytes);
-    if (p->tokenizer_bytes) p->tokenizer_bytes += encoding_bytes(ctx);
+    if (p->tokenizer_bytes) p->tokenizer_bytes += encoding_bytes(ctx) + chat_bytes(r->chat_template_bytes);
     p->trunk_bytes = v->trunk[level].stays + v->trunk[level].ring;
     p->kv_bytes = kv_bytes(r, ctx, chunk);
     p->scratch_bytes = scratch_bytes(r->model, chunk, r->thread_count);

@@ -42,6 +42,7 @@ typedef struct plan_request {
     uint64_t checkpoint_bytes;                 /* what the open checkpoint and the model's description hold */
     uint64_t tables_bytes;                     /* what the engine takes from MEM_META */
     uint64_t tokenizer_file_bytes;             /* 0: no tokenizer */
+    uint64_t chat_template_bytes;              /* of source; 0: none */
     uint64_t tokenizer_bytes;                  /* what it takes, where it is open already; 0: estimate it */
     uint64_t budget_bytes;                     /* 0: auto */
     uint64_t spare_bytes;                      /* what the machine can give; bounds an automatic budget */

@@ -111,7 +111,7 @@ def test_help_goes_to_stdout():
 
 def test_help_of_every_verb():
     found = verbs()
-    for name in ("run", "chat", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "parse", "check", "pack", "list", "completions", "man", "version", "help"):
+    for name in ("run", "chat", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "parse", "template", "check", "pack", "list", "completions", "man", "version", "help"):
         assert found[name].startswith("usage: leat %s [options]" % name), found[name]
         assert leat(name, "--help").out == found[name]
 
@@ -132,7 +132,7 @@ def test_help_shows_default_and_environment():
 def test_promised_options_exist():
     text = leat("help", "all").out
     for word in ("--ram --ctx -c --ctx-size --threads -t -n --max-tokens --predict --n-predict --temp --temperature --top-k --top-p --min-p "
-                 "--repeat-penalty --presence-penalty --frequency-penalty --seed -s --stop --system --raw --json --show-prompt -m --model "
+                 "--repeat-penalty --presence-penalty --frequency-penalty --seed -s --stop --system --raw --json --show-prompt --template --chat --batch -m --model "
                  "-p --prompt -f --file -v -q --color --force --ignore-eos --isa --prefill-chunk --io --io-engine --tokens --logits --config").split():
         assert re.search(r"(?<![\w-])%s(?![\w-])" % word, text), word
 
@@ -320,7 +320,7 @@ def test_completions_work_in_bash():
         return done.stdout.split()
 
     assert complete("leat", "ch") == ["chat", "check"]
-    assert complete("leat", "run", "--te") == ["--temp", "--temperature"]
+    assert sorted(complete("leat", "run", "--te")) == ["--temp", "--temperature", "--template"]
     assert complete("leat", "run", "--isa", "avx") == ["avx2", "avx512"]
     assert "brook" in complete("leat", "run", "br")
     assert complete("leat", "completions", "f") == ["fish"]
@@ -760,6 +760,81 @@ def test_parse():
     refused = expect(leat("parse"), 2, "")
     assert refused.err.startswith(usage_error("leat parse reads lines of JSON")) and "--batch" in refused.err, refused
 
+# ---- template ------------------------------------------------------------------------------------------------------------------------
+
+
+TALK = {"messages": [{"role": "user", "content": "Hi <turn|>"}]}
+
+
+def test_template_of_a_model():
+    case = write(HOME + "/case.json", json.dumps(TALK))
+    shown = expect(leat("template", MODEL, "--chat", case))
+    assert shown.out == "<bos><|turn>user\nHi <turn|><turn|>\n<|turn>model\n", shown
+    assert re.fullmatch(r"\d+ tokens\n", shown.err), shown
+    found = json.loads(expect(leat("template", MODEL, "--chat", "-", "--json", stdin=json.dumps(TALK))).out)
+    assert found["schema"] == "leat.template/1" and found["rendered"] == shown.out and found["tokens"].count(13) == 1, found
+    itself = expect(leat("template", MODEL), err="chat_template.jinja\n").out
+    with open(os.path.join(ROOT, MODEL, "chat_template.jinja"), encoding="utf-8") as stream:
+        assert itself == stream.read()
+
+
+def test_template_of_a_file():
+    template = write(HOME + "/own.jinja", "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{{ x }}")
+    case = write(HOME + "/case.json", json.dumps({**TALK, "kwargs": {"x": 3}}))
+    assert expect(leat("template", template, "--chat", case), err="").out == "<user>Hi <turn|>3"
+    assert expect(leat("template", MODEL, "--template", template, "--chat", case)).out == "<bos><user>Hi <turn|>3"
+    context = write(HOME + "/context.json", json.dumps({"context": {"messages": [], "x": [1.5, "a"]}}))
+    assert expect(leat("template", template, "--chat", context)).out == "[1.5, 'a']"
+    expect(leat("template", template), 2, "", usage_error("%s: --chat FILE names the conversation" % template))
+    expect(leat("template", template, "--template", template, "--chat", case), 2, "")
+    raises = write(HOME + "/raises.jinja", "{{ raise_exception('not so') }}")
+    expect(leat("template", raises, "--chat", case), 2, "", usage_error("not so"))
+    broken = write(HOME + "/broken.jinja", "{% if %}")
+    assert leat("template", broken, "--chat", case).code == 3
+    assert leat("template", MODEL, "--template", broken, "--chat", case).code == 3
+
+
+def test_template_batch():
+    path = write(HOME + "/own.jinja", "file {{ x }}")
+    rows = [{"template": "{{ x + 1 }}", "context": {"x": 41}}, {"template_file": path, "context": {"x": "\u20ac\n"}},
+            {"template": "{{ raise_exception('no') }}", "context": {}}, {"template": "{{", "context": {}},
+            {"template": "{{ messages[0].content }}{{ strftime_now('%Y') }}", "chat": TALK, "now": "2031-01-02T03:04:05"},
+            {"context": {}}, {"template": "x", "chat": {"messages": []}}, {"template": "{{ 1 / 0 }}", "context": {}},
+            {"template_file": HOME + "/none", "context": {}}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows) + "nonsense\n" + json.dumps(rows[0]) + "\n"
+    result = expect(leat("template", "--batch", stdin=lines), err="")
+    found = [json.loads(line) for line in result.out.splitlines()]
+    assert [row.get("rendered") for row in found] == ["42", "file \u20ac\n", None, None, "Hi <turn|>2031"] + 5 * [None] + ["42"], found
+    kinds = [row["error"]["kind"] for row in found if "error" in row]
+    assert kinds == ["raised", "syntax", "request", "request", "zero_division", "request", "request"], kinds
+    assert found[2]["error"]["message"] == "no"
+    again = expect(leat("template", "--batch", write(HOME + "/rows.jsonl", lines)), err="")
+    assert again.out == result.out
+
+
+def test_template_limits():
+    endless = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
+    large = "{% set ns = namespace(t='x') %}{% for i in range(30) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}{{ ns.t }}"
+    deep = "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}"
+    rows = [{"template": text, "context": {}} for text in (endless, large, "(" * 300, deep, "{{ " + "x" * 300000)]
+    result = expect(leat("template", "--batch", stdin="".join(json.dumps(row) + "\n" for row in rows)), err="")
+    assert all("error" in json.loads(line) for line in result.out.splitlines()), result.out
+    assert len(result.out.splitlines()) == len(rows)
+
+
+def test_template_option():
+    own = write(HOME + "/own.jinja", "<bos>{% for m in messages %}<|turn>user\\n{{ m.content }}<turn|>{% endfor %}".replace("\\\\n", "!"))
+    result = expect(leat("run", MODEL, SUM, "--template", own, "--show-prompt", "-q"))
+    assert result.out.startswith("<bos><|turn>user") and SUM + "<turn|>" in result.out and "model" not in result.out, result
+    missing = expect(leat("run", MODEL, SUM, "--template", HOME + "/none", "--show-prompt"), 2, "")
+    assert "cannot be opened" in missing.err
+    expect(leat("chat", MODEL, "--template", HOME + "/none", stdin="x\n"), 2, "")
+    no_bos = write(HOME + "/no_bos.jinja", "{{ messages[0].content }}")
+    found = json.loads(expect(leat("run", MODEL, "Hi", "--template", no_bos, "--show-prompt", "--json")).out)
+    assert found["prompt"] == "<bos>Hi" and found["tokens"][0] == 2, found
+    two = write(HOME + "/two.jinja", "<bos><bos>{{ messages[0].content }}")
+    assert json.loads(expect(leat("run", MODEL, "Hi", "--template", two, "--show-prompt", "--json")).out)["tokens"] == found["tokens"]
+
 
 # ---- run -----------------------------------------------------------------------------------------------------------------------------
 
@@ -1008,7 +1083,7 @@ def test_show_prompt():
 def test_raw():
     result = leat("run", MODEL, "x", "--raw", "--system", "y", *FAST)
     expect(result, 2, "")
-    assert "--system: the text is continued as it is (no chat format, or --raw)" in result.err
+    assert "--system: the text is continued as it is (no chat template, or --raw)" in result.err
     assert len(json.loads(expect(leat("run", MODEL, "Once there was", "--raw", *FAST, "-n", "5", "--json", "--ignore-eos")).out)["tokens"]) == 5
 
 

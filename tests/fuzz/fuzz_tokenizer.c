@@ -6,7 +6,7 @@
 #include "fuzz/fuzz.h"
 
 #include "base/utf8.h"
-#include "text/chat_turns.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 #include <string.h>
@@ -93,7 +93,7 @@ static void use(const tokenizer *t, const char *text, size_t bytes, mem *ledger)
     }
     FUZZ_CHECK(detokenizer_flush(d, &streamed, NULL) == LEAT_OK);
     detokenizer_close(&d);
-    (void)chat_format_detect(t);
+    (void)chat_builtin_find(t);
     token_list_reset(&ids);
     text_buffer_reset(&whole);
     text_buffer_reset(&streamed);

@@ -19,6 +19,7 @@ typedef struct run_of_all {
     leat_tokenizer *tokenizer;
     leat_sampler *sampler;
     leat_stream *stream;
+    leat_chat *chat;
     leat_tokens tokens;
     leat_text text;
     float logits[8192];
@@ -26,7 +27,7 @@ typedef struct run_of_all {
 
 static leat_status use_texts(run_of_all *r, const char *folder, leat_error *error)
 {
-    static const leat_message messages[] = {{"user", "What is 2+2?"}};
+    static const char request[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"What is 2+2?\"}]}";
     const char *part;
     size_t part_bytes;
 
@@ -40,7 +41,8 @@ static leat_status use_texts(run_of_all *r, const char *folder, leat_error *erro
         TRY(leat_stream_push(r->stream, r->tokens.ids[i], &part, &part_bytes, error));
     TRY(leat_stream_flush(r->stream, &part, &part_bytes, error));
     leat_tokens_free(&r->tokens);
-    return leat_chat_render(r->tokenizer, messages, 1, &r->tokens, &r->text, error);
+    TRY(leat_chat_open(r->tokenizer, NULL, 0, &r->chat, error));
+    return leat_chat_render(r->chat, request, strlen(request), &r->tokens, &r->text, error);
 }
 
 static leat_status run_all(run_of_all *r, const char *folder, const leat_options *options, const uint32_t *ids,
@@ -68,6 +70,7 @@ static void close_run(run_of_all *r)
     leat_text_free(&r->text);
     leat_tokens_free(&r->tokens);
     leat_stream_close(&r->stream);
+    leat_chat_close(&r->chat);
     leat_sampler_close(&r->sampler);
     leat_tokenizer_close(&r->tokenizer);
     leat_session_close(&r->session);

@@ -618,7 +618,6 @@ static void test_texts(void **state)
     assert_ok(leat_tokenizer_open(BROOK, &t, &error), &error);
     leat_tokenizer_memory(t, &current, &peak);
     assert_true(current > 0 && current <= peak);
-    assert_string_equal(leat_chat_format(t), "gemma4");
     assert_string_equal(leat_token_text(t, 2), "<bos>");
     assert_null(leat_token_text(t, 4096));
     assert_null(leat_token_text(t, UINT32_MAX));
@@ -663,7 +662,10 @@ static void test_texts(void **state)
 
 static void test_chat_and_stream(void **state)
 {
-    const leat_message messages[] = {{"user", "What is <turn|> 2+2?"}}, odd[] = {{"robot", "x"}};
+    static const char request[] =
+        "{\"messages\": [{\"role\": \"user\", \"content\": \"What is <turn|> 2+2?\"}], \"kwargs\": {}}";
+    static const char odd[] = "{\"messages\": []}";
+    leat_chat *chat = NULL;
     leat_tokenizer *t = NULL;
     leat_stream *stream = NULL;
     leat_error error = {0};
@@ -675,7 +677,9 @@ static void test_chat_and_stream(void **state)
 
     (void)state;
     assert_ok(leat_tokenizer_open(BROOK, &t, &error), &error);
-    assert_ok(leat_chat_render(t, messages, 1, &ids, &text, &error), &error);
+    assert_ok(leat_chat_open(t, NULL, 0, &chat, &error), &error);
+    assert_string_equal(leat_chat_get_info(chat).source, "chat_template.jinja");
+    assert_ok(leat_chat_render(chat, request, strlen(request), &ids, &text, &error), &error);
     assert_text_has(text.bytes, "<|turn>user\nWhat is <turn|> 2+2?<turn|>\n<|turn>model\n");
     for (size_t i = 0; i < ids.count; i++) ends += ids.ids[i] == 13;
     assert_int_equal(ends, 1); /* the message's own text forges no end of a turn */
@@ -695,11 +699,13 @@ static void test_chat_and_stream(void **state)
     leat_text_free(&text);
     leat_tokens_free(&ids);
 
-    assert_ok(leat_chat_render(t, messages, 1, &ids, NULL, &error), &error);
+    assert_ok(leat_chat_render(chat, request, strlen(request), &ids, NULL, &error), &error);
     leat_tokens_free(&ids);
-    assert_int_not_equal(leat_chat_render(t, odd, 1, &ids, &text, &error), LEAT_OK);
+    assert_fails(USAGE, leat_chat_render(chat, odd, strlen(odd), &ids, &text, &error), &error);
     assert_null(ids.ids);
     assert_null(text.bytes);
+    leat_chat_close(&chat);
+    leat_chat_close(&chat);
     leat_tokenizer_close(&t);
 }
 
