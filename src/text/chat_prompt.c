@@ -111,6 +111,13 @@ typedef struct prompt_run {
     bool is_data;
 } prompt_run;
 
+/* The plain ids of control tokens that messages held before: a message full of one must not cost an encoding each. */
+enum { REMEMBERED_COUNT = 16 };
+typedef struct remembered_ids {
+    uint64_t begin, count; /* in prompt_encoder.remembered; 0: none */
+    uint32_t pattern;
+} remembered_ids;
+
 typedef struct prompt_encoder {
     const chat_controls *controls;
     const char *text;
@@ -119,6 +126,8 @@ typedef struct prompt_encoder {
     token_list expected; /* control tokens that the template wrote in the piece */
     text_buffer lead;    /* a newline and a piece */
     token_search search;
+    token_list remembered;
+    remembered_ids places[REMEMBERED_COUNT];
     prompt_run *runs; /* (run_count) of the piece */
     uint64_t run_count, run_capacity;
 } prompt_encoder;
@@ -170,6 +179,24 @@ static leat_status encode_plain(prompt_encoder *e, uint64_t begin, uint64_t end,
             return FAIL(error, USAGE, "a message holds text that the vocabulary turns into the control token %s",
                         tokenizer_token_text(e->controls->t, e->ids.ids[i], NULL));
     return take_ids(e, error);
+}
+
+/* The text of a control token within data. */
+static leat_status encode_control_text(prompt_encoder *e, uint32_t pattern, uint64_t begin, uint64_t end,
+                                       leat_error *error)
+{
+    remembered_ids *place = &e->places[pattern % REMEMBERED_COUNT];
+    if (place->count == 0 || place->pattern != pattern) {
+        const uint64_t first = e->out_ids->count;
+        TRY(encode_plain(e, begin, end, error));
+        *place = (remembered_ids){e->remembered.count, e->out_ids->count - first, pattern};
+        for (uint64_t i = first; i < e->out_ids->count; i++)
+            TRY(token_list_push(&e->remembered, e->out_ids->ids[i], error));
+        return LEAT_OK;
+    }
+    for (uint64_t i = 0; i < place->count; i++)
+        TRY(token_list_push(e->out_ids, e->remembered.ids[place->begin + i], error));
+    return LEAT_OK;
 }
 
 static leat_status split_at_controls(prompt_encoder *e, uint64_t begin, uint64_t end, leat_error *error)
@@ -264,7 +291,7 @@ static leat_status add_data(prompt_encoder *e, uint64_t begin, uint64_t end, lea
             TRY_OR(done, add_run(e, begin + part.start, begin + part.end, true, error));
         } else {
             TRY_OR(done, end_piece(e, error));
-            TRY_OR(done, encode_plain(e, begin + part.start, begin + part.end, error));
+            TRY_OR(done, encode_control_text(e, part.token, begin + part.start, begin + part.end, error));
         }
     }
 done:
@@ -292,12 +319,14 @@ leat_status chat_prompt_encode(const chat_controls *controls, const jinja_output
     const uint64_t before = out_ids->count;
     token_list_init(&e.ids, ledger);
     token_list_init(&e.expected, ledger);
+    token_list_init(&e.remembered, ledger);
     text_buffer_init(&e.lead, ledger);
     token_search_init(&e.search, ledger);
     leat_status status = encode_segments(&e, prompt, error);
     if (status != LEAT_OK) out_ids->count = before;
     token_list_reset(&e.ids);
     token_list_reset(&e.expected);
+    token_list_reset(&e.remembered);
     text_buffer_reset(&e.lead);
     token_search_reset(&e.search);
     mem_free(ledger, e.runs);
