@@ -10,6 +10,8 @@
 
 #include "base/json.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@ typedef struct tokenize_work {
     leat_tokenizer *tokenizer;
     strbuf text;
     u32_list ids;
+    u32_list step_ends; /* of the text that a stream gives after each id, and at the end */
 } tokenize_work;
 
 /* MODEL here is any folder with a tokenizer: weights are not needed. *out_word is what follows it. */
@@ -120,13 +123,15 @@ static leat_status detokenize_ids(tokenize_work *work, const char *word, leat_er
     return LEAT_OK;
 }
 
-/* ---- a line for a line
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- a line for a line ---------------------------------------------------------------------------------------- */
 
 /* What a line asks for. */
 typedef struct batch_row {
     bool has_text, has_ids;
-    bool flag; /* "special" or "skip_special" */
+    bool special;      /* what the post-processor puts around the text */
+    bool plain;        /* no added token is recognised */
+    bool skip_special; /* special tokens are left out */
+    bool stream;       /* decoded id by id */
 } batch_row;
 
 static leat_status read_row_ids(json *parser, u32_list *ids, leat_error *error)
@@ -143,13 +148,21 @@ static leat_status read_row_ids(json *parser, u32_list *ids, leat_error *error)
     }
 }
 
+static bool *find_flag(batch_row *row, const json_token *key)
+{
+    if (json_text_is(key, "special")) return &row->special;
+    if (json_text_is(key, "plain")) return &row->plain;
+    if (json_text_is(key, "skip_special")) return &row->skip_special;
+    return json_text_is(key, "stream") ? &row->stream : NULL;
+}
+
 static leat_status read_row_member(tokenize_work *work, json *parser, const json_token *key, batch_row *row,
                                    leat_error *error)
 {
     bool is_text = json_text_is(key, "text"), is_ids = json_text_is(key, "ids");
-    bool is_flag = json_text_is(key, "special") || json_text_is(key, "skip_special");
+    bool *flag = find_flag(row, key);
     json_token value;
-    if (!is_text && !is_ids && !is_flag) return json_skip(parser, error);
+    if (!is_text && !is_ids && !flag) return json_skip(parser, error);
     TRY(json_next(parser, &value, error));
     if (is_text && value.kind == JSON_STRING) {
         row->has_text = true;
@@ -159,8 +172,8 @@ static leat_status read_row_member(tokenize_work *work, json *parser, const json
         row->has_ids = true;
         return read_row_ids(parser, &work->ids, error);
     }
-    if (is_flag && (value.kind == JSON_TRUE || value.kind == JSON_FALSE)) {
-        row->flag = value.kind == JSON_TRUE;
+    if (flag && (value.kind == JSON_TRUE || value.kind == JSON_FALSE)) {
+        *flag = value.kind == JSON_TRUE;
         return LEAT_OK;
     }
     return json_fail_at(parser, value.offset, error, "a member has a value of the wrong kind");
@@ -192,26 +205,75 @@ static leat_status read_row(tokenize_work *work, const strbuf *line, batch_row *
     return status;
 }
 
-static leat_status answer_row(tokenize_work *work, const batch_row *row, json_writer *w, leat_error *error)
+static leat_status answer_text(tokenize_work *work, const batch_row *row, json_writer *w, leat_error *error)
 {
-    if (work->c->verb == VERB_TOKENIZE) {
-        leat_tokens ids = {0};
-        if (!row->has_text) return FAIL(error, USAGE, "the line has no \"text\"");
-        TRY(leat_tokenize(work->tokenizer, strbuf_text(&work->text), work->text.count, true, row->flag, &ids, error));
-        json_writer_begin_object(w, NULL);
-        json_writer_ids(w, "ids", ids.ids, ids.count);
-        leat_tokens_free(&ids);
-    } else {
-        leat_text text = {0};
-        if (!row->has_ids) return FAIL(error, USAGE, "the line has no \"ids\"");
-        TRY(check_ids(work, error));
-        TRY(leat_detokenize(work->tokenizer, work->ids.items, work->ids.count, row->flag, &text, error));
-        json_writer_begin_object(w, NULL);
-        json_writer_bytes(w, "text", text.bytes, text.count);
-        leat_text_free(&text);
+    leat_tokens ids = {0};
+    if (!row->has_text) return FAIL(error, USAGE, "the line has no \"text\"");
+    TRY(leat_tokenize(work->tokenizer, strbuf_text(&work->text), work->text.count, !row->plain, row->special, &ids,
+                      error));
+    json_writer_begin_object(w, NULL);
+    json_writer_ids(w, "ids", ids.ids, ids.count);
+    json_writer_end_document(w);
+    leat_tokens_free(&ids);
+    return LEAT_OK;
+}
+
+static leat_status answer_ids(tokenize_work *work, const batch_row *row, json_writer *w, leat_error *error)
+{
+    leat_text text = {0};
+    TRY(leat_detokenize(work->tokenizer, work->ids.items, work->ids.count, row->skip_special, &text, error));
+    json_writer_begin_object(w, NULL);
+    json_writer_bytes(w, "text", text.bytes, text.count);
+    json_writer_end_document(w);
+    leat_text_free(&text);
+    return LEAT_OK;
+}
+
+/* A line is written once all of it is known: an error must not follow half an answer. */
+static leat_status collect_steps(tokenize_work *work, leat_stream *stream, leat_error *error)
+{
+    const char *text;
+    size_t bytes;
+    strbuf_cut(&work->text, 0);
+    work->step_ends.count = 0;
+    for (size_t i = 0; i <= work->ids.count; i++) {
+        if (i < work->ids.count)
+            TRY(leat_stream_push(stream, work->ids.items[i], &text, &bytes, error));
+        else
+            TRY(leat_stream_flush(stream, &text, &bytes, error));
+        TRY(strbuf_append(&work->text, text, bytes, error));
+        uint32_t end = (uint32_t)work->text.count;
+        if (work->text.count > UINT32_MAX) return FAIL(error, USAGE, "the text of a line grows beyond 4 GiB");
+        TRY(u32_list_append(&work->step_ends, &end, 1, error));
     }
+    return LEAT_OK;
+}
+
+static leat_status answer_stream(tokenize_work *work, const batch_row *row, json_writer *w, leat_error *error)
+{
+    leat_stream *stream;
+    TRY(leat_stream_open(work->tokenizer, row->skip_special, &stream, error));
+    leat_status status = collect_steps(work, stream, error);
+    leat_stream_close(&stream);
+    TRY(status);
+    const char *text = strbuf_text(&work->text);
+    size_t start = 0, step_count = work->step_ends.count - 1;
+    json_writer_begin_object(w, NULL);
+    json_writer_begin_array(w, "steps");
+    for (size_t i = 0; i < step_count; start = work->step_ends.items[i++])
+        json_writer_bytes(w, NULL, text + start, work->step_ends.items[i] - start);
+    json_writer_end_array(w);
+    json_writer_bytes(w, "flush", text + start, work->step_ends.items[step_count] - start);
     json_writer_end_document(w);
     return LEAT_OK;
+}
+
+static leat_status answer_row(tokenize_work *work, const batch_row *row, json_writer *w, leat_error *error)
+{
+    if (work->c->verb == VERB_TOKENIZE) return answer_text(work, row, w, error);
+    if (!row->has_ids) return FAIL(error, USAGE, "the line has no \"ids\"");
+    TRY(check_ids(work, error));
+    return row->stream ? answer_stream(work, row, w, error) : answer_ids(work, row, w, error);
 }
 
 /* A line that cannot be done is answered with {"error": ...}: the others still count. */
@@ -240,12 +302,17 @@ static leat_status answer_lines(tokenize_work *work, line_reader *reader, strbuf
     }
 }
 
+/* From the file that `word` names, or standard input. */
 static leat_status answer_batch(tokenize_work *work, const char *word, leat_error *error)
 {
-    if (word) return FAIL(error, USAGE, "--batch reads its lines from standard input");
+    bool is_file = word && strcmp(word, "-") != 0;
     strbuf line = {.ledger = work->c->ledger};
-    line_reader reader = {.fd = STDIN_FILENO, .name = "standard input", .pending = {.ledger = work->c->ledger}};
+    line_reader reader = {.fd = is_file ? open(word, O_RDONLY | O_CLOEXEC) : STDIN_FILENO,
+                          .name = is_file ? word : "standard input",
+                          .pending = {.ledger = work->c->ledger}};
+    if (reader.fd < 0) return FAIL_OS(error, USAGE, errno, "%s", word);
     leat_status status = answer_lines(work, &reader, &line, error);
+    if (is_file) close(reader.fd);
     strbuf_reset(&reader.pending);
     strbuf_reset(&line);
     return status;
@@ -255,11 +322,13 @@ typedef leat_status tokenize_fn(tokenize_work *work, const char *word, leat_erro
 
 static leat_status with_tokenizer(cli *c, tokenize_fn *fn, leat_error *error)
 {
-    tokenize_work work = {.c = c, .text = {.ledger = c->ledger}, .ids = {.ledger = c->ledger}};
+    tokenize_work work = {
+        .c = c, .text = {.ledger = c->ledger}, .ids = {.ledger = c->ledger}, .step_ends = {.ledger = c->ledger}};
     const char *word;
     leat_status status = open_tokenizer(&work, &word, error);
     if (status == LEAT_OK) status = c->options.batch ? answer_batch(&work, word, error) : fn(&work, word, error);
     leat_tokenizer_close(&work.tokenizer);
+    u32_list_reset(&work.step_ends);
     u32_list_reset(&work.ids);
     strbuf_reset(&work.text);
     return status;

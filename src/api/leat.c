@@ -4,6 +4,7 @@
  */
 #include <leat/leat.h>
 
+#include "api/tokenizer_files.h"
 #include "api/tokenizer_handle.h"
 #include "base/bytes.h"
 #include "base/log.h"
@@ -117,28 +118,18 @@ static leat_status open_tokenizer(const checkpoint *folder, mem *ledger, uint32_
                                   leat_error *error)
 {
     leat_status status = LEAT_OK;
-    char *json_text = NULL;
-    uint64_t json_bytes;
     leat_tokenizer *t = NULL;
 
     TRY(mem_alloc(ledger, MEM_TOKENIZER, 1, sizeof *t, 0, "tokenizer", (void **)&t, error));
     t->ledger = ledger;
     chat_source_init(&t->chat, ledger);
-    TRY_OR(done, checkpoint_load_text(folder, "tokenizer.json", ledger, MEM_TOKENIZER, &json_text, &json_bytes, error));
-    if (!json_text) {
-        status = FAIL(error, MODEL, "the folder has no tokenizer.json");
-        goto done;
-    }
-    TRY_OR(done, tokenizer_open(ledger, "tokenizer.json", json_text, json_bytes, vocab_count, &t->inner, error));
+    TRY_OR(done, tokenizer_place_open(folder, ledger, vocab_count, &t->inner, error));
     TRY_OR(done, find_bos(t, folder, error));
-    mem_free(ledger, json_text);
-    json_text = NULL;
     TRY_OR(done, find_chat(t, folder, error));
     const chat_builtin *family = chat_builtin_find(t->inner);
     t->adds_bos = t->bos_id != NO_ID && (!family || family->bos);
     t->peak_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).peak_bytes;
 done:
-    mem_free(ledger, json_text);
     if (status == LEAT_OK)
         *out = t;
     else
@@ -401,10 +392,12 @@ static leat_status look_at_texts(leat_model *m, leat_error *error)
     chat_source source;
     chat_texts texts = {0};
     leat_status status = LEAT_OK;
+    tokenizer_place place;
 
     m->info.chat_format = "none";
-    TRY(checkpoint_text_bytes(m->source, "tokenizer.json", &m->tokenizer_file_bytes, error));
-    m->info.has_tokenizer = m->tokenizer_file_bytes > 0;
+    TRY(tokenizer_place_find(m->source, &place, error));
+    m->tokenizer_file_bytes = place.json_bytes;
+    m->info.has_tokenizer = place.name[0] != 0;
     if (!m->info.has_tokenizer) return LEAT_OK;
     chat_source_init(&source, m->ledger);
     TRY_OR(done, load_chat_texts(m->source, m->ledger, MEM_META, &texts, error));

@@ -17,7 +17,6 @@
 #include "base/utf8.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { CROSSING_BITS_MIN = 4096, CROSSING_BITS_MAX = 4 * 1024 * 1024 };
@@ -65,11 +64,17 @@ static bpe_slot *find_slot(const bpe_model *b, uint32_t left, uint32_t right)
     return &b->slots[slot];
 }
 
-static leat_status build_slots(bpe_model *b, leat_error *error)
+static leat_status take_slots(bpe_model *b, leat_error *error)
 {
     b->slot_count = b->merge_count + b->merge_count / 2 + 16;
     TRY(MEM_NEW(b->ledger, TOKENIZER, b->slot_count, &b->slots, error));
     for (uint64_t i = 0; i < b->slot_count; i++) b->slots[i].left = VOCABULARY_NO_ID;
+    return LEAT_OK;
+}
+
+static leat_status build_slots(bpe_model *b, leat_error *error)
+{
+    TRY(take_slots(b, error));
     for (uint64_t rank = 0; rank < b->merge_count; rank++) { /* of a pair that is listed twice the last rank counts */
         const bpe_merge *merge = &b->merges[rank];
         *find_slot(b, merge->left, merge->right) = (bpe_slot){merge->left, merge->right, (uint32_t)rank, merge->merged};
@@ -117,32 +122,41 @@ static bool is_opaque(const bpe_model *b, const uint8_t *byte_token_bits, uint32
     return id == b->unk_id || (byte_token_bits[id / 8] >> (id % 8) & 1) != 0;
 }
 
-static leat_status build_crossings(bpe_model *b, leat_error *error)
+static leat_status take_crossings(bpe_model *b, leat_error *error)
 {
     uint64_t bits = CROSSING_BITS_MIN;
     while (bits < 32 * b->merge_count && bits < CROSSING_BITS_MAX) bits *= 2;
     b->crossing_mask = bits - 1;
-    TRY(MEM_NEW(b->ledger, TOKENIZER, bits / 64, &b->crossings, error));
+    b->may_cut = true;
+    return MEM_NEW(b->ledger, TOKENIZER, bits / 64, &b->crossings, error);
+}
 
+static void add_crossing(bpe_model *b, uint32_t left, uint32_t right)
+{
+    uint64_t bit = crossing_bit(b, last_character_id(b, vocabulary_text(b->vocab, left)),
+                                first_character_id(b, vocabulary_text(b->vocab, right)));
+    b->crossings[bit / 64] |= (uint64_t)1 << (bit % 64);
+}
+
+static leat_status build_crossings(bpe_model *b, leat_error *error)
+{
+    TRY(take_crossings(b, error));
     uint8_t *byte_token_bits;
     TRY(MEM_NEW(b->ledger, TOKENIZER, b->vocab->id_count / 8 + 1, &byte_token_bits, error));
     for (size_t i = 0; i < ARRAY_COUNT(b->byte_ids); i++)
         if (b->byte_ids[i] != VOCABULARY_NO_ID)
             byte_token_bits[b->byte_ids[i] / 8] |= (uint8_t)(1u << (b->byte_ids[i] % 8));
 
-    b->may_cut = true;
     for (uint64_t i = 0; i < b->merge_count; i++) {
         uint32_t left = b->merges[i].left, right = b->merges[i].right;
         if (is_opaque(b, byte_token_bits, left) || is_opaque(b, byte_token_bits, right)) b->may_cut = false;
-        uint64_t bit = crossing_bit(b, last_character_id(b, vocabulary_text(b->vocab, left)),
-                                    first_character_id(b, vocabulary_text(b->vocab, right)));
-        b->crossings[bit / 64] |= (uint64_t)1 << (bit % 64);
+        add_crossing(b, left, right);
     }
     mem_free(b->ledger, byte_token_bits);
     return LEAT_OK;
 }
 
-leat_status bpe_finish(bpe_model *b, leat_error *error)
+static leat_status find_characters(bpe_model *b, leat_error *error)
 {
     TRY(MEM_NEW(b->ledger, TOKENIZER, BPE_DIRECT_COUNT, &b->direct_ids, error));
     for (uint32_t scalar = 0; scalar < BPE_DIRECT_COUNT; scalar++) {
@@ -152,17 +166,77 @@ leat_status bpe_finish(bpe_model *b, leat_error *error)
                                     ? VOCABULARY_NO_ID
                                     : vocabulary_find(b->vocab, text, utf8_encode(scalar, text), VOCABULARY_MODEL);
     }
-    for (unsigned byte = 0; byte < 256; byte++) {
-        char text[8];
-        int bytes = snprintf(text, sizeof text, "<0x%02X>", byte);
-        b->byte_ids[byte] =
-            b->byte_fallback ? vocabulary_find(b->vocab, text, (size_t)bytes, VOCABULARY_MODEL) : VOCABULARY_NO_ID;
-    }
+    return LEAT_OK;
+}
+
+leat_status bpe_finish(bpe_model *b, leat_error *error)
+{
+    TRY(find_characters(b, error));
+    for (unsigned byte = 0; byte < 256; byte++) b->byte_ids[byte] = VOCABULARY_NO_ID;
+    if (b->byte_fallback) vocabulary_find_bytes(b->vocab, VOCABULARY_MODEL, b->byte_ids);
     TRY(build_crossings(b, error));
     TRY(build_slots(b, error));
     mem_free(b->ledger, b->merges);
     b->merges = NULL;
     b->merge_capacity = 0;
+    return LEAT_OK;
+}
+
+/* Every cut of a token is looked up, which takes the square of its length. */
+static leat_status check_lengths(const bpe_model *b, const uint32_t *ranks, leat_error *error)
+{
+    const uint64_t work_max = (uint64_t)1 << 32;
+    uint64_t work = 0;
+    for (uint32_t id = 0; id < b->vocab->id_count; id++) {
+        if (ranks[id] == BPE_NONE) continue;
+        uint64_t bytes = strlen(vocabulary_text(b->vocab, id));
+        work += bytes * bytes; /* below 2^58 for the longest, and the sum is looked at each time */
+        if (work > work_max)
+            return FAIL(error, MODEL, "the tokens are too long: the squares of their lengths sum to more than %llu",
+                        (unsigned long long)work_max);
+    }
+    return LEAT_OK;
+}
+
+/* Calls `take` for every way to cut a token into two tokens of the model. */
+static void for_each_split(bpe_model *b, uint32_t id, void (*take)(bpe_model *b, bpe_slot split), uint32_t rank)
+{
+    const char *text = vocabulary_text(b->vocab, id);
+    size_t bytes = strlen(text);
+    for (size_t cut = 1; cut < bytes; cut++) {
+        if (((unsigned char)text[cut] & 0xc0) == 0x80) continue;
+        uint32_t left = vocabulary_find(b->vocab, text, cut, VOCABULARY_MODEL);
+        if (left == VOCABULARY_NO_ID) continue;
+        uint32_t right = vocabulary_find(b->vocab, text + cut, bytes - cut, VOCABULARY_MODEL);
+        if (right != VOCABULARY_NO_ID) take(b, (bpe_slot){left, right, rank, id});
+    }
+}
+
+static void count_split(bpe_model *b, bpe_slot split)
+{
+    (void)split;
+    b->merge_count++;
+}
+
+static void add_split(bpe_model *b, bpe_slot split)
+{
+    *find_slot(b, split.left, split.right) = split;
+    add_crossing(b, split.left, split.right);
+}
+
+leat_status bpe_finish_by_rank(bpe_model *b, const uint32_t *ranks, leat_error *error)
+{
+    TRY(check_lengths(b, ranks, error));
+    TRY(find_characters(b, error));
+    for (uint32_t id = 0; id < b->vocab->id_count; id++)
+        if (ranks[id] != BPE_NONE) for_each_split(b, id, count_split, 0);
+    if (b->merge_count > BPE_MERGE_LIMIT)
+        return FAIL(error, MODEL, "the tokens can be cut in two in %llu ways, at most %d are supported",
+                    (unsigned long long)b->merge_count, BPE_MERGE_LIMIT);
+    TRY(take_crossings(b, error));
+    TRY(take_slots(b, error));
+    for (uint32_t id = 0; id < b->vocab->id_count; id++)
+        if (ranks[id] != BPE_NONE) for_each_split(b, id, add_split, ranks[id]);
     return LEAT_OK;
 }
 

@@ -56,6 +56,12 @@ MUST_CHECK leat_status bpe_add_merge(bpe_model *b, uint32_t left, uint32_t right
 /* Builds the tables; the options above are set before. */
 MUST_CHECK leat_status bpe_finish(bpe_model *b, leat_error *error);
 
+/* In place of merges: two neighbours that together are the text of a token become that token, the lowest of `ranks`
+ * (vocab->id_count, each below BPE_MERGE_LIMIT) first, the leftmost of equals; BPE_NONE: no merge makes the token.
+ * byte_ids is set by the caller. LEAT_MODEL: more ways to cut the tokens in two than BPE_MERGE_LIMIT, or tokens too
+ * long to look for them. */
+MUST_CHECK leat_status bpe_finish_by_rank(bpe_model *b, const uint32_t *ranks, leat_error *error);
+
 typedef struct bpe_symbol {
     uint32_t id;
     uint32_t previous, next; /* BPE_NONE at the ends */

@@ -24,6 +24,7 @@ struct detokenizer {
     bool skip_special;
     bool whole_runs; /* hold a run of byte tokens to its end */
     bool has_output; /* a token has been seen */
+    bool has_text;   /* and one that spaces are not dropped from any more */
     bool run_is_invalid;
     uint32_t strip_start_left;
     uint32_t held_strips; /* characters that the strip at the end may take */
@@ -136,9 +137,13 @@ static leat_status release_bytes(detokenizer *d, bool at_end, text_buffer *out, 
     return LEAT_OK;
 }
 
-static leat_status push_byte_level(detokenizer *d, text_slice token, text_buffer *out, leat_error *error)
+static leat_status push_byte_level(detokenizer *d, text_slice token, bool is_raw, text_buffer *out, leat_error *error)
 {
     uint64_t start = d->held_bytes.count;
+    if (is_raw) {
+        TRY(text_buffer_append(&d->held_bytes, token.bytes, token.count, error));
+        return release_bytes(d, false, out, error);
+    }
     for (uint64_t at = 0; at < token.count;) {
         uint32_t scalar;
         uint8_t byte;
@@ -241,6 +246,83 @@ static leat_status push_metaspace(detokenizer *d, text_slice token, bool is_firs
     return emit(d, token, out, error);
 }
 
+/* A token that begins with the mark joins what is before it, every other one is set off by a space. */
+static leat_status push_wordpiece(detokenizer *d, text_slice token, bool is_first, text_buffer *out, leat_error *error)
+{
+    static const char *const tidied[][2] = {{" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+                                            {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+                                            {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+    const decode_plan *plan = &d->t->decode;
+    text_buffer *spaced = &d->scratch[0];
+    spaced->count = 0;
+    if (!is_first && plan->mark.count > 0 && begins_with(token, plan->mark))
+        token = (text_slice){token.bytes + plan->mark.count, token.count - plan->mark.count};
+    else if (!is_first && plan->mark.count > 0)
+        TRY(text_buffer_append(spaced, " ", 1, error));
+    TRY(text_buffer_append(spaced, token.bytes, token.count, error));
+    text_slice text = {spaced->bytes, spaced->count};
+    for (size_t i = 0; plan->tidies && i < ARRAY_COUNT(tidied); i++) {
+        text_slice from = {tidied[i][0], strlen(tidied[i][0])}, to = {tidied[i][1], strlen(tidied[i][1])};
+        text_buffer *next = text.bytes == d->scratch[1].bytes ? &d->scratch[0] : &d->scratch[1];
+        TRY(replace_in(&text, from, to, next, error));
+    }
+    return emit(d, text, out, error);
+}
+
+/* SentencePiece: characters out of byte pieces, and U+FFFD for every byte that belongs to none. */
+static leat_status release_piece_bytes(detokenizer *d, bool at_end, text_buffer *out, leat_error *error)
+{
+    const char *bytes = d->held_bytes.bytes;
+    uint64_t count = d->held_bytes.count, done = 0;
+    while (done < count) {
+        uint32_t scalar;
+        size_t invalid = 0, length = utf8_decode(bytes + done, count - done, &scalar, &invalid);
+        if (length == 0 && invalid == 0 && !at_end) break; /* incomplete */
+        if (length > 0)
+            TRY(emit(d, (text_slice){bytes + done, length}, out, error));
+        else
+            TRY(emit_replacements(d, 1, out, error));
+        done += length > 0 ? length : 1;
+    }
+    drop_held(d, done);
+    return LEAT_OK;
+}
+
+/* A piece that is no byte. Spaces before the first text are those that encoding put there. */
+static leat_status push_text_piece(detokenizer *d, text_slice piece, unsigned flags, text_buffer *out,
+                                   leat_error *error)
+{
+    const decode_plan *plan = &d->t->decode;
+    if (d->held_bytes.count > 0) d->has_text = true;
+    TRY(release_piece_bytes(d, true, out, error));
+    bool may_drop = !d->has_text;
+    if ((flags & VOCABULARY_ADDED) == 0 && (flags & VOCABULARY_CONTROL) != 0) return LEAT_OK;
+    if ((flags & VOCABULARY_ADDED) == 0 && (flags & VOCABULARY_UNKNOWN) != 0) {
+        d->has_text = true;
+        return emit(d, plan->unk_surface, out, error);
+    }
+    if (may_drop && (plan->drops_first_space || plan->drops_first_spaces) && begins_with(piece, plan->mark)) {
+        piece = (text_slice){piece.bytes + plan->mark.count, piece.count - plan->mark.count};
+        if (!plan->drops_first_spaces) d->has_text = true;
+    }
+    if (piece.count > 0) d->has_text = true;
+    TRY(replace_in(&piece, plan->mark, (text_slice){" ", 1}, &d->scratch[0], error));
+    return emit(d, piece, out, error);
+}
+
+static leat_status push_piece(detokenizer *d, uint32_t id, text_slice piece, text_buffer *out, leat_error *error)
+{
+    unsigned flags = d->t->vocab.flags[id];
+    char byte;
+    if ((flags & VOCABULARY_BYTE) == 0 || !is_byte_token(piece, &byte))
+        return push_text_piece(d, piece, flags, out, error);
+    TRY(text_buffer_append(&d->held_bytes, &byte, 1, error));
+    uint64_t before = out->count;
+    TRY(release_piece_bytes(d, false, out, error));
+    if (out->count > before) d->has_text = true;
+    return LEAT_OK;
+}
+
 /* What a token decodes to, before the decoder. */
 static const char *shown_text(const tokenizer *t, uint32_t id)
 {
@@ -265,7 +347,12 @@ leat_status detokenizer_push(detokenizer *d, uint32_t id, text_buffer *out_text,
     case DECODE_SPACED:
         if (!is_first) TRY(emit(d, (text_slice){" ", 1}, out_text, error));
         return emit(d, token, out_text, error);
-    case DECODE_BYTE_LEVEL: return push_byte_level(d, token, out_text, error);
+    case DECODE_BYTE_LEVEL: {
+        bool is_raw = d->t->decode.added_are_raw && (vocab->flags[id] & VOCABULARY_ADDED) != 0;
+        return push_byte_level(d, token, is_raw, out_text, error);
+    }
+    case DECODE_WORDPIECE: return push_wordpiece(d, token, is_first, out_text, error);
+    case DECODE_PIECES: return push_piece(d, id, token, out_text, error);
     case DECODE_METASPACE: return push_metaspace(d, token, is_first, out_text, error);
     case DECODE_CHAIN: return push_chain(d, token, out_text, error);
     }
@@ -278,7 +365,8 @@ leat_status detokenizer_flush(detokenizer *d, text_buffer *out_text, leat_error 
     if (d->t->decode.kind == DECODE_CHAIN) TRY(end_run(d, out_text, error));
     d->held_strips = 0;
     d->strip_start_left = d->t->decode.strip_start;
-    d->has_output = false;
+    if (d->t->decode.kind == DECODE_PIECES) TRY(release_piece_bytes(d, true, out_text, error));
+    d->has_output = d->has_text = false;
     return LEAT_OK;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/utf8.h"
+#include "text/normalize_pieces.h"
 #include "text/unicode_class.h"
 
 #include <assert.h>
@@ -189,8 +190,22 @@ static leat_status normalize_unicode(const normalize_step *step, normalize_scrat
     return is_stable ? append(out, rest, error) : normalize_stretch(step, scratch, rest, out, error);
 }
 
+static leat_status map_characters(character_map *map, text_slice text, text_buffer *out, leat_error *error)
+{
+    for (uint64_t at = 0; at < text.count;) {
+        uint32_t scalar, mapped[CHARACTER_MAP_MAX];
+        at += utf8_decode(text.bytes + at, text.count - at, &scalar, NULL);
+        uint32_t count = map(scalar, mapped);
+        for (uint32_t i = 0; i < count; i++) {
+            char encoded[4];
+            TRY(text_buffer_append(out, encoded, utf8_encode(mapped[i], encoded), error));
+        }
+    }
+    return LEAT_OK;
+}
+
 leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize_scratch *scratch, text_slice text,
-                          text_slice *out_text, leat_error *error)
+                          bool is_first, text_slice *out_text, leat_error *error)
 {
     for (uint32_t i = 0; i < count; i++) {
         const normalize_step *step = &steps[i];
@@ -207,6 +222,9 @@ leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize
             break;
         case NORMALIZE_STRIP: TRY(strip(step, text, out, error)); break;
         case NORMALIZE_UNICODE: TRY(normalize_unicode(step, scratch, text, out, error)); break;
+        case NORMALIZE_MAP: TRY(map_characters(step->map, text, out, error)); break;
+        case NORMALIZE_PRECOMPILED: TRY(normalize_precompiled(step->characters, text, out, error)); break;
+        case NORMALIZE_SENTENCEPIECE: TRY(normalize_sentencepiece(step->rules, text, is_first, out, error)); break;
         }
         text = (text_slice){out->count > 0 ? out->bytes : "", out->count};
     }

@@ -6,16 +6,20 @@
 #ifndef TEXT_NORMALIZE_H
 #define TEXT_NORMALIZE_H
 
+#include "text/character_map.h"
 #include "text/regex.h"
 #include "text/tokenizer.h"
 
 enum { TEXT_STEPS_MAX = 16 }; /* of one kind, in one file */
 
 typedef enum normalize_kind {
-    NORMALIZE_REPLACE, /* every occurrence of `pattern` (or match of `expression`) by `content` */
-    NORMALIZE_PREPEND, /* `content` before a text that is not empty */
-    NORMALIZE_STRIP,   /* white space at the ends */
-    NORMALIZE_UNICODE, /* one of the Unicode normalisation forms */
+    NORMALIZE_REPLACE,       /* every occurrence of `pattern` (or match of `expression`) by `content` */
+    NORMALIZE_PREPEND,       /* `content` before a text that is not empty */
+    NORMALIZE_STRIP,         /* white space at the ends */
+    NORMALIZE_UNICODE,       /* one of the Unicode normalisation forms */
+    NORMALIZE_MAP,           /* every character by itself, as `map` says */
+    NORMALIZE_PRECOMPILED,   /* by the table `characters` */
+    NORMALIZE_SENTENCEPIECE, /* as `rules` say */
 } normalize_kind;
 
 typedef struct text_slice {
@@ -29,6 +33,9 @@ typedef struct normalize_step {
     regex *expression; /* or NULL; owned by the tokenizer */
     bool strip_left, strip_right;
     bool compose, compatible; /* NFC and NFKC compose, NFKC and NFKD are compatible */
+    character_map *map;
+    const struct charsmap *characters; /* normalize_pieces.h; owned by the tokenizer, as are the rules */
+    const struct sentencepiece_rules *rules;
 } normalize_step;
 
 typedef struct normalize_scratch {
@@ -42,8 +49,9 @@ typedef struct normalize_scratch {
 void normalize_scratch_init(normalize_scratch *scratch, mem *ledger, regex_scratch *matches);
 void normalize_scratch_reset(normalize_scratch *scratch);
 
-/* *out_text is valid until the next call with the same scratch; it is `text` itself where there is nothing to do. */
+/* *out_text is valid until the next call with the same scratch; it is `text` itself where there is nothing to do.
+ * `is_first`: the text is the beginning of the whole. */
 MUST_CHECK leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize_scratch *scratch,
-                                     text_slice text, text_slice *out_text, leat_error *error);
+                                     text_slice text, bool is_first, text_slice *out_text, leat_error *error);
 
 #endif

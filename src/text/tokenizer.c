@@ -3,9 +3,11 @@
  */
 #include "text/tokenizer.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 #include "text/tokenizer_parts.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* The buffers of one call. */
@@ -16,11 +18,21 @@ typedef struct encoder {
     normalize_scratch normalize;
     pretokenize_scratch pretokenize;
     bpe_scratch bpe;
+    unigram_scratch unigram;
     token_search raw_search, normalized_search;
 } encoder;
 
-leat_status tokenizer_open(mem *ledger, const char *name, const char *json_text, uint64_t json_bytes,
-                           uint32_t vocab_count, tokenizer **out_tokenizer, leat_error *error)
+static leat_status load(tokenizer *t, const tokenizer_files *files, leat_error *error)
+{
+    switch (files->kind) {
+    case TOKENIZER_SENTENCEPIECE: return tokenizer_load_sentencepiece(t, files, error);
+    case TOKENIZER_TIKTOKEN: return tokenizer_load_tiktoken(t, files, error);
+    default: return tokenizer_load(t, files->bytes, files->count, files->vocab_count, error);
+    }
+}
+
+leat_status tokenizer_open_files(mem *ledger, const tokenizer_files *files, tokenizer **out_tokenizer,
+                                 leat_error *error)
 {
     tokenizer *t;
     TRY(MEM_NEW(ledger, TOKENIZER, 1, &t, error));
@@ -28,14 +40,24 @@ leat_status tokenizer_open(mem *ledger, const char *name, const char *json_text,
     arena_init(&t->storage, ledger, MEM_TOKENIZER, 16 * 1024);
     vocabulary_init(&t->vocab, ledger);
     bpe_init(&t->bpe, ledger, &t->vocab);
+    t->unigram = (unigram_model){.ledger = ledger, .vocab = &t->vocab, .unk_id = VOCABULARY_NO_ID};
+    t->wordpiece = (wordpiece_model){.vocab = &t->vocab, .unk_id = VOCABULARY_NO_ID};
     leat_status status;
-    TRY_OR(out, arena_copy_text(&t->storage, name, strlen(name), &t->name, error));
-    TRY_OR(out, tokenizer_load(t, json_text, json_bytes, vocab_count, error));
+    TRY_OR(out, arena_copy_text(&t->storage, files->name, strlen(files->name), &t->name, error));
+    TRY_OR(out, load(t, files, error));
     *out_tokenizer = t;
     t = NULL;
 out:
     tokenizer_close(&t);
     return status;
+}
+
+leat_status tokenizer_open(mem *ledger, const char *name, const char *json_text, uint64_t json_bytes,
+                           uint32_t vocab_count, tokenizer **out_tokenizer, leat_error *error)
+{
+    const tokenizer_files files = {
+        .kind = TOKENIZER_JSON, .name = name, .bytes = json_text, .count = json_bytes, .vocab_count = vocab_count};
+    return tokenizer_open_files(ledger, &files, out_tokenizer, error);
 }
 
 void tokenizer_close(tokenizer **handle)
@@ -44,13 +66,28 @@ void tokenizer_close(tokenizer **handle)
     if (t == NULL) return;
     token_matcher_close(&t->raw_matcher);
     token_matcher_close(&t->normalized_matcher);
+    token_matcher_close(&t->control_matcher);
     for (uint32_t i = 0; i < t->expression_count; i++) regex_close(&t->expressions[i]);
     bpe_reset(&t->bpe);
+    unigram_reset(&t->unigram);
+    wordpiece_reset(&t->wordpiece);
+    piece_trie_reset(&t->rules.kept);
     vocabulary_reset(&t->vocab);
     mem_free(t->ledger, t->added);
+    mem_free(t->ledger, t->controls);
     arena_reset(&t->storage);
     mem_free(t->ledger, t);
     *handle = NULL;
+}
+
+leat_status tokenizer_open_expression(tokenizer *t, text_slice pattern, regex **out_expression, leat_error *error)
+{
+    assert(t->expression_count < ARRAY_COUNT(t->expressions));
+    regex **slot = &t->expressions[t->expression_count];
+    TRY(regex_open(t->ledger, t->name, pattern.bytes, pattern.count, slot, error));
+    t->expression_count++;
+    *out_expression = *slot;
+    return LEAT_OK;
 }
 
 static void encoder_init(encoder *e, const tokenizer *t, token_list *out_ids)
@@ -61,6 +98,7 @@ static void encoder_init(encoder *e, const tokenizer *t, token_list *out_ids)
     normalize_scratch_init(&e->normalize, t->ledger, &e->matches);
     pretokenize_scratch_init(&e->pretokenize, t->ledger, &e->matches);
     bpe_scratch_init(&e->bpe, t->ledger);
+    unigram_scratch_init(&e->unigram, t->ledger);
     token_search_init(&e->raw_search, t->ledger);
     token_search_init(&e->normalized_search, t->ledger);
 }
@@ -69,10 +107,38 @@ static void encoder_reset(encoder *e)
 {
     token_search_reset(&e->raw_search);
     token_search_reset(&e->normalized_search);
+    unigram_scratch_reset(&e->unigram);
     bpe_scratch_reset(&e->bpe);
     pretokenize_scratch_reset(&e->pretokenize);
     normalize_scratch_reset(&e->normalize);
     regex_scratch_reset(&e->matches);
+}
+
+static leat_status encode_by_model(encoder *e, const char *word, uint64_t bytes, leat_error *error)
+{
+    const tokenizer *t = e->t;
+    switch (t->model) {
+    case MODEL_UNIGRAM: return unigram_encode(&t->unigram, &e->unigram, word, bytes, e->out_ids, error);
+    case MODEL_WORDPIECE: return wordpiece_encode(&t->wordpiece, word, bytes, e->out_ids, error);
+    default: return bpe_encode(&t->bpe, &e->bpe, word, bytes, e->out_ids, error);
+    }
+}
+
+/* The pieces that are taken wherever they occur, and what lies between them. */
+static leat_status encode_around_kept(encoder *e, const char *word, uint64_t bytes, leat_error *error)
+{
+    uint64_t done = 0, length = 0;
+    for (uint64_t at = 0; at < bytes; at += length) {
+        uint32_t id = piece_trie_longest(&e->t->rules.kept, word + at, bytes - at, &length);
+        if (id == VOCABULARY_NO_ID) {
+            for (length = 1; at + length < bytes && ((unsigned char)word[at + length] & 0xc0) == 0x80;) length++;
+            continue;
+        }
+        TRY(encode_by_model(e, word + done, at - done, error));
+        TRY(token_list_push(e->out_ids, id, error));
+        done = at + length;
+    }
+    return encode_by_model(e, word + done, bytes - done, error);
 }
 
 static leat_status encode_word(void *user, const char *word, uint64_t bytes, leat_error *error)
@@ -81,14 +147,15 @@ static leat_status encode_word(void *user, const char *word, uint64_t bytes, lea
     if (bytes >= UINT32_MAX)
         return FAIL(error, USAGE, "%s: a word grew to %llu bytes, at most 2^32 - 2 are supported", e->t->name,
                     (unsigned long long)bytes);
-    return bpe_encode(&e->t->bpe, &e->bpe, word, bytes, e->out_ids, error);
+    if (e->t->takes_kept) return encode_around_kept(e, word, bytes, error);
+    return encode_by_model(e, word, bytes, error);
 }
 
 /* A stretch of the text without a raw added token. */
 static leat_status encode_stretch(encoder *e, text_slice text, bool is_first, bool is_plain, leat_error *error)
 {
     const tokenizer *t = e->t;
-    TRY(normalize_run(t->normalize, t->normalize_count, &e->normalize, text, &text, error));
+    TRY(normalize_run(t->normalize, t->normalize_count, &e->normalize, text, is_first, &text, error));
     if (is_plain || t->normalized_matcher == NULL)
         return pretokenize_run(t->pretokenize, t->pretokenize_count, &e->pretokenize, text, is_first, encode_word, e,
                                error);
@@ -109,6 +176,7 @@ static leat_status encode_stretch(encoder *e, text_slice text, bool is_first, bo
 /* How the added tokens in a text are taken. */
 typedef enum added_use {
     ADDED_AS_TOKENS,
+    ADDED_AND_CONTROLS_AS_TOKENS,
     ADDED_AS_TEXT,       /* not looked for */
     ADDED_AS_TEXT_APART, /* their text is encoded, cut off from what surrounds it */
 } added_use;
@@ -116,18 +184,20 @@ typedef enum added_use {
 static leat_status encode_parts(encoder *e, text_slice text, added_use use, leat_error *error)
 {
     const tokenizer *t = e->t;
-    if (use == ADDED_AS_TEXT || t->raw_matcher == NULL)
-        return encode_stretch(e, text, true, use != ADDED_AS_TOKENS, error);
+    const bool with_controls = use == ADDED_AND_CONTROLS_AS_TOKENS && t->control_matcher != NULL;
+    const bool as_tokens = with_controls || use == ADDED_AS_TOKENS || use == ADDED_AND_CONTROLS_AS_TOKENS;
+    const token_matcher *matcher = with_controls ? t->control_matcher : t->raw_matcher;
+    const added_token *tokens = with_controls ? t->controls : t->added;
+    if (use == ADDED_AS_TEXT || matcher == NULL) return encode_stretch(e, text, true, !as_tokens, error);
     token_search *search = &e->raw_search;
-    TRY(token_matcher_split(t->raw_matcher, use == ADDED_AS_TOKENS ? t->added : NULL, text.bytes, text.count, search,
-                            error));
+    TRY(token_matcher_split(matcher, as_tokens ? tokens : NULL, text.bytes, text.count, search, error));
     for (uint64_t i = 0; i < search->parts.count; i++) {
         token_span part = search->parts.spans[i];
-        if (part.token != TOKEN_SPAN_TEXT && use == ADDED_AS_TOKENS)
-            TRY(token_list_push(e->out_ids, t->added[part.token].id, error));
+        if (part.token != TOKEN_SPAN_TEXT && as_tokens)
+            TRY(token_list_push(e->out_ids, tokens[part.token].id, error));
         else
             TRY(encode_stretch(e, (text_slice){text.bytes + part.start, part.end - part.start}, part.start == 0,
-                               use != ADDED_AS_TOKENS, error));
+                               !as_tokens, error));
     }
     return LEAT_OK;
 }
@@ -160,8 +230,10 @@ out:
 leat_status tokenizer_encode(const tokenizer *t, const char *text, uint64_t text_bytes, unsigned flags,
                              token_list *out_ids, leat_error *error)
 {
-    return encode(t, (text_slice){text, text_bytes}, (flags & TOKENIZER_PLAIN) != 0 ? ADDED_AS_TEXT : ADDED_AS_TOKENS,
-                  (flags & TOKENIZER_POST_PROCESS) != 0, out_ids, error);
+    added_use use = (flags & TOKENIZER_PLAIN) != 0      ? ADDED_AS_TEXT
+                    : (flags & TOKENIZER_CONTROLS) != 0 ? ADDED_AND_CONTROLS_AS_TOKENS
+                                                        : ADDED_AS_TOKENS;
+    return encode(t, (text_slice){text, text_bytes}, use, (flags & TOKENIZER_POST_PROCESS) != 0, out_ids, error);
 }
 
 leat_status tokenizer_encode_message(const tokenizer *t, const char *text, uint64_t bytes, token_list *out_ids,

@@ -1,8 +1,9 @@
 /*
- * tokenizer.h - text to token ids and back, from the bytes of a tokenizer.json (the `tokenizers` library's format).
+ * tokenizer.h - text to token ids and back, from the bytes of a tokenizer.json (the `tokenizers` library's format), of
+ * a model of SentencePiece, or of a list of ranks as tiktoken has it.
  *
- * Model: byte-pair encoding by a heap of merges, O(n log n) whatever the text. What a file may ask for and what is
- * refused: docs/formats/tokenizer.md. Text that is not valid UTF-8 is refused with the byte offset.
+ * Models: byte-pair encoding by a heap of merges, O(n log n) whatever the text; unigram; WordPiece. What a file may ask
+ * for and what is refused: docs/formats/tokenizer.md. Text that is not valid UTF-8 is refused with the byte offset.
  *
  * Threads: a tokenizer is constant after open; encode and decode may run on several threads with buffers of their own.
  */
@@ -41,11 +42,32 @@ MUST_CHECK leat_status text_buffer_append(text_buffer *buffer, const char *bytes
  * errors. */
 MUST_CHECK leat_status tokenizer_open(mem *ledger, const char *name, const char *json_text, uint64_t json_bytes,
                                       uint32_t vocab_count, tokenizer **out_tokenizer, leat_error *error);
+
+typedef enum tokenizer_file_kind { TOKENIZER_JSON, TOKENIZER_SENTENCEPIECE, TOKENIZER_TIKTOKEN } tokenizer_file_kind;
+
+/* Files in memory; nothing of them is kept. */
+typedef struct tokenizer_files {
+    tokenizer_file_kind kind;
+    const char *name; /* for errors */
+    const char *bytes;
+    uint64_t count;
+    /* tokenizer_config.json, which says what the other kinds leave open: added tokens, what is put around a text, the
+     * pattern. NULL: there is none. Not looked at beside a tokenizer.json. */
+    const char *config_name;
+    const char *config;
+    uint64_t config_count;
+    uint32_t vocab_count; /* as in tokenizer_open */
+} tokenizer_files;
+
+MUST_CHECK leat_status tokenizer_open_files(mem *ledger, const tokenizer_files *files, tokenizer **out_tokenizer,
+                                            leat_error *error);
 void tokenizer_close(tokenizer **t);
 
 typedef enum tokenizer_flags {
     TOKENIZER_PLAIN = 1,        /* recognise no added token: for text that must not become control tokens */
     TOKENIZER_POST_PROCESS = 2, /* add what the post-processor adds */
+    TOKENIZER_CONTROLS = 4,     /* also recognise the control pieces of a SentencePiece model (<s>, </s>), which no text
+                                   becomes otherwise: for what a template wrote */
 } tokenizer_flags;
 
 /* Appends to out_ids. */

@@ -2,8 +2,8 @@
  * tokenizer_parts.h - what a tokenizer is made of; shared by the files that load it, encode and decode. Private to this
  * room.
  *
- *     text -> raw matcher -> normalizer -> normalised matcher -> pre-tokenizer -> byte-pair encoding -> post-processor
- * -> ids ids -> token texts -> decode plan -> text
+ *     text -> raw matcher -> normalizer -> normalised matcher -> pre-tokenizer -> model -> post-processor -> ids
+ *     ids -> token texts -> decode plan -> text
  */
 #ifndef TEXT_TOKENIZER_PARTS_H
 #define TEXT_TOKENIZER_PARTS_H
@@ -11,8 +11,11 @@
 #include "base/arena.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/normalize_pieces.h"
 #include "text/pretokenize.h"
+#include "text/unigram.h"
 #include "text/vocabulary.h"
+#include "text/wordpiece.h"
 
 enum {
     TEMPLATE_IDS_MAX = 64,                /* what a post-processor puts on either side */
@@ -24,11 +27,13 @@ typedef enum decode_kind {
     DECODE_BYTE_LEVEL, /* characters back to bytes */
     DECODE_METASPACE,  /* `mark` is a space */
     DECODE_CHAIN,      /* replacements, then byte tokens, then a strip of the whole */
+    DECODE_WORDPIECE,  /* a space before each that is no continuation, then perhaps the spacing of English */
+    DECODE_PIECES,     /* as SentencePiece: by the kinds of its pieces */
 } decode_kind;
 
 typedef struct decode_plan {
     decode_kind kind;
-    text_slice mark;
+    text_slice mark; /* WORDPIECE: of continuations */
     bool drops_first_mark;
     struct {
         text_slice pattern, content;
@@ -37,24 +42,40 @@ typedef struct decode_plan {
     bool byte_fallback, fuse;
     text_slice strip_content; /* one character */
     uint32_t strip_start, strip_stop;
+    bool tidies;                                /* WORDPIECE */
+    bool added_are_raw;                         /* BYTE_LEVEL: added tokens stand for their own text */
+    text_slice unk_surface;                     /* PIECES */
+    bool drops_first_space, drops_first_spaces; /* PIECES: one, or all that come before the first text */
 } decode_plan;
+
+typedef enum model_kind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE } model_kind;
 
 struct tokenizer {
     mem *ledger;
     arena storage; /* everything small below */
     const char *name;
     vocabulary vocab;
+    model_kind model;
     bpe_model bpe;
+    unigram_model unigram;
+    wordpiece_model wordpiece;
+    sentencepiece_rules rules; /* of a SentencePiece model */
+    bool takes_kept;           /* its kept pieces are cut out of the text before the model sees it */
 
     added_token *added; /* (added_count), special tokens first */
     uint32_t added_count;
     token_matcher *raw_matcher, *normalized_matcher; /* NULL where there is no such token */
+    token_matcher *control_matcher; /* control pieces beside the raw tokens; NULL where there are none */
+    added_token *controls;          /* what its patterns are */
+    uint32_t control_count;
 
     normalize_step normalize[TEXT_STEPS_MAX];
     pretokenize_step pretokenize[TEXT_STEPS_MAX];
     uint32_t normalize_count, pretokenize_count;
     regex *expressions[2 * TEXT_STEPS_MAX]; /* owned; the steps refer to them */
     uint32_t expression_count;
+    charsmap character_maps[TEXT_STEPS_MAX]; /* in `storage` */
+    uint32_t character_map_count;
 
     uint32_t prefix_ids[TEMPLATE_IDS_MAX], suffix_ids[TEMPLATE_IDS_MAX];
     uint32_t prefix_count, suffix_count;
@@ -65,6 +86,17 @@ struct tokenizer {
 /* Fills a zeroed tokenizer with `ledger`, `storage` and `name` set. */
 MUST_CHECK leat_status tokenizer_load(tokenizer *t, const char *json_text, uint64_t json_bytes, uint32_t vocab_count,
                                       leat_error *error);
+
+/* The same from the other kinds of files; tokenizer_open_files says which. */
+MUST_CHECK leat_status tokenizer_load_sentencepiece(tokenizer *t, const tokenizer_files *files, leat_error *error);
+MUST_CHECK leat_status tokenizer_load_tiktoken(tokenizer *t, const tokenizer_files *files, leat_error *error);
+/* Puts the name of the file before the message of a part that does not know it. */
+MUST_CHECK leat_status tokenizer_named(const tokenizer *t, leat_status status, leat_error *error);
+/* Compiles a pattern for a step; the tokenizer owns it. There is room for one of each step. */
+MUST_CHECK leat_status tokenizer_open_expression(tokenizer *t, text_slice pattern, regex **out_expression,
+                                                 leat_error *error);
+/* The last step of each: added tokens, matchers, the ids around a text. */
+MUST_CHECK leat_status tokenizer_join(tokenizer *t, leat_error *error);
 
 /* As tokenizer_encode with TOKENIZER_PLAIN, but the text of an added token is encoded apart from what surrounds it.
  * That is how messages are encoded where control tokens in them are to be text. */

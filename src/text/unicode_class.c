@@ -63,6 +63,12 @@ bool unicode_is_word(uint32_t scalar)
            (scalar >= 0x1f170 && scalar <= 0x1f189);
 }
 
+bool unicode_is_mark(uint32_t scalar)
+{
+    utf8proc_category_t category = category_of(scalar);
+    return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+}
+
 bool unicode_is_number(uint32_t scalar)
 {
     if (scalar < 0x80) return scalar >= '0' && scalar <= '9';

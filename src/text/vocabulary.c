@@ -8,6 +8,7 @@
 #include "base/hash.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -122,4 +123,13 @@ uint32_t vocabulary_find(const vocabulary *v, const char *text, size_t bytes, ui
             return (v->flags[id] & flags) == flags ? id : VOCABULARY_NO_ID;
     }
     return VOCABULARY_NO_ID;
+}
+
+void vocabulary_find_bytes(const vocabulary *v, uint8_t flags, uint32_t out_ids[256])
+{
+    for (unsigned byte = 0; byte < 256; byte++) {
+        char text[8];
+        int bytes = snprintf(text, sizeof text, "<0x%02X>", byte);
+        out_ids[byte] = vocabulary_find(v, text, (size_t)bytes, flags);
+    }
 }

@@ -26,6 +26,10 @@ enum vocabulary_flags {
     VOCABULARY_ADDED = 2,           /* an added token */
     VOCABULARY_SPECIAL = 4,         /* an added token that is left out of plain output */
     VOCABULARY_SHOWN_OTHERWISE = 8, /* an added token that decodes to its normalised content, which differs */
+    VOCABULARY_CONTROL = 16,        /* a piece of SentencePiece that no text becomes and that decodes to nothing */
+    VOCABULARY_BYTE = 32,           /* a piece <0xHH> */
+    VOCABULARY_UNKNOWN = 64,        /* the piece of what is unknown */
+    VOCABULARY_KEPT = 128,          /* a piece that is taken wherever its text occurs */
 };
 
 typedef struct vocabulary {
@@ -58,6 +62,8 @@ MUST_CHECK leat_status vocabulary_add(vocabulary *v, uint32_t offset, uint32_t i
 
 /* The id of a text that has all of `flags`, or VOCABULARY_NO_ID. */
 uint32_t vocabulary_find(const vocabulary *v, const char *text, size_t bytes, uint8_t flags);
+/* The ids of <0x00> to <0xFF>, or VOCABULARY_NO_ID. */
+void vocabulary_find_bytes(const vocabulary *v, uint8_t flags, uint32_t out_ids[256]);
 static inline bool vocabulary_has(const vocabulary *v, uint32_t id) { return id < v->id_count && v->offsets[id] != 0; }
 /* The terminated text of an id that the vocabulary has. */
 static inline const char *vocabulary_text(const vocabulary *v, uint32_t id) { return v->texts + v->offsets[id]; }

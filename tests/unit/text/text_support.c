@@ -39,6 +39,47 @@ tokenizer *open_tokenizer_file(mem *ledger, const char *path)
     return t;
 }
 
+bool find_tokenizer_file(const char *folder, tokenizer_file_kind *out_kind, char out_path[UNIT_PATH_BYTES])
+{
+    static const char *const names[] = {[TOKENIZER_JSON] = "tokenizer.json",
+                                        [TOKENIZER_SENTENCEPIECE] = "tokenizer.model",
+                                        [TOKENIZER_TIKTOKEN] = "tiktoken.model"};
+    char name[256];
+    snprintf(name, sizeof name, "%s/cases.json", folder);
+    if (!find_data_file(name, out_path)) return false;
+    for (int kind = TOKENIZER_JSON; kind <= TOKENIZER_TIKTOKEN; kind++) {
+        snprintf(out_path + strlen(out_path) - strlen(strrchr(out_path, '/') + 1), 64, "%s", names[kind]);
+        *out_kind = (tokenizer_file_kind)kind;
+        if (access(out_path, R_OK) == 0) return true;
+    }
+    fail_msg("%s has no tokenizer", folder);
+    return false;
+}
+
+tokenizer *open_tokenizer_folder(mem *ledger, const char *folder)
+{
+    char name[256], path[UNIT_PATH_BYTES], config_path[UNIT_PATH_BYTES];
+    text_buffer text, config;
+    leat_error error;
+    tokenizer *t = NULL;
+    tokenizer_files files = {.config_name = "tokenizer_config.json"};
+    if (!find_tokenizer_file(folder, &files.kind, path)) return NULL;
+    if (files.kind == TOKENIZER_JSON) return open_tokenizer_file(ledger, path);
+    snprintf(name, sizeof name, "%s/tokenizer_config.json", folder);
+    assert_true(find_data_file(name, config_path));
+    read_file(ledger, path, &text);
+    read_file(ledger, config_path, &config);
+    files.name = strrchr(path, '/') + 1;
+    files.bytes = text.bytes;
+    files.count = text.count;
+    files.config = config.bytes;
+    files.config_count = config.count;
+    assert_ok(tokenizer_open_files(ledger, &files, &t, &error), &error);
+    text_buffer_reset(&text);
+    text_buffer_reset(&config);
+    return t;
+}
+
 tokenizer *open_tokenizer_text(mem *ledger, const char *json_text)
 {
     leat_error error;

@@ -17,6 +17,11 @@ bool find_data_file(const char *name, char out_path[UNIT_PATH_BYTES]);
 void read_file(mem *ledger, const char *path, text_buffer *out_text);
 /* A tokenizer from PATH. */
 tokenizer *open_tokenizer_file(mem *ledger, const char *path);
+/* A tokenizer from a folder of the conformance or golden files, whatever kind of file it has; NULL when the folder is
+ * not there. */
+tokenizer *open_tokenizer_folder(mem *ledger, const char *folder);
+/* The kind of file that a folder has; false when the folder is not there. */
+bool find_tokenizer_file(const char *folder, tokenizer_file_kind *out_kind, char out_path[UNIT_PATH_BYTES]);
 tokenizer *open_tokenizer_text(mem *ledger, const char *json_text);
 /* The message of a tokenizer that must be refused with LEAT_MODEL. */
 void refuse_tokenizer_text(const char *json_text, size_t bytes, uint32_t vocab_count, leat_error *out_error);

@@ -165,10 +165,14 @@ static void test_unknown_components_are_named(void **state)
 {
     (void)state;
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Reverse\"}"}, 0, "Reverse");
-    expect_refusal((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Lowercase\"}]}"},
-                   0, "Lowercase");
-    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"BertPreTokenizer\"}"}, 0, "BertPreTokenizer");
-    expect_refusal((file_parts){.decoder = "{\"type\": \"WordPiece\"}"}, 0, "WordPiece");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Nmt\"}]}"}, 0,
+                   "Nmt");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"UnicodeScripts\"}"}, 0, "UnicodeScripts");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"CTC\"}"}, 0, "CTC");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Precompiled\", \"precompiled_charsmap\": \"AAA\"}"}, 0,
+                   "base64");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Precompiled\", \"precompiled_charsmap\": \"AAAA\"}"}, 0,
+                   "damaged");
     expect_refusal((file_parts){.post_processor = "{\"type\": \"RobertaProcessing\"}"}, 0, "RobertaProcessing");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"NFC\", \"content\": \"x\"}"}, 0, "content");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"NFC\", \"speed\": 3}"}, 0, "speed");
@@ -204,10 +208,15 @@ static void test_other_model_types_are_named(void **state)
     (void)state;
     leat_error error;
     static const char *const texts[][2] = {
-        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5]]}}",
-         "model type Unigram is not supported; supported: BPE"},
-        {"{\"model\": {\"vocab\": [[\"a\", 0.5]], \"type\": \"Unigram\"}}", "Unigram"},
-        {"{\"model\": {\"vocab\": [[\"a\", 0.5]]}}", "list"},
+        {"{\"model\": {\"type\": \"WordLevel\", \"vocab\": {\"a\": 1}}}",
+         "model type WordLevel is not supported; supported: BPE, Unigram, WordPiece"},
+        {"{\"model\": {\"vocab\": [[\"a\", 0.5]], \"type\": \"BPE\"}}", "a list"},
+        {"{\"model\": {\"vocab\": {\"a\": 1}, \"type\": \"Unigram\"}}", "Unigram"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5], [\"a\", 1]]}}", "listed twice"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5]], \"unk_id\": 1}}", "unk_id"},
+        {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5], [\"\", 1]]}}", "empty text"},
+        {"{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 1}}}", "unk_token"},
+        {"{\"model\": {\"type\": \"WordPiece\", \"vocab\": {\"a\": 1}, \"merges\": []}}", "not BPE"},
         {"{}", "no model"},
         {"{\"model\": {\"vocab\": {\"a\": 1}}}", "no merges"},
         {"{\"model\": {\"merges\": []}}", "no vocab"},
