@@ -332,24 +332,23 @@ static leat_status finish_bpe(model *m)
     return status;
 }
 
-/* A user-defined piece is worth more than anything that could stand in its place. */
+/* A user-defined piece is worth a tenth for each of its bytes but the first, which is more than anything that could
+ * stand in its place; so it is in SentencePiece 0.2.3. */
 static leat_status finish_unigram(model *m)
 {
     const float penalty = 10.0F;
     tokenizer *t = m->t;
     unigram_model *u = &t->unigram;
-    float least = FLT_MAX, most = -FLT_MAX;
+    float least = FLT_MAX;
     t->model = MODEL_UNIGRAM;
     for (uint64_t id = 0; id < m->piece_count; id++) {
         if (m->pieces[id].kind != PIECE_NORMAL) continue;
         least = fminf(least, m->pieces[id].score);
-        most = fmaxf(most, m->pieces[id].score);
     }
     TRY(MEM_NEW(t->ledger, TOKENIZER, m->piece_count, &u->scores, m->error));
     for (uint32_t id = 0; id < m->piece_count; id++) {
-        float length = (float)strlen(vocabulary_text(&t->vocab, id));
-        u->scores[id] =
-            m->pieces[id].kind == PIECE_USER_DEFINED ? (double)(length * most) - 0.1 : (double)m->pieces[id].score;
+        double length = (double)strlen(vocabulary_text(&t->vocab, id));
+        u->scores[id] = m->pieces[id].kind == PIECE_USER_DEFINED ? length * 0.1 - 0.1 : (double)m->pieces[id].score;
     }
     u->is_single = true;
     u->unk_id = m->unk_id;

@@ -45,8 +45,9 @@ static void offer(const unigram_model *u, unigram_node *nodes, uint32_t start, u
 {
     unigram_node *node = &nodes[end];
     double sum = nodes[start].score + score;
+    if (u->is_single) sum = (double)(float)sum;
     if (node->start != UINT32_MAX && !(sum > node->score)) return;
-    node->score = u->is_single ? (double)(float)sum : sum;
+    node->score = sum;
     node->start = start;
     node->id = id;
 }
