@@ -2,7 +2,10 @@
  * tokenizer_bench.c - what a tokenizer of Gemma's size costs: seconds and bytes to load it, and speed over texts of
  * several kinds.
  *
- *     tokenizer_bench [MEGABYTES [TOKENIZER_JSON]]
+ *     tokenizer_bench [MEGABYTES [TOKENIZER [TEXT...]]]
+ *
+ * TOKENIZER is a tokenizer.json, a SentencePiece *.model, or a list of ranks (tiktoken.model, *.tiktoken).
+ * With texts (files of UTF-8) those are encoded, the first MEGABYTES of each, in place of texts made here.
  *
  * Without a file it writes one in memory: 262144 tokens (bytes, characters, runs, syllables, words of up to four
  * syllables with and without the space mark, pairs of Chinese characters) and every split of a token into two tokens as
@@ -223,6 +226,53 @@ static void make_text(text_kind kind, uint64_t bytes, prng *random, char (*lexic
     }
 }
 
+static void append_file(const char *path, uint64_t bytes_max, text_buffer *out)
+{
+    char chunk[65536];
+    size_t count;
+    FILE *in = fopen(path, "rb");
+    if (in == NULL) {
+        perror(path);
+        exit(1);
+    }
+    while (out->count < bytes_max && (count = fread(chunk, 1, sizeof chunk, in)) > 0)
+        must(text_buffer_append(out, chunk, count, &error));
+    fclose(in);
+    if (out->count > bytes_max) out->count = utf8_valid_bytes(out->bytes, bytes_max);
+}
+
+static void measure(mem *ledger, const tokenizer *t, const char *label, const text_buffer *text)
+{
+    token_list ids;
+    text_buffer decoded;
+    token_list_init(&ids, ledger);
+    text_buffer_init(&decoded, ledger);
+    double start = now_s();
+    must(tokenizer_encode(t, text->bytes, text->count, 0, &ids, &error));
+    double encode_s = now_s() - start;
+    start = now_s();
+    must(tokenizer_decode(t, ids.ids, ids.count, false, &decoded, &error));
+    double decode_s = now_s() - start;
+    bool same = decoded.count == text->count && memcmp(decoded.bytes, text->bytes, text->count) == 0;
+    printf("%-24s %6.1f MB  encode %6.2f s %7.1f MB/s  %9" PRIu64 " ids  decode %7.1f MB/s%s\n", label,
+           (double)text->count / 1e6, encode_s, (double)text->count / 1e6 / encode_s, ids.count,
+           (double)text->count / 1e6 / decode_s, same ? "" : "  NOT THE SAME TEXT");
+    token_list_reset(&ids);
+    text_buffer_reset(&decoded);
+}
+
+/* What a list of ranks leaves open; the other kinds of files are not asked for it, or find nothing in it. */
+static const char kimi_config[] = "{\"tokenizer_class\": \"TikTokenTokenizer\"}";
+
+static tokenizer_file_kind kind_of(const char *path)
+{
+    const char *name = strrchr(path, '/') == NULL ? path : strrchr(path, '/') + 1;
+    const char *end = strrchr(name, '.');
+    if (strcmp(name, "tiktoken.model") == 0 || (end != NULL && strcmp(end, ".tiktoken") == 0))
+        return TOKENIZER_TIKTOKEN;
+    return end != NULL && strcmp(end, ".model") == 0 ? TOKENIZER_SENTENCEPIECE : TOKENIZER_JSON;
+}
+
 int main(int argc, char **argv)
 {
     double megabytes = argc > 1 ? strtod(argv[1], NULL) : 10;
@@ -242,16 +292,7 @@ int main(int argc, char **argv)
     text_buffer_init(&written, maker);
     text_buffer_init(&document, ledger);
     if (argc > 2) {
-        char chunk[65536];
-        size_t count;
-        FILE *in = fopen(argv[2], "rb");
-        if (in == NULL) {
-            perror(argv[2]);
-            return 1;
-        }
-        while ((count = fread(chunk, 1, sizeof chunk, in)) > 0)
-            must(text_buffer_append(&written, chunk, count, &error));
-        fclose(in);
+        append_file(argv[2], UINT64_MAX, &written);
     } else {
         write_tokenizer(&written, &v);
     }
@@ -265,8 +306,15 @@ int main(int argc, char **argv)
     mem_close(&maker);
 
     tokenizer *t;
+    const tokenizer_files files = {.kind = kind_of(argc > 2 ? argv[2] : ""),
+                                   .name = "tokenizer",
+                                   .bytes = document.bytes,
+                                   .count = document.count,
+                                   .config_name = "tokenizer_config.json",
+                                   .config = kimi_config,
+                                   .config_count = strlen(kimi_config)};
     double start = now_s();
-    must(tokenizer_open(ledger, "tokenizer.json", document.bytes, document.count, 0, &t, &error));
+    must(tokenizer_open_files(ledger, &files, &t, &error));
     double seconds = now_s() - start;
     uint64_t peak = mem_total_usage(ledger).peak_bytes;
     text_buffer_reset(&document);
@@ -274,24 +322,15 @@ int main(int argc, char **argv)
            (double)mem_total_usage(ledger).current_bytes / 1e6);
 
     text_buffer_init(&text, ledger);
-    for (int kind = 0; kind < TEXT_KINDS; kind++) {
-        token_list ids;
-        text_buffer decoded;
-        token_list_init(&ids, ledger);
-        text_buffer_init(&decoded, ledger);
+    for (int i = 3; i < argc; i++) {
+        text.count = 0;
+        append_file(argv[i], (uint64_t)(megabytes * 1e6), &text);
+        const char *name = strrchr(argv[i], '/');
+        measure(ledger, t, name == NULL ? argv[i] : name + 1, &text);
+    }
+    for (int kind = 0; kind < TEXT_KINDS && argc <= 3; kind++) {
         make_text((text_kind)kind, (uint64_t)(megabytes * 1e6), &random, lexicon, &text);
-        start = now_s();
-        must(tokenizer_encode(t, text.bytes, text.count, 0, &ids, &error));
-        double encode_s = now_s() - start;
-        start = now_s();
-        must(tokenizer_decode(t, ids.ids, ids.count, false, &decoded, &error));
-        double decode_s = now_s() - start;
-        bool same = decoded.count == text.count && memcmp(decoded.bytes, text.bytes, text.count) == 0;
-        printf("%-24s %6.1f MB  encode %6.2f s %7.1f MB/s  %9" PRIu64 " ids  decode %7.1f MB/s%s\n", kind_labels[kind],
-               (double)text.count / 1e6, encode_s, (double)text.count / 1e6 / encode_s, ids.count,
-               (double)text.count / 1e6 / decode_s, same ? "" : "  NOT THE SAME TEXT");
-        token_list_reset(&ids);
-        text_buffer_reset(&decoded);
+        measure(ledger, t, kind_labels[kind], &text);
     }
     text_buffer_reset(&text);
     tokenizer_close(&t);

@@ -16,8 +16,8 @@ static const struct {
     tokenizer_file_kind kind;
     uint64_t json_ratio;
 } known[] = {{"tokenizer.json", TOKENIZER_JSON, 1},
-             {"tokenizer.model", TOKENIZER_SENTENCEPIECE, 9},
-             {"tiktoken.model", TOKENIZER_TIKTOKEN, 7}};
+             {"tokenizer.model", TOKENIZER_SENTENCEPIECE, 6},
+             {"tiktoken.model", TOKENIZER_TIKTOKEN, 6}};
 
 static bool ends_with(const char *name, const char *end)
 {

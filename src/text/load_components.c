@@ -406,6 +406,7 @@ static leat_status add_pre_tokenizer(loader *l, const component *c)
         step->kind = PRETOKENIZE_SPLIT;
         step->pattern = c->texts[FIELD_PATTERN];
         step->invert = c->flags[FIELD_INVERT];
+        step->is_space_at_end = c->pattern_is_expression && text_is(step->pattern, "\\s+$");
         if (c->pattern_is_expression) TRY(tokenizer_open_expression(l->t, step->pattern, &step->expression, l->error));
         break;
     case TYPE_BYTE_LEVEL:

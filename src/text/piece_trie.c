@@ -94,6 +94,7 @@ leat_status piece_trie_open(piece_trie *trie, const vocabulary *v, uint8_t flags
     for (uint32_t node = 0, depth = 0; node < trie->node_count; depth++)
         for (uint32_t level_end = trie->node_count; node < level_end; node++) add_children(&b, node, depth);
     trie->first[trie->node_count] = trie->node_count;
+    for (uint32_t child = trie->first[0]; child < trie->first[1]; child++) trie->roots[trie->labels[child]] = child;
 out:
     mem_free(trie->ledger, b.sorted);
     mem_free(trie->ledger, b.begin);
@@ -113,7 +114,9 @@ void piece_trie_reset(piece_trie *trie)
 
 uint32_t piece_trie_step(const piece_trie *trie, uint32_t node, uint8_t byte)
 {
+    if (node == PIECE_TRIE_ROOT) return trie->roots[byte];
     uint32_t low = trie->first[node], high = trie->first[node + 1];
+    if (high - low == 1) return trie->labels[low] == byte ? low : PIECE_TRIE_NONE;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (trie->labels[middle] < byte)

@@ -21,6 +21,7 @@ typedef struct piece_trie {
     uint32_t *ids;   /* (node_count) the token that ends here, VOCABULARY_NO_ID: none */
     uint8_t *labels; /* (node_count) the byte that leads here */
     uint32_t node_count;
+    uint32_t roots[256]; /* the children of the root by their bytes */
 } piece_trie;
 
 /* The tokens that have any of `flags`. LEAT_MODEL: one is longer than PIECE_TRIE_BYTES_MAX. */

@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "text/byte_level.h"
+#include "text/unicode_class.h"
 
 #include <string.h>
 
@@ -122,6 +123,45 @@ static leat_status cut_by_text(cut *c, text_slice pattern)
     return release_held(c);
 }
 
+static uint64_t next_character(text_slice text, uint64_t at)
+{
+    do at++;
+    while (at < text.count && ((unsigned char)text.bytes[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/* The next match of \s+$: white space up to the end of the text, or up to the last newline of its run. */
+static bool find_space_at_end(text_slice text, uint64_t from, uint64_t *out_start, uint64_t *out_end)
+{
+    for (uint64_t at = from; at < text.count;) {
+        uint64_t start = at, newline = 0;
+        uint32_t scalar;
+        while (at < text.count) {
+            size_t length = utf8_decode(text.bytes + at, text.count - at, &scalar, NULL);
+            if (!unicode_is_space(scalar)) break;
+            if (scalar == '\n') newline = at;
+            at += length;
+        }
+        *out_start = start;
+        *out_end = at == text.count ? at : newline;
+        if (at > start && *out_end > start) return true;
+        if (at < text.count) at = next_character(text, at);
+    }
+    return false;
+}
+
+static leat_status cut_at_space_ends(cut *c)
+{
+    uint64_t done = 0, start, end;
+    while (find_space_at_end(c->text, done, &start, &end)) {
+        if (start > done) TRY(add_part(c, done, start, false));
+        TRY(add_part(c, start, end, true));
+        done = end;
+    }
+    if (done < c->text.count) TRY(add_part(c, done, c->text.count, false));
+    return release_held(c);
+}
+
 static leat_status cut_by_expression(cut *c, const regex *expression)
 {
     uint64_t done = 0, from = 0, start, end;
@@ -227,6 +267,7 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
              .take = pass_on};
     switch (step->kind) {
     case PRETOKENIZE_SPLIT:
+        if (step->is_space_at_end) return cut_at_space_ends(&c);
         return step->expression != NULL ? cut_by_expression(&c, step->expression) : cut_by_text(&c, step->pattern);
     case PRETOKENIZE_SPLIT_CLASS: return cut_by_class(&c, step->is_cut);
     case PRETOKENIZE_BYTE_LEVEL: return run_byte_level(r, idx, text, is_first);

@@ -33,7 +33,9 @@ typedef enum prepend_scheme { PREPEND_NEVER, PREPEND_FIRST, PREPEND_ALWAYS } pre
 typedef struct pretokenize_step {
     pretokenize_kind kind;
     text_slice pattern;
-    regex *expression; /* or NULL; owned by the tokenizer */
+    regex *expression;    /* or NULL; owned by the tokenizer */
+    bool is_space_at_end; /* the expression is \\s+$, which is looked for by hand: a regular expression reads a run of
+                             white space to its end from each of its characters */
     bool (*is_cut)(uint32_t scalar);
     split_behaviour behaviour;
     bool invert;            /* matches and gaps change places */

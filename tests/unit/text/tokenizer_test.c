@@ -15,6 +15,10 @@
 #define MERGES        "[[\"a\", \"b\"]]"
 #define SPACE_TO_MARK "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xe2\x96\x81\"}"
 
+/* What is quadratic where it is matched from every character of a run. */
+#define SPACE_ENDS                                                                                                     \
+    "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\s+$\"}, \"behavior\": \"Isolated\", \"invert\": false}"
+
 typedef struct file_parts {
     const char *added, *normalizer, *pre_tokenizer, *post_processor, *decoder, *model_more, *vocab, *merges, *more;
 } file_parts;
@@ -494,7 +498,7 @@ static void test_long_texts_are_cheap(void **state)
 {
     (void)state;
     enum { TEXT_BYTES = 1 << 20, SECONDS_MAX = 20 };
-    static const char *const fills[] = {" ", "a", "\n", "<s", "\xcc\x81", "ab", "\xcd\x85\xcc\x81", "1"};
+    static const char *const fills[] = {" ", "a", "A", "\n", "\n ", "<s", "\xcc\x81", "ab", "\xcd\x85\xcc\x81", "1"};
     static const file_parts files[] = {
         {.normalizer = SPACE_TO_MARK,
          .added = ADDED ", {\"id\": 6, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true}"},
@@ -505,6 +509,16 @@ static void test_long_texts_are_cheap(void **state)
         {.pre_tokenizer = "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
                           "\"\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|"
                           "\\\\p{N}{1,3}+\"}}"},
+        {.pre_tokenizer = SPACE_ENDS},
+        {.pre_tokenizer =
+             "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
+             "\"'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|\\\\p{N}{1,3}+| "
+             "?[^\\\\s\\\\p{L}\\\\p{N}]++[\\\\r\\\\n]*+|\\\\s++$|\\\\s*[\\\\r\\\\n]|\\\\s+(?!\\\\S)|\\\\s\"}}"},
+        {.pre_tokenizer =
+             "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
+             "\"[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]*"
+             "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}"
+             "\\\\p{Lm}\\\\p{Lo}\\\\p{M}]+[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]*|\\\\p{N}{1,3}|\\\\s+\"}}"},
     };
     leat_error error;
     for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
