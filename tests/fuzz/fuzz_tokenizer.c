@@ -27,6 +27,18 @@ const char *const fuzz_words[] = {
     "\"Split\"",
     "\"ByteLevel\"",
     "\"Metaspace\"",
+    "\"Precompiled\"",
+    "\"Lowercase\"",
+    "\"StripAccents\"",
+    "\"BertNormalizer\"",
+    "\"BertPreTokenizer\"",
+    "\"WordPiece\"",
+    "\"Unigram\"",
+    "\"unk_id\":0",
+    "\"vocab\":[[\"a\",-1.5]]",
+    "\"max_input_chars_per_word\":",
+    "\"precompiled_charsmap\":\"",
+    "IQ== 0\n",
     "\"Digits\"",
     "\"Punctuation\"",
     "\"Replace\"",
@@ -73,7 +85,7 @@ static void use(const tokenizer *t, const char *text, size_t bytes, mem *ledger)
     text_buffer_init(&whole, ledger);
     text_buffer_init(&streamed, ledger);
     size_t valid = utf8_valid_bytes(text, bytes);
-    for (unsigned flags = 0; flags < 4; flags++) {
+    for (unsigned flags = 0; flags < 8; flags++) {
         uint64_t before = ids.count;
         leat_status status = tokenizer_encode(t, text, bytes, flags, &ids, NULL);
         if (valid < bytes)
@@ -99,6 +111,19 @@ static void use(const tokenizer *t, const char *text, size_t bytes, mem *ledger)
     text_buffer_reset(&streamed);
 }
 
+/* What the other kinds of files leave open. */
+static const char config[] =
+    "{\"tokenizer_class\": \"TikTokenTokenizer\", \"add_bos_token\": true, \"added_tokens_decoder\": {\"2000000\": "
+    "{\"content\": \"<|f00|>\", \"special\": true, \"lstrip\": true}}}";
+
+/* A tokenizer.json begins with a brace, a model of SentencePiece with its first piece, a list of ranks with neither. */
+static tokenizer_file_kind kind_of(const uint8_t *bytes, size_t count)
+{
+    if (count > 1 && bytes[0] == 0x0a && bytes[1] != '{' && bytes[1] != ' ') return TOKENIZER_SENTENCEPIECE;
+    bool is_base64 = count > 0 && ((bytes[0] >= '0' && bytes[0] <= '9') || (bytes[0] >= 'A' && bytes[0] <= 'Z'));
+    return is_base64 ? TOKENIZER_TIKTOKEN : TOKENIZER_JSON;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     static const char own_text[] =
@@ -109,7 +134,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     tokenizer *t = NULL;
     leat_error error = {0};
     if (mem_open(0, &ledger, NULL) != LEAT_OK) return 0;
-    leat_status status = tokenizer_open(ledger, "fuzz.json", (const char *)bytes, document_bytes, 0, &t, &error);
+    tokenizer_files files = {.kind = kind_of(bytes, count),
+                             .name = "fuzz.json",
+                             .bytes = (const char *)bytes,
+                             .count = document_bytes,
+                             .config_name = "fuzz.json",
+                             .config = config,
+                             .config_count = strlen(config)};
+    if (files.kind == TOKENIZER_SENTENCEPIECE) { /* zeros are part of it */
+        files.count = count;
+        end = NULL;
+    }
+    leat_status status = tokenizer_open_files(ledger, &files, &t, &error);
     FUZZ_CHECK(status == LEAT_OK || status == LEAT_MODEL);
     FUZZ_CHECK(status == LEAT_OK || strstr(error.text, "fuzz.json") != NULL);
     if (status == LEAT_OK) {
