@@ -246,7 +246,7 @@ static leat_status open_chat(chat *t, leat_error *error)
     if (c->options.system) TRY(input_check_text("--system", c->options.system, strlen(c->options.system), error));
     TRY(engine_setup_open_model(path, &t->setup, error));
     TRY(engine_setup_open_engine(c, 0, &t->setup, error));
-    if (!t->setup.tokenizer) return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", path);
+    if (!t->setup.tokenizer) return FAIL(error, MODEL, "%s: has no tokenizer, so that text cannot be read", path);
     leat_status status = chat_open_template(c, t->setup.tokenizer, &t->format, error);
     if (status == LEAT_USAGE && !c->options.chat_template) {
         status = FAIL(error, USAGE, "%s: the model has no chat template", path);

@@ -114,7 +114,7 @@ static leat_status prepare_ids(eval_work *work, leat_error *error)
     } else {
         leat_tokenizer *tokenizer = NULL;
         if (!work->setup.info->has_tokenizer)
-            return FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
+            return FAIL(error, MODEL, "%s: has no tokenizer, so that text cannot be read", work->setup.info->path);
         TRY(leat_tokenizer_open(work->model_path, &tokenizer, error));
         const phase before = phase_clock_switch(&c->phases, PHASE_TEXT);
         leat_status status = take_ids(work, tokenizer, error);

@@ -149,7 +149,7 @@ static leat_status check_prompt(run_work *work, leat_error *error)
     if (work->c->options.tokens) return input_check_tokens(&work->timeline, work->setup.info->vocab_size, error);
     if (!work->setup.info->has_tokenizer) {
         leat_status status =
-            FAIL(error, MODEL, "%s: has no tokenizer.json, so that text cannot be read", work->setup.info->path);
+            FAIL(error, MODEL, "%s: has no tokenizer, so that text cannot be read", work->setup.info->path);
         status_hint(error, "--tokens takes token ids in place of text");
         return status;
     }

@@ -107,7 +107,7 @@ typedef struct leat_model_info {
     uint32_t expert_count, expert_used_count, moe_layer_count; /* 0 for dense models */
     uint64_t expert_record_bytes;                              /* one expert of one layer (the largest) */
     bool head_is_tied;
-    bool has_tokenizer;        /* a tokenizer.json lies beside the weights */
+    bool has_tokenizer;        /* tokenizer.json, tokenizer.model or tiktoken.model lies beside the weights */
     const char *chat_template; /* where the chat template stands: "chat_template.jinja", "tokenizer_config.json",
                                   "chat_template.json"; NULL when the folder has none */
     const char *chat_format;   /* what that looks like: "gemma4", "gemma", "chatml", "llama3", "mistral", "harmony",
@@ -311,7 +311,8 @@ typedef struct leat_tokens {
 LEAT_API void leat_text_free(leat_text *text);
 LEAT_API void leat_tokens_free(leat_tokens *tokens);
 
-/* `path`: as leat_model_open; the folder needs a tokenizer.json and nothing else. Its memory has no budget. */
+/* `path`: as leat_model_open; the folder needs a tokenizer (tokenizer.json, else SentencePiece's
+ * tokenizer.model, else tiktoken.model or *.tiktoken) and nothing else. Its memory has no budget. */
 LEAT_API leat_status leat_tokenizer_open(const char *path, leat_tokenizer **out_tokenizer, leat_error *error);
 LEAT_API void leat_tokenizer_close(leat_tokenizer **tokenizer);
 /* Text to ids; at most 256 MiB. special: added tokens in the text (control tokens among them) are recognised, otherwise

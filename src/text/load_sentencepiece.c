@@ -457,7 +457,7 @@ static leat_status open_control_matcher(model *m)
     if (count > ADDED_TOKEN_LIMIT)
         return FAIL(m->error, MODEL, "%s: there are more than %d control pieces", t->name, ADDED_TOKEN_LIMIT);
     TRY(MEM_NEW(t->ledger, TOKENIZER, count, &t->controls, m->error));
-    memcpy(t->controls, t->added, t->added_count * sizeof *t->added);
+    if (t->added_count > 0) memcpy(t->controls, t->added, t->added_count * sizeof *t->added);
     t->control_count = t->added_count;
     for (uint32_t id = 0; id < m->piece_count; id++) {
         if (m->pieces[id].kind != PIECE_CONTROL || (t->vocab.flags[id] & VOCABULARY_ADDED) != 0) continue;
