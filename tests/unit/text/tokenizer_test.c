@@ -544,6 +544,55 @@ static void test_long_texts_are_cheap(void **state)
     }
 }
 
+/* What is looked for by hand is what the regular expression finds: the second pattern means the same and is not known.
+ */
+static void test_space_ends_are_as_matched(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {" ", "  ", "\n", "\r\n", "\t", "x", "\xc2\x85", "\xe3\x80\x80", "ab", "\n\n "};
+    static const char vocab[] =
+        "{\"<unk>\": 0, \"a\": 1, \"b\": 2, \"ab\": 3, \" \": 4, \"\\n\": 5, \"  \": 6, \"\\n\\n\": 7, "
+        "\" \\n\": 8, \"\\n \": 9, \"x\": 10, \"x \": 11, \" x\": 12, \"   \": 13}";
+    static const char merges[] =
+        "[[\"a\", \"b\"], [\" \", \" \"], [\"\\n\", \"\\n\"], [\" \", \"\\n\"], [\"\\n\", \" \"], "
+        "[\"x\", \" \"], [\" \", \"x\"], [\"  \", \" \"]]";
+    leat_error error;
+    prng random;
+    prng_init(&random, 5);
+    mem *ledger = open_ledger(0);
+    file_parts file = {.added = " ",
+                       .vocab = vocab,
+                       .merges = merges,
+                       .model_more = "\"unk_token\": \"<unk>\",",
+                       .pre_tokenizer = SPACE_ENDS};
+    tokenizer *by_hand = open_tokenizer_text(ledger, write_file_parts(file));
+    file.pre_tokenizer = "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"(?:\\\\s+)$\"}, \"behavior\": \"Isolated\"}";
+    tokenizer *matched = open_tokenizer_text(ledger, write_file_parts(file));
+    uint32_t cut = 0;
+    for (int i = 0; i < 4000; i++) {
+        text_buffer text;
+        token_list got, wanted;
+        text_buffer_init(&text, ledger);
+        token_list_init(&got, ledger);
+        token_list_init(&wanted, ledger);
+        for (uint64_t k = prng_below(&random, 12); k > 0; k--) {
+            const char *part = parts[prng_below(&random, sizeof parts / sizeof parts[0])];
+            assert_ok(text_buffer_append(&text, part, strlen(part), &error), &error);
+        }
+        assert_ok(tokenizer_encode(by_hand, text.bytes, text.count, 0, &got, &error), &error);
+        assert_ok(tokenizer_encode(matched, text.bytes, text.count, 0, &wanted, &error), &error);
+        assert_true(same_ids(&got, &wanted));
+        cut += got.count > 3;
+        text_buffer_reset(&text);
+        token_list_reset(&got);
+        token_list_reset(&wanted);
+    }
+    assert_in_range(cut, 1000, 4000);
+    tokenizer_close(&by_hand);
+    tokenizer_close(&matched);
+    close_empty_ledger(ledger);
+}
+
 /* The damaged files of the conformance folder: each is refused with the words that its rule asks for. */
 static void test_damaged_files(void **state)
 {
@@ -598,6 +647,7 @@ int main(void)
         cmocka_unit_test(test_decoding_undoes_encoding),
         cmocka_unit_test(test_strip_at_both_ends),
         cmocka_unit_test(test_long_texts_are_cheap),
+        cmocka_unit_test(test_space_ends_are_as_matched),
         cmocka_unit_test(test_damaged_files),
     };
     return cmocka_run_group_tests_name("text.tokenizer", tests, NULL, NULL);
