@@ -149,6 +149,63 @@ static void test_merges_go_by_score(void **state)
     close_empty_ledger(ledger);
 }
 
+/* Two paths whose sums are equal as double and not as float: SentencePiece takes the one that is greater as float. */
+static void test_sums_are_rounded_to_float(void **state)
+{
+    (void)state;
+    static model_text m;
+    leat_error error;
+    tokenizer *t = NULL;
+    mem *ledger = open_ledger(0);
+    m.count = 0;
+    put_piece(&m, "<unk>", 0, UNKNOWN);
+    put_piece(&m, "g", -4.676827907562256F, NORMAL);
+    put_piece(&m, "1", -3.3182528018951416F, NORMAL);
+    put_piece(&m, "11", -1.1719176769256592F, NORMAL);
+    put_settings(&m, 1, false);
+    assert_ok(open_model(ledger, &m, NULL, 0, &t, &error), &error);
+    EXPECT_IDS(t, "g111", 0, 1, 3, 2);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
+static void set_unit(char *units, uint32_t at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) units[4 * at + (uint32_t)i] = (char)(value >> (8 * i));
+}
+
+/* A table with a -> b and ab -> aa: the longest entry counts. */
+static void test_longest_replacement_counts(void **state)
+{
+    (void)state;
+    enum { UNITS = 256, LEAF = 1 << 8, OFFSET = 1 << 10 };
+    static model_text m;
+    static char map[4 + 4 * UNITS + 5], field[4 + sizeof map];
+    const uint32_t value_bit = UINT32_C(1) << 31;
+    leat_error error;
+    tokenizer *t = NULL;
+    mem *ledger = open_ledger(0);
+    set_unit(map, 0, 4 * UNITS);
+    char *units = map + 4;
+    set_unit(units, 'a', 'a' | LEAF | ('a' ^ 1) * OFFSET); /* its value stands at 1, its children around it */
+    set_unit(units, 1, value_bit | 0);
+    set_unit(units, 1 ^ 'b', 'b' | LEAF | (1 ^ 'b' ^ 2) * OFFSET);
+    set_unit(units, 2, value_bit | 2);
+    memcpy(units + 4 * UNITS, "b\0aa", 5);
+    start_model(&m);
+    put_settings(&m, 2, false);
+    field[0] = 2 << 3 | 2;
+    field[1] = (char)((sizeof map & 0x7f) | 0x80);
+    field[2] = (char)(sizeof map >> 7);
+    memcpy(field + 3, map, sizeof map);
+    put_field(&m, 3, field, 3 + sizeof map);
+    assert_ok(open_model(ledger, &m, NULL, 0, &t, &error), &error);
+    EXPECT_IDS(t, "ab", 0, 3, 3);
+    EXPECT_IDS(t, "aab", 0, 6, 3);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+}
+
 /* A control token of the configuration is never made from text that must stay text, even where it is a user-defined
  * piece. */
 static void test_added_tokens_of_the_configuration(void **state)
@@ -441,6 +498,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merges_go_by_score),
+        cmocka_unit_test(test_sums_are_rounded_to_float),
+        cmocka_unit_test(test_longest_replacement_counts),
         cmocka_unit_test(test_added_tokens_of_the_configuration),
         cmocka_unit_test(test_models_are_checked),
         cmocka_unit_test(test_damaged_models),
