@@ -2,7 +2,6 @@
 
 #include "report.h"
 #include "signals.h"
-#include "stop_match.h"
 
 #include "os/clock.h"
 
@@ -54,19 +53,10 @@ leat_sampler_options generate_sampler_options(const leat_model *model, const cli
 /* The answer while it grows. */
 typedef struct answer {
     const generate_request *request;
-    u32_list *timeline;
     generation *g;
-    leat_stream *stream;
-    stop_match match;
+    continuation text;
     uint64_t begin_ns;
 } answer;
-
-static bool is_end_token(const leat_model_info *info, uint32_t id)
-{
-    for (uint32_t i = 0; i < info->stop_id_count; i++)
-        if (info->stop_ids[i] == id) return true;
-    return false;
-}
 
 /* Shows what was added to the text since `shown` bytes. */
 static leat_status show_text(answer *a, size_t shown, leat_error *error)
@@ -77,73 +67,42 @@ static leat_status show_text(answer *a, size_t shown, leat_error *error)
     return output_flush(out, error);
 }
 
-static leat_status add_text(answer *a, uint32_t id, bool *out_is_stopped, leat_error *error)
-{
-    const char *text;
-    size_t bytes, shown = a->g->text.count;
-    TRY(leat_stream_push(a->stream, id, &text, &bytes, error));
-    TRY(stop_match_push(&a->match, text, bytes, &a->g->text, out_is_stopped, error));
-    return show_text(a, shown, error);
-}
-
-static leat_status finish_text(answer *a, leat_error *error)
-{
-    const char *text;
-    size_t bytes, shown = a->g->text.count;
-    bool is_stopped;
-    if (!a->stream || a->g->reason == STOP_STRING) return LEAT_OK;
-    TRY(leat_stream_flush(a->stream, &text, &bytes, error));
-    TRY(stop_match_push(&a->match, text, bytes, &a->g->text, &is_stopped, error));
-    TRY(stop_match_finish(&a->match, &a->g->text, error));
-    return show_text(a, shown, error);
-}
-
-/* Whether the answer ends after the token that was just taken. */
-static leat_status take_token(answer *a, leat_error *error)
+static leat_status pick_token(answer *a, leat_error *error)
 {
     const generate_request *r = a->request;
-    generation *g = a->g;
     uint32_t id;
-    bool is_stopped = false;
     const phase before = phase_clock_switch(r->phases, PHASE_SAMPLING);
-    leat_status status = leat_sampler_pick(r->sampler, leat_session_logits(r->session), a->timeline->items,
-                                           a->timeline->count, &id, error);
+    leat_status status = continuation_pick(&a->text, leat_session_logits(r->session), &id, error);
     phase_clock_switch(r->phases, before);
     TRY(status);
-    TRY(u32_list_append(&g->tokens, &id, 1, error));
-    TRY(u32_list_append(a->timeline, &id, 1, error));
-    if (g->tokens.count == 1) g->first_token_ns = clock_now_ns() - a->begin_ns;
+    TRY(u32_list_append(&a->g->tokens, &id, 1, error));
+    if (a->g->tokens.count == 1) a->g->first_token_ns = clock_now_ns() - a->begin_ns;
     phase_clock_mark(r->phases, &r->phases->first_token_ns);
-    if (is_end_token(r->info, id) && !r->options->ignore_eos) {
-        g->reason = STOP_END;
-        return LEAT_OK;
-    }
-    phase_clock_switch(r->phases, PHASE_TEXT);
-    if (a->stream) status = add_text(a, id, &is_stopped, error);
-    phase_clock_switch(r->phases, before);
-    TRY(status);
-    if (is_stopped)
-        g->reason = STOP_STRING;
-    else if (g->tokens.count >= r->options->max_tokens)
-        g->reason = STOP_LENGTH;
-    else if (leat_session_length(r->session) >= r->ctx)
-        g->reason = STOP_CONTEXT;
-    else if (signals_cancel || (r->out && r->out->is_closed))
-        g->reason = STOP_CANCELLED;
     return LEAT_OK;
 }
 
-static leat_status append_token(answer *a, leat_error *error)
+static leat_status show_token(answer *a, leat_error *error)
+{
+    const generate_request *r = a->request;
+    const size_t shown = a->g->text.count;
+    const phase before = phase_clock_switch(r->phases, PHASE_TEXT);
+    leat_status status = continuation_show(&a->text, error);
+    if (status == LEAT_OK) status = show_text(a, shown, error);
+    phase_clock_switch(r->phases, before);
+    TRY(status);
+    if (a->text.reason == STOP_NONE && (signals_cancel || (r->out && r->out->is_closed)))
+        a->text.reason = STOP_CANCELLED;
+    return LEAT_OK;
+}
+
+static leat_status compute_token(answer *a, leat_error *error)
 {
     uint64_t begin_ns = clock_now_ns();
     const phase before = phase_clock_switch(a->request->phases, PHASE_STEP);
-    leat_status status = leat_session_append(a->request->session, a->g->tokens.items[a->g->tokens.count - 1], error);
+    leat_status status = continuation_compute(&a->text, error);
     phase_clock_switch(a->request->phases, before);
-    if (status == LEAT_CANCELLED) {
-        a->g->reason = STOP_CANCELLED;
-        return LEAT_OK;
-    }
     TRY(status);
+    if (a->text.reason != STOP_NONE) return LEAT_OK;
     uint64_t step_ns = clock_now_ns() - begin_ns;
     uint32_t step_us = step_ns / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(step_ns / 1000);
     a->g->decode_ns += step_ns;
@@ -153,40 +112,45 @@ static leat_status append_token(answer *a, leat_error *error)
 static leat_status take_prompt(answer *a, leat_error *error)
 {
     size_t reused = 0;
-    a->g->prompt_count = a->timeline->count;
+    a->g->prompt_count = a->text.timeline->count;
     const phase before = phase_clock_switch(a->request->phases, PHASE_STEP);
-    leat_status status = leat_session_sync(a->request->session, a->timeline->items, a->timeline->count, &reused, error);
+    leat_status status = continuation_read_prompt(&a->text, &reused, error);
     phase_clock_switch(a->request->phases, before);
     report_progress_end();
-    if (status == LEAT_CANCELLED) {
-        a->g->reason = STOP_CANCELLED;
-        return LEAT_OK;
-    }
     TRY(status);
+    if (a->text.reason == STOP_CANCELLED) return LEAT_OK;
     a->g->reused_count = reused;
     a->g->prefill_ns = clock_now_ns() - a->begin_ns;
-    if (a->request->options->max_tokens == 0) a->g->reason = STOP_LENGTH;
     return LEAT_OK;
 }
 
 static leat_status answer_prompt(answer *a, leat_error *error)
 {
     TRY(take_prompt(a, error));
-    while (a->g->reason == STOP_NONE) {
-        TRY(take_token(a, error));
-        if (a->g->reason == STOP_NONE) TRY(append_token(a, error));
+    while (a->text.reason == STOP_NONE) {
+        TRY(pick_token(a, error));
+        if (a->text.reason == STOP_NONE) TRY(show_token(a, error));
+        if (a->text.reason == STOP_NONE) TRY(compute_token(a, error));
     }
-    return finish_text(a, error);
+    const size_t shown = a->g->text.count;
+    TRY(continuation_finish(&a->text, error));
+    return show_text(a, shown, error);
 }
 
 leat_status generate(const generate_request *request, u32_list *timeline, generation *g, leat_error *error)
 {
-    answer a = {.request = request, .timeline = timeline, .g = g, .begin_ns = clock_now_ns()};
-    a.match = (stop_match){.stops = &request->options->stop, .held = {.ledger = timeline->ledger}};
-    leat_status status = LEAT_OK;
-    if (request->tokenizer) status = leat_stream_open(request->tokenizer, true, &a.stream, error);
+    const cli_options *o = request->options;
+    const continuation_rules rules = {.info = request->info,
+                                      .tokenizer = request->tokenizer,
+                                      .max_tokens = o->max_tokens,
+                                      .ctx = request->ctx,
+                                      .ignore_eos = o->ignore_eos,
+                                      .stops = {o->stop.items, o->stop.count}};
+    answer a = {.request = request, .g = g, .begin_ns = clock_now_ns()};
+    leat_status status =
+        continuation_init(&a.text, &rules, request->session, request->sampler, timeline, &g->text, error);
     if (status == LEAT_OK) status = answer_prompt(&a, error);
-    leat_stream_close(&a.stream);
-    strbuf_reset(&a.match.held);
+    g->reason = status == LEAT_OK ? a.text.reason : STOP_NONE;
+    continuation_reset(&a.text);
     return status;
 }

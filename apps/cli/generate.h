@@ -5,16 +5,7 @@
 #define CLI_GENERATE_H
 
 #include "cli.h"
-#include "u32_list.h"
-
-typedef enum stop_reason {
-    STOP_NONE,      /* not ended: an error did */
-    STOP_END,       /* the model's end token */
-    STOP_STRING,    /* --stop */
-    STOP_LENGTH,    /* --max-tokens */
-    STOP_CONTEXT,   /* no room for more */
-    STOP_CANCELLED, /* Ctrl-C, or nobody reads the output any more */
-} stop_reason;
+#include "continuation.h"
 
 typedef struct generate_request {
     leat_session *session;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* The first byte of the earliest whole stop string, or `count`. */
-static size_t find_stop(const option_texts *stops, const char *text, size_t count)
+static size_t find_stop(const stop_texts *stops, const char *text, size_t count)
 {
     size_t first = count;
     for (uint32_t i = 0; i < stops->count; i++) {
@@ -14,7 +14,7 @@ static size_t find_stop(const option_texts *stops, const char *text, size_t coun
 }
 
 /* How many bytes at the end are the beginning of a stop string. */
-static size_t count_undecided(const option_texts *stops, const char *text, size_t count)
+static size_t count_undecided(const stop_texts *stops, const char *text, size_t count)
 {
     size_t longest = 0;
     for (uint32_t i = 0; i < stops->count; i++) {
@@ -33,19 +33,19 @@ static leat_status release(stop_match *m, size_t count, strbuf *ready, leat_erro
     return LEAT_OK;
 }
 
-leat_status stop_match_push(stop_match *m, const char *text, size_t bytes, strbuf *ready, bool *out_is_stopped,
-                            leat_error *error)
+leat_status stop_match_push(stop_match *m, const stop_texts *stops, const char *text, size_t bytes, strbuf *ready,
+                            bool *out_is_stopped, leat_error *error)
 {
     TRY(strbuf_append(&m->held, text, bytes, error));
     const char *held = strbuf_text(&m->held);
-    size_t count = m->held.count, stop = find_stop(m->stops, held, count);
+    size_t count = m->held.count, stop = find_stop(stops, held, count);
     *out_is_stopped = stop < count;
     if (*out_is_stopped) {
         TRY(release(m, stop, ready, error));
         strbuf_cut(&m->held, 0);
         return LEAT_OK;
     }
-    return release(m, count - count_undecided(m->stops, held, count), ready, error);
+    return release(m, count - count_undecided(stops, held, count), ready, error);
 }
 
 leat_status stop_match_finish(stop_match *m, strbuf *ready, leat_error *error)
