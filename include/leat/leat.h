@@ -330,6 +330,10 @@ LEAT_API leat_status leat_tokenize_prompt(const leat_tokenizer *tokenizer, const
                                           leat_tokens *out_tokens, leat_error *error);
 /* The token's own text as the vocabulary spells it, or NULL. Lives as long as the tokenizer. */
 LEAT_API const char *leat_token_text(const leat_tokenizer *tokenizer, uint32_t id);
+/* What the token stands for by itself: the bytes that it adds to a text in which others stand before it, perhaps a part
+ * of a character; a control token's spelling. Empty for an id that the vocabulary lacks. */
+LEAT_API leat_status leat_token_bytes(const leat_tokenizer *tokenizer, uint32_t id, leat_text *out_text,
+                                      leat_error *error);
 /* Bytes of the tokenizer, its streams and running calls now; and at the worst moment of loading. */
 LEAT_API void leat_tokenizer_memory(const leat_tokenizer *tokenizer, uint64_t *out_current, uint64_t *out_peak);
 
@@ -460,6 +464,11 @@ LEAT_API const leat_plan *leat_engine_plan(const leat_engine *engine);
 LEAT_API uint32_t leat_engine_expert_class(const leat_engine *engine, uint32_t layer_idx);
 /* NULL when the folder has none. Lives as long as the engine. */
 LEAT_API const leat_tokenizer *leat_engine_tokenizer(const leat_engine *engine);
+
+/* For programs that wait between calls: does what steps do about memory that others need, or no longer need
+ * (ignore_pressure, ignore_leases). Looks four times a second at most and then takes about 0.2 ms. Text and logits are
+ * not affected. */
+LEAT_API void leat_engine_poll(leat_engine *engine);
 
 typedef struct leat_pool {
     const char *name;

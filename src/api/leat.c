@@ -257,6 +257,19 @@ done:
 
 const char *leat_token_text(const leat_tokenizer *t, uint32_t id) { return tokenizer_token_text(t->inner, id, NULL); }
 
+leat_status leat_token_bytes(const leat_tokenizer *t, uint32_t id, leat_text *out_text, leat_error *error)
+{
+    leat_status status = LEAT_OK;
+    text_buffer buffer;
+
+    text_buffer_init(&buffer, t->ledger);
+    TRY_OR(done, tokenizer_token_bytes(t->inner, id, &buffer, error));
+    TRY_OR(done, give_text(&buffer, out_text, error));
+done:
+    text_buffer_reset(&buffer);
+    return status;
+}
+
 struct leat_stream {
     mem *ledger;
     detokenizer *inner;
@@ -949,6 +962,7 @@ uint32_t leat_engine_expert_class(const leat_engine *handle, uint32_t layer_idx)
 
 const leat_plan *leat_engine_plan(const leat_engine *handle) { return &handle->plan; }
 const leat_tokenizer *leat_engine_tokenizer(const leat_engine *handle) { return handle->tokenizer; }
+void leat_engine_poll(leat_engine *handle) { engine_idle(handle->inner); }
 
 leat_stats leat_engine_get_stats(const leat_engine *handle)
 {

@@ -1,6 +1,7 @@
 #include "exec/engine.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "base/log.h"
 
 /* ---- files ---- */
@@ -238,8 +239,15 @@ void engine_prefault_ahead(engine *e)
     }
 }
 
+void engine_idle(engine *e)
+{
+    if (e->warm && !warm_start_is_over(e->warm)) return; /* until then the cache is the warm start's alone */
+    warm_start_stop(&e->warm);
+    pressure_watch_poll(e);
+}
+
 leat_status engine_check_cancel(const engine *e, leat_error *error)
 {
-    if (e->options.cancel && *e->options.cancel) return FAIL(error, CANCELLED, "the step was cancelled");
+    if (cancel_is_wanted(e->options.cancel)) return FAIL(error, CANCELLED, "the step was cancelled");
     return LEAT_OK;
 }

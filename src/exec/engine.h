@@ -102,6 +102,8 @@ void engine_close(engine **e);
 
 /* Lets the pages be made resident that the expert cache will use next. */
 void engine_prefault_ahead(engine *e);
+/* Between steps, now and then: what a step would do about the machine's memory before it computes. */
+void engine_idle(engine *e);
 MUST_CHECK leat_status engine_check_cancel(const engine *e, leat_error *error);
 
 #endif

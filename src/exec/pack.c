@@ -17,6 +17,7 @@
 #include "exec/pack.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "exec/expert_records.h"
 #include "exec/pack_manifest.h"
 #include "model/model_build.h"
@@ -570,7 +571,7 @@ static leat_status put(shard_writer *w, const void *bytes, uint64_t count, leat_
     w->span_bytes += count;
     w->p->done_bytes += count;
     if (r->progress) r->progress(r->user, "pack", w->p->done_bytes, w->p->result.bytes);
-    if (r->cancel && *r->cancel) {
+    if (cancel_is_wanted(r->cancel)) {
         leat_status status = FAIL(error, CANCELLED, "the pack was cancelled in %s", w->name);
         status_hint(error, "the same command goes on with that file; remove %s to give up", w->p->work);
         return status;
@@ -765,7 +766,7 @@ static leat_status compare_bytes(comparison *k, const char *name, const weight_p
     }
     k->done_bytes += from->bytes;
     if (r->progress) r->progress(r->user, "compare", k->done_bytes, k->total_bytes);
-    if (r->cancel && *r->cancel) return FAIL(error, CANCELLED, "the pack was cancelled while it was compared");
+    if (cancel_is_wanted(r->cancel)) return FAIL(error, CANCELLED, "the pack was cancelled while it was compared");
     return LEAT_OK;
 }
 

@@ -1,12 +1,13 @@
 /*
  * pressure_watch.h - follows the machine's memory while an engine computes, and lets the expert cache shrink and grow.
  *
- * The step asks before its first layer, and a step of many rows before every layer. At most every GOVERNOR_POLL_NS
+ * The step asks before its first layer, a step of many rows before every layer, and an engine without steps when it is
+ * told that it waits (engine_idle). At most every GOVERNOR_POLL_NS
  * memory is read (os/memory_pressure.h) and the leases of other processes are looked at (os/lease.h); else asking
  * costs a look at the clock. What to do is the governor's decision. Only the expert cache changes its size: trunk, keys
  * and working memory stay. What is computed does not depend on it.
  *
- * An engine that computes nothing does not follow. Threads: the step's.
+ * Threads: the step's.
  */
 #ifndef EXEC_PRESSURE_WATCH_H
 #define EXEC_PRESSURE_WATCH_H

@@ -1,6 +1,7 @@
 #include "exec/shared_plan.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "base/log.h"
 #include "os/memory_limit.h"
 
@@ -61,7 +62,7 @@ static leat_status ask_others(lease *l, const engine_options *options, room *r, 
     log_write(LOG_INFO, "other processes have leased memory: they are asked for some of it");
     set_terms(l, r->equal, false);
     for (int i = 0; i < ASK_TIMES && r->may_ask && r->spare < r->equal / 10 * 9; i++) {
-        if (options->cancel && *options->cancel) break;
+        if (cancel_is_wanted(options->cancel)) break;
         nanosleep(&pause, NULL);
         TRY(find_room(l, r, error));
     }

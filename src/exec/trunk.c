@@ -1,6 +1,7 @@
 #include "exec/trunk.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 
 #include <assert.h>
 #include <string.h>
@@ -115,7 +116,7 @@ static leat_status finish_one(loader *l, leat_error *error)
 
 static leat_status free_read(loader *l, uint32_t *out_idx, leat_error *error)
 {
-    if (l->load->cancel && *l->load->cancel) return FAIL(error, CANCELLED, "loading was cancelled");
+    if (cancel_is_wanted(l->load->cancel)) return FAIL(error, CANCELLED, "loading was cancelled");
     if (l->busy_count == TRUNK_READS_MAX) TRY(finish_one(l, error));
     for (uint32_t i = 0; i < TRUNK_READS_MAX; i++)
         if (!l->reads[i].is_busy) {

@@ -1,6 +1,7 @@
 #include "exec/trunk_reader.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "os/clock.h"
 #include "os/own_thread.h"
 
@@ -211,7 +212,7 @@ static void serve(void *context)
 /* What stands in the way of going on to wait, if anything; the mutex is held. */
 static leat_status check_wait(trunk_reader *r, leat_error *error)
 {
-    if (r->config.cancel && *r->config.cancel) return FAIL(error, CANCELLED, "the step was cancelled");
+    if (cancel_is_wanted(r->config.cancel)) return FAIL(error, CANCELLED, "the step was cancelled");
     if (!r->has_stopped) return LEAT_OK;
     if (!r->was_told) {
         r->was_told = true;

@@ -19,6 +19,7 @@
 #include "exec/checkpoint.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "exec/pack_manifest.h"
 
 #include <assert.h>
@@ -391,7 +392,7 @@ static leat_status verify_file(verifier *v, const file *f, const char *name, uin
     leat_status status = LEAT_OK, scan_status = LEAT_OK;
     for (uint64_t begin = 0; begin < f->bytes;) {
         uint64_t count = min_u64(BLOCK_BYTES, f->bytes - begin);
-        if (v->cancel && *v->cancel) {
+        if (cancel_is_wanted(v->cancel)) {
             status =
                 FAIL(error, CANCELLED, "the check was cancelled at byte %llu of %s", (unsigned long long)begin, name);
             goto done;

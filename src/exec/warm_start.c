@@ -12,7 +12,7 @@ struct warm_start {
     mem *ledger;
     expert_cache *cache;
     own_thread thread;
-    atomic_bool is_stopping;
+    atomic_bool is_stopping, is_over;
     uint32_t layer_count, expert_count, token_count;
     uint32_t *experts, *rows; /* (layer_count, expert_count) of each layer the counts[layer] best, the best first */
     uint32_t *counts;         /* (layer_count) */
@@ -78,7 +78,8 @@ static void fill(void *context)
 {
     warm_start *w = context;
     for (uint32_t layer = 0; layer < w->layer_count && !atomic_load(&w->is_stopping); layer++)
-        if (!fill_layer(w, layer)) return;
+        if (!fill_layer(w, layer)) break;
+    atomic_store(&w->is_over, true);
 }
 
 leat_status warm_start_open(mem *ledger, expert_cache *cache, const double *uses, double token_count,
@@ -108,6 +109,8 @@ fail:
     warm_start_stop(&w);
     return status;
 }
+
+bool warm_start_is_over(const warm_start *w) { return atomic_load(&w->is_over); }
 
 void warm_start_stop(warm_start **warm_ptr)
 {

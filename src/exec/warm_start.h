@@ -22,6 +22,8 @@ uint64_t warm_start_bytes(uint32_t layer_count, uint32_t expert_count);
 MUST_CHECK leat_status warm_start_open(mem *ledger, expert_cache *cache, const double *uses, double token_count,
                                        uint32_t layer_count, uint32_t expert_count, uint32_t slot_count,
                                        warm_start **out_warm, leat_error *error);
+/* It has read all that it wanted, or given up. */
+bool warm_start_is_over(const warm_start *w);
 /* Ends it, finished or not, within about one read, and closes. NULL is accepted. */
 void warm_start_stop(warm_start **warm);
 

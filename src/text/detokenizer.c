@@ -137,24 +137,27 @@ static leat_status release_bytes(detokenizer *d, bool at_end, text_buffer *out, 
     return LEAT_OK;
 }
 
-static leat_status push_byte_level(detokenizer *d, text_slice token, bool is_raw, text_buffer *out, leat_error *error)
+/* A character outside the alphabet: the token is taken as it is. is_raw: its characters are its bytes. */
+static leat_status append_byte_level(text_slice token, bool is_raw, text_buffer *out, leat_error *error)
 {
-    uint64_t start = d->held_bytes.count;
-    if (is_raw) {
-        TRY(text_buffer_append(&d->held_bytes, token.bytes, token.count, error));
-        return release_bytes(d, false, out, error);
-    }
+    const uint64_t start = out->count;
+    if (is_raw) return text_buffer_append(out, token.bytes, token.count, error);
     for (uint64_t at = 0; at < token.count;) {
         uint32_t scalar;
         uint8_t byte;
         at += utf8_decode(token.bytes + at, token.count - at, &scalar, NULL);
-        if (!byte_level_byte(scalar, &byte)) { /* one character outside the alphabet: the token is taken as it is */
-            d->held_bytes.count = start;
-            TRY(text_buffer_append(&d->held_bytes, token.bytes, token.count, error));
-            break;
+        if (!byte_level_byte(scalar, &byte)) {
+            out->count = start;
+            return text_buffer_append(out, token.bytes, token.count, error);
         }
-        TRY(text_buffer_append(&d->held_bytes, (const char *)&byte, 1, error));
+        TRY(text_buffer_append(out, (const char *)&byte, 1, error));
     }
+    return LEAT_OK;
+}
+
+static leat_status push_byte_level(detokenizer *d, text_slice token, bool is_raw, text_buffer *out, leat_error *error)
+{
+    TRY(append_byte_level(token, is_raw, &d->held_bytes, error));
     return release_bytes(d, false, out, error);
 }
 
@@ -323,6 +326,12 @@ static leat_status push_piece(detokenizer *d, uint32_t id, text_slice piece, tex
     return LEAT_OK;
 }
 
+/* An added token of a list of ranks: its text is not spelled in the byte alphabet. */
+static bool is_raw(const tokenizer *t, uint32_t id)
+{
+    return t->decode.added_are_raw && (t->vocab.flags[id] & VOCABULARY_ADDED) != 0;
+}
+
 /* What a token decodes to, before the decoder. */
 static const char *shown_text(const tokenizer *t, uint32_t id)
 {
@@ -347,10 +356,7 @@ leat_status detokenizer_push(detokenizer *d, uint32_t id, text_buffer *out_text,
     case DECODE_SPACED:
         if (!is_first) TRY(emit(d, (text_slice){" ", 1}, out_text, error));
         return emit(d, token, out_text, error);
-    case DECODE_BYTE_LEVEL: {
-        bool is_raw = d->t->decode.added_are_raw && (vocab->flags[id] & VOCABULARY_ADDED) != 0;
-        return push_byte_level(d, token, is_raw, out_text, error);
-    }
+    case DECODE_BYTE_LEVEL: return push_byte_level(d, token, is_raw(d->t, id), out_text, error);
     case DECODE_WORDPIECE: return push_wordpiece(d, token, is_first, out_text, error);
     case DECODE_PIECES: return push_piece(d, id, token, out_text, error);
     case DECODE_METASPACE: return push_metaspace(d, token, is_first, out_text, error);
@@ -400,5 +406,47 @@ leat_status tokenizer_decode(const tokenizer *t, const uint32_t *ids, uint64_t c
 out:
     reset(&d);
     if (status != LEAT_OK) out_text->count = start;
+    return status;
+}
+
+/* ---- one token by itself ---- */
+
+static leat_status append_replaced(const decode_plan *plan, text_slice token, bool is_byte, text_buffer scratch[2],
+                                   text_buffer *out, leat_error *error)
+{
+    char byte;
+    for (uint32_t i = 0; plan->kind == DECODE_CHAIN && i < plan->replacement_count; i++)
+        TRY(replace_in(&token, plan->replacements[i].pattern, plan->replacements[i].content, &scratch[i % 2], error));
+    if (is_byte && is_byte_token(token, &byte)) return text_buffer_append(out, &byte, 1, error);
+    if (plan->kind != DECODE_CHAIN) TRY(replace_in(&token, plan->mark, (text_slice){" ", 1}, &scratch[0], error));
+    return text_buffer_append(out, token.bytes, token.count, error);
+}
+
+/* A word's first part brings the space before the word. */
+static leat_status append_wordpiece(const decode_plan *plan, text_slice token, text_buffer *out, leat_error *error)
+{
+    if (plan->mark.count > 0 && begins_with(token, plan->mark))
+        token = (text_slice){token.bytes + plan->mark.count, token.count - plan->mark.count};
+    else if (plan->mark.count > 0)
+        TRY(text_buffer_append(out, " ", 1, error));
+    return text_buffer_append(out, token.bytes, token.count, error);
+}
+
+leat_status tokenizer_token_bytes(const tokenizer *t, uint32_t id, text_buffer *out_bytes, leat_error *error)
+{
+    text_buffer scratch[2];
+    if (!vocabulary_has(&t->vocab, id)) return text_buffer_append(out_bytes, "", 0, error);
+    const char *text = shown_text(t, id);
+    const text_slice token = {text, strlen(text)};
+    if (t->decode.kind == DECODE_SPACED) return text_buffer_append(out_bytes, token.bytes, token.count, error);
+    if (t->decode.kind == DECODE_BYTE_LEVEL) return append_byte_level(token, is_raw(t, id), out_bytes, error);
+    if (t->decode.kind == DECODE_WORDPIECE) return append_wordpiece(&t->decode, token, out_bytes, error);
+    const bool is_byte = t->decode.kind == DECODE_PIECES ? (t->vocab.flags[id] & VOCABULARY_BYTE) != 0
+                                                         : t->decode.kind == DECODE_CHAIN && t->decode.byte_fallback;
+    text_buffer_init(&scratch[0], t->ledger);
+    text_buffer_init(&scratch[1], t->ledger);
+    const leat_status status = append_replaced(&t->decode, token, is_byte, scratch, out_bytes, error);
+    text_buffer_reset(&scratch[0]);
+    text_buffer_reset(&scratch[1]);
     return status;
 }

@@ -81,6 +81,9 @@ MUST_CHECK leat_status tokenizer_decode(const tokenizer *t, const uint32_t *ids,
 bool tokenizer_id_of(const tokenizer *t, const char *token, uint32_t *out_id);
 /* The token's own text (terminated), or NULL. `out_is_special` may be NULL. */
 const char *tokenizer_token_text(const tokenizer *t, uint32_t id, bool *out_is_special);
+/* Appends what the token stands for inside of a text, byte by byte: no character is repaired, no space left out. */
+MUST_CHECK leat_status tokenizer_token_bytes(const tokenizer *t, uint32_t id, text_buffer *out_bytes,
+                                             leat_error *error);
 /* One past the largest id. */
 uint32_t tokenizer_id_count(const tokenizer *t);
 
