@@ -2,7 +2,7 @@
 # setup.sh - sourced by ./check and ./demo from the project's root: the packages that the build needs, and the build.
 
 packages=(gcc libc6-dev meson ninja-build pkg-config libcmocka-dev libpcre2-dev libutf8proc-dev libssl-dev
-  liburing-dev libsimde-dev python3 man-db)
+  liburing-dev libsimde-dev libmicrohttpd-dev libjansson-dev libseccomp-dev python3 man-db)
 build_folder=build
 
 # dpkg-query answers in milliseconds; apt is called only when something is missing.

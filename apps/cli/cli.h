@@ -33,6 +33,7 @@ MUST_CHECK leat_status cli_refuse_rest(const cli *c, leat_error *error);
 
 leat_status cmd_run(cli *c, leat_error *error);
 leat_status cmd_chat(cli *c, leat_error *error);
+leat_status cmd_serve(cli *c, leat_error *error);
 leat_status cmd_info(cli *c, leat_error *error);
 leat_status cmd_plan(cli *c, leat_error *error);
 leat_status cmd_pareto(cli *c, leat_error *error);

@@ -18,6 +18,7 @@ typedef leat_status command_fn(cli *c, leat_error *error);
 static command_fn *const commands[VERB_COUNT] = {
     [VERB_RUN] = cmd_run,
     [VERB_CHAT] = cmd_chat,
+    [VERB_SERVE] = cmd_serve,
     [VERB_INFO] = cmd_info,
     [VERB_PLAN] = cmd_plan,
     [VERB_PARETO] = cmd_pareto,
