@@ -1,8 +1,17 @@
 #include "continuation.h"
 
 #include "base/status.h"
+#include "os/clock.h"
 
 #include <string.h>
+#include <sys/random.h>
+
+uint64_t continuation_draw_seed(void)
+{
+    uint32_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint32_t)clock_now_ns();
+    return seed;
+}
 
 leat_status continuation_init(continuation *c, const continuation_rules *rules, leat_session *session,
                               leat_sampler *sampler, u32_list *timeline, strbuf *text, leat_error *error)

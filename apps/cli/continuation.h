@@ -50,6 +50,8 @@ typedef struct continuation {
     stop_match match;
 } continuation;
 
+/* A seed for those who gave none: 32 bits are plenty to be different, and short enough to type again. */
+uint64_t continuation_draw_seed(void);
 /* `timeline` holds the prompt. Everything is borrowed until reset. */
 MUST_CHECK leat_status continuation_init(continuation *c, const continuation_rules *rules, leat_session *session,
                                          leat_sampler *sampler, u32_list *timeline, strbuf *text, leat_error *error);

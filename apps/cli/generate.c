@@ -5,8 +5,6 @@
 
 #include "os/clock.h"
 
-#include <sys/random.h>
-
 void generation_init(generation *g, mem *ledger)
 {
     *g = (generation){.tokens = {.ledger = ledger}, .step_us = {.ledger = ledger}, .text = {.ledger = ledger}};
@@ -28,14 +26,6 @@ const char *stop_reason_label(stop_reason reason)
     return labels[reason];
 }
 
-/* 32 bits are plenty to be different, and short enough to type again. */
-static uint64_t draw_seed(void)
-{
-    uint32_t seed;
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint32_t)clock_now_ns();
-    return seed;
-}
-
 leat_sampler_options generate_sampler_options(const leat_model *model, const cli_options *options)
 {
     leat_sampler_options s = leat_model_sampler_options(model);
@@ -46,7 +36,7 @@ leat_sampler_options generate_sampler_options(const leat_model *model, const cli
     if (options->is_set[OPTION_repeat_penalty]) s.repeat_penalty = (float)options->repeat_penalty;
     if (options->is_set[OPTION_presence_penalty]) s.presence_penalty = (float)options->presence_penalty;
     if (options->is_set[OPTION_frequency_penalty]) s.frequency_penalty = (float)options->frequency_penalty;
-    s.seed = options->is_set[OPTION_seed] ? options->seed : draw_seed();
+    s.seed = options->is_set[OPTION_seed] ? options->seed : continuation_draw_seed();
     return s;
 }
 

@@ -1,15 +1,13 @@
 /*
  * slot_snapshot.h - what the engine is doing, told by its thread and read by others without waiting for each other.
  *
- * One writer, many readers: a sequence number is odd while the words behind it change; a reader that met a change reads
- * again. A write takes nanoseconds, so that a reader is never held up by a step, however long that waits for the disk.
- *
- * Threads: slot_board_write on one thread at a time, slot_board_read on any.
+ * Published through a board (publish_board.h) after each layer of a prompt, each token and each idle look.
  */
 #ifndef SERVER_SLOT_SNAPSHOT_H
 #define SERVER_SLOT_SNAPSHOT_H
 
-#include <stdatomic.h>
+#include "server/publish_board.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,14 +42,5 @@ typedef struct slot_snapshot {
 } slot_snapshot;
 /* 0 to 1 while loading, then 1. */
 double slot_snapshot_load_progress(const slot_snapshot *s);
-
-enum { SLOT_BOARD_WORDS = (sizeof(slot_snapshot) + 7) / 8 };
-typedef struct slot_board {
-    _Atomic uint32_t sequence;
-    _Atomic uint64_t words[SLOT_BOARD_WORDS];
-} slot_board;
-
-void slot_board_write(slot_board *board, const slot_snapshot *snapshot);
-void slot_board_read(slot_board *board, slot_snapshot *out_snapshot);
 
 #endif

@@ -480,6 +480,7 @@ typedef struct leat_stats {
     uint64_t read_bytes;                 /* what the system was asked for, alignment included */
     uint64_t payload_bytes;              /* what was wanted of it */
     uint64_t read_busy_ns;               /* time with at least one read queued or under way */
+    uint32_t reads_in_flight;            /* under way now */
     uint64_t expert_hits, expert_misses; /* one for each expert that a layer asked for */
     uint64_t expert_evictions;
     uint64_t ahead_reads;           /* experts read before their layer asked */

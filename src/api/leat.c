@@ -973,6 +973,7 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
                         .read_bytes = reads.window_bytes,
                         .payload_bytes = reads.payload_bytes,
                         .read_busy_ns = reads.busy_ns,
+                        .reads_in_flight = reads.flying_count,
                         .rss_peak_bytes = process_rss_peak_bytes(),
                         .isa = public_isa(e->kernels.level),
                         .io_is_direct = e->direct_file_count == e->source->file_count,

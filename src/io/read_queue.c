@@ -209,6 +209,7 @@ void read_queue_grant(read_queue *q, const read_grant *grant) { io_sched_grant(&
 storage_stats read_queue_stats(const read_queue *q)
 {
     storage_stats stats = q->stats;
+    stats.flying_count = q->sched.started_count;
     if (q->sched.started_count > 0) stats.busy_ns += clock_now_ns() - q->busy_since_ns;
     return stats;
 }

@@ -85,6 +85,7 @@ typedef struct storage_stats {
     uint64_t read_ns;  /* sum over reads */
     uint64_t class_bytes[READ_CLASS_COUNT]; /* window_bytes by the class that a read had at its end */
     uint64_t cancelled_count;               /* not among read_count */
+    uint32_t flying_count;                  /* under way now */
 } storage_stats;
 
 /* What reads. STORAGE_AUTO: what was measured to be best (docs/measurements/storage.md). */
