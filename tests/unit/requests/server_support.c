@@ -53,4 +53,3 @@ void assert_blames(const api_error *error, const char *body, const char *param, 
     strbuf_reset(&text);
     mem_close(&ledger);
 }
-__attribute__((weak)) job_settings job_settings_default(void) { return (job_settings){.n = 1}; }
