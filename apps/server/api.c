@@ -1,0 +1,160 @@
+#include "server/api.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* ORG/REPO stays; of a path the folder's own name is left. */
+static void set_name(api *a, const char *path)
+{
+    char real[PATH_MAX];
+    struct stat info;
+    if (!realpath(path, real) || stat(real, &info) != 0) {
+        snprintf(a->name, sizeof a->name, "%s", path);
+        return;
+    }
+    char *last = strrchr(real, '/');
+    if (!S_ISDIR(info.st_mode) && last != real) {
+        *last = '\0';
+        last = strrchr(real, '/');
+    }
+    snprintf(a->name, sizeof a->name, "%.*s", API_NAME_BYTES - 1, last[1] != '\0' ? last + 1 : "model");
+}
+
+static int64_t time_of(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 ? (int64_t)info.st_mtim.tv_sec : 0;
+}
+
+leat_status api_open(api *a, const api_settings *settings, leat_error *error)
+{
+    *a = (api){.settings = *settings, .created = time_of(settings->model_path)};
+    if (pthread_mutex_init(&a->lock, NULL) != 0) return FAIL(error, NO_MEMORY, "no memory for a lock");
+    if (settings->alias_count > 0)
+        snprintf(a->name, sizeof a->name, "%s", settings->aliases[0]);
+    else
+        set_name(a, settings->model_path);
+    json_value_setup(settings->ledger);
+    return LEAT_OK;
+}
+
+void api_close(api *a)
+{
+    if (!a->settings.ledger) return;
+    leat_chat_close(&a->chat);
+    pthread_mutex_destroy(&a->lock);
+    json_value_setup(NULL);
+    *a = (api){0};
+}
+
+/* ---- the model --------------------------------------------------------------------------------------------------- */
+
+bool api_is_ready(api *a, http_exchange *x)
+{
+    slot_snapshot now;
+    api_error error;
+    engine_worker_snapshot(a->settings.worker, &now);
+    if (now.worker == WORKER_READY) return true;
+    if (now.worker == WORKER_LOADING)
+        api_fail(&error, API_LOADING, NULL, "Loading model");
+    else if (now.worker == WORKER_DRAINING)
+        api_fail(&error, API_SHUTTING_DOWN, NULL, "The server is shutting down.");
+    else
+        api_fail(&error, API_MODEL_CORRUPT, NULL, "The model could not be opened.");
+    error.retry_after_s = now.worker == WORKER_LOADING ? 5 : 0;
+    api_reply_error(a, x, &error);
+    return false;
+}
+
+request_limits api_limits(const api *a)
+{
+    const leat_model *model = engine_worker_model(a->settings.worker);
+    return (request_limits){.vocab_size = leat_model_get_info(model)->vocab_size,
+                            .sampling = leat_model_sampler_options(model)};
+}
+
+bool api_knows_model(const api *a, const char *name, api_error *error)
+{
+    if (!name || strcmp(name, a->name) == 0) return true;
+    for (uint32_t i = 0; i < a->settings.alias_count; i++)
+        if (strcmp(name, a->settings.aliases[i]) == 0) return true;
+    return api_fail(error, API_MODEL_NOT_FOUND, "model", "The model '%.100s' is not served here; '%s' is.", name,
+                    a->name);
+}
+
+bool api_fits(const api *a, size_t prompt_count, const char *param, api_error *error)
+{
+    uint32_t ctx = engine_worker_plan(a->settings.worker)->ctx;
+    if (prompt_count < ctx) return true;
+    api_fail(error, API_CONTEXT_LENGTH, param,
+             "The prompt has %zu tokens; the context has room for %u, answer included.", prompt_count, ctx);
+    error->prompt_count = prompt_count < UINT32_MAX ? (uint32_t)prompt_count : UINT32_MAX;
+    error->ctx = ctx;
+    return false;
+}
+
+const leat_chat *api_chat(api *a, api_error *error)
+{
+    const leat_tokenizer *tokenizer = engine_worker_tokenizer(a->settings.worker);
+    if (!tokenizer) {
+        api_fail(error, API_NOT_SUPPORTED, NULL, "This model has no tokenizer: it reads and writes token ids only.");
+        return NULL;
+    }
+    pthread_mutex_lock(&a->lock);
+    if (!a->has_tried_chat) {
+        a->has_tried_chat = true;
+        (void)!leat_chat_open(tokenizer, a->settings.template_text, a->settings.template_bytes, &a->chat,
+                              &a->chat_error);
+    }
+    pthread_mutex_unlock(&a->lock);
+    if (!a->chat) api_fail(error, API_NOT_SUPPORTED, NULL, "This model has no chat template that can be used.");
+    return a->chat;
+}
+
+bool api_chat_knows_developer(const leat_chat *chat)
+{
+    leat_chat_info info = leat_chat_get_info(chat);
+    return info.template_text && memmem(info.template_text, info.template_bytes, "developer", strlen("developer"));
+}
+
+/* ---- replies ----------------------------------------------------------------------------------------------------- */
+
+static void set_retry(http_exchange *x, const api_error *error, int status)
+{
+    char seconds[16];
+    if (error->retry_after_s > 0) {
+        snprintf(seconds, sizeof seconds, "%u", error->retry_after_s);
+        http_set_header(x, "Retry-After", seconds);
+    }
+    if (status == 429) http_set_header(x, "x-should-retry", "true");
+    if (status == 500 || status == 501 || status == 408) http_set_header(x, "x-should-retry", "false");
+}
+
+void api_reply_error(api *a, http_exchange *x, const api_error *error)
+{
+    json_writer w;
+    strbuf text = {.ledger = a->settings.ledger};
+    int status = api_error_http_status(error);
+    set_retry(x, error, status);
+    json_writer_init_text(&w, &text);
+    json_writer_begin_object(&w, NULL);
+    api_error_write(error, &w);
+    json_writer_end_object(&w);
+    /* Without memory for the body an empty one says at least the status. */
+    http_reply(x, status, "application/json", strbuf_text(&text), w.status == LEAT_OK ? text.count : 0);
+    strbuf_reset(&text);
+}
+
+void api_reply_json(api *a, http_exchange *x, const json_writer *w, const strbuf *text)
+{
+    api_error error;
+    if (w->status == LEAT_OK) {
+        http_reply(x, 200, "application/json", strbuf_text(text), text->count);
+        return;
+    }
+    api_fail(&error, API_NO_MEMORY, NULL, "The server has no memory for this reply.");
+    api_reply_error(a, x, &error);
+}

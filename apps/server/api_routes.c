@@ -1,0 +1,51 @@
+/* api_routes.c - which path leads where. What other servers have and this one does not is named too, so that a client
+ * hears 501 with a sentence instead of 404. */
+#include "server/api_routes.h"
+
+/* Without HTTP_NO_BODY a handler runs on the threads for long work. */
+const http_route api_routes[] = {
+    {"POST", "/v1/chat/completions", route_chat_completions, 0},
+    {"POST", "/chat/completions", route_chat_completions, 0},
+    {"POST", "/v1/completions", route_completions, 0},
+    {"GET", "/v1/models", route_models, HTTP_NO_BODY},
+    {"GET", "/models", route_models, HTTP_NO_BODY},
+    {"GET", "/v1/models/*", route_model, HTTP_NO_BODY},
+    {"GET", "/props", route_props, 0},
+    {"GET", "/slots", route_slots, HTTP_NO_BODY},
+    {"GET", "/metrics", route_metrics, HTTP_NO_BODY},
+    {"GET", "/health", route_health, HTTP_NO_BODY | HTTP_WITHOUT_KEY},
+    {"GET", "/v1/health", route_health, HTTP_NO_BODY | HTTP_WITHOUT_KEY},
+    {"GET", "/livez", route_live, HTTP_NO_BODY | HTTP_WITHOUT_KEY},
+    {"GET", "/version", route_version, HTTP_NO_BODY},
+    {"POST", "/tokenize", route_tokenize, 0},
+    {"POST", "/detokenize", route_detokenize, 0},
+    {"POST", "/apply-template", route_apply_template, 0},
+    {"POST", "/props", route_unsupported, 0},
+    {"POST", "/slots/*", route_unsupported, 0},
+    {"POST", "/completion", route_unsupported, 0},
+    {"POST", "/completions", route_unsupported, 0},
+    {"POST", "/infill", route_unsupported, 0},
+    {"POST", "/embedding", route_unsupported, 0},
+    {"POST", "/embeddings", route_unsupported, 0},
+    {"POST", "/v1/embeddings", route_unsupported, 0},
+    {"POST", "/rerank", route_unsupported, 0},
+    {"POST", "/reranking", route_unsupported, 0},
+    {"POST", "/v1/rerank", route_unsupported, 0},
+    {"GET", "/lora-adapters", route_unsupported, 0},
+    {"POST", "/lora-adapters", route_unsupported, 0},
+    {"POST", "/v1/responses", route_unsupported, 0},
+    {"POST", "/v1/responses/*", route_unsupported, 0},
+    {"POST", "/v1/messages", route_unsupported, 0},
+    {"POST", "/v1/messages/*", route_unsupported, 0},
+    {"POST", "/v1/audio/*", route_unsupported, 0},
+    {"POST", "/v1/images/*", route_unsupported, 0},
+    {"POST", "/v1/moderations", route_unsupported, 0},
+};
+const uint32_t api_route_count = sizeof api_routes / sizeof api_routes[0];
+
+void route_unsupported(http_exchange *x, void *user)
+{
+    api_error error;
+    api_fail(&error, API_NOT_SUPPORTED, NULL, "This server does not have %s %.100s.", http_method(x), http_path(x));
+    api_reply_error(user, x, &error);
+}
