@@ -1,30 +1,46 @@
 /*
  * cmd_serve.c - leat serve: an HTTP server around one model.
  *
- * The main thread opens the socket, starts the threads of the server and then waits for signals. The model is loaded by
- * a thread of its own meanwhile, so that /health can tell how far it is.
+ * The main thread checks what was asked for, opens the socket, reads the model's headers, enters the sandbox, starts
+ * the threads of the server and one that loads the engine, and then waits for signals. What is wrong with options or
+ * model is found before anybody listens to it.
  */
 #include "cli.h"
 #include "engine_setup.h"
+#include "model_list.h"
 #include "report.h"
 
-#include "os/own_thread.h"
+#include "base/bytes.h"
+#include "os/clock.h"
+#include "server/engine_loader.h"
 #include "server/http.h"
+#include "server/http_auth.h"
 #include "server/http_listening.h"
+#include "server/sandbox.h"
+#include "server/sd_notify.h"
+#include "server/serve_config.h"
+#include "server/serve_limits.h"
+#include "server/serve_sandbox.h"
+#include "server/server_signals.h"
 #include "server/server_state.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 typedef struct serve {
     cli *c;
     server_state state;
     engine_setup setup;
+    engine_loader loader;
     http_listening listening;
+    http_auth *auth;
     http_server *http;
-    leat_status load_status;
-    leat_error load_error;
+    sd_notifier systemd;
 } serve;
+
+/* ---- routes ---- */
 
 static void handle_health(http_exchange *x, void *user) { server_state_reply_health(&((serve *)user)->state, x); }
 
@@ -46,58 +62,170 @@ static const http_route routes[] = {
     {"GET", "/version", handle_version, HTTP_NO_BODY},
 };
 
+/* ---- opening ---- */
+
+static leat_status open_auth(serve *s, leat_error *error)
+{
+    cli_options *o = &s->c->options;
+    /* The texts lie in the arguments, the environment or our own memory: all of them may be wiped. */
+    char *keys[OPTION_TEXTS_MAX];
+    for (uint32_t i = 0; i < o->api_key.count; i++) keys[i] = (char *)(uintptr_t)o->api_key.items[i];
+    TRY(http_auth_open(s->c->ledger, keys, o->api_key.count, o->api_key_file, &s->auth, error));
+    for (uint32_t i = 0; i < o->cors_origin.count; i++)
+        if (strcmp(o->cors_origin.items[i], "*") == 0)
+            return FAIL(error, USAGE, "--cors-origin *: every page of the web could use the server; name origins");
+    return LEAT_OK;
+}
+
+static leat_status open_listening(serve *s, leat_error *error)
+{
+    const cli_options *o = &s->c->options;
+    TRY(http_listening_open(o->host, (uint16_t)o->port, &s->listening, error));
+    if (s->listening.is_loopback || s->listening.is_local || s->auth || o->insecure_no_auth) return LEAT_OK;
+    leat_status status =
+        FAIL(error, USAGE, "%s can be reached by other machines, and there is no API key", s->listening.url);
+    status_hint(error, "--api-key-file FILE, or --insecure-no-auth");
+    return status;
+}
+
 static leat_status open_http(serve *s, leat_error *error)
 {
-    cli *c = s->c;
-    TRY(http_listening_open(c->options.host, (uint16_t)c->options.port, &s->listening, error));
-    http_settings settings = {.ledger = c->ledger,
+    cli_options *o = &s->c->options;
+    http_settings settings = {.ledger = s->c->ledger,
                               .listen_fd = s->listening.fd,
                               .is_loopback = s->listening.is_loopback,
                               .is_local = s->listening.is_local,
-                              .limits = http_limits_default,
                               .routes = routes,
-                              .route_count = sizeof routes / sizeof *routes,
+                              .route_count = ARRAY_COUNT(routes),
                               .user = s,
+                              .auth = s->auth,
+                              .allowed_hosts = o->allowed_host.items,
+                              .allowed_host_count = o->allowed_host.count,
+                              .cors_origins = o->cors_origin.items,
+                              .cors_origin_count = o->cors_origin.count,
                               .log_access = true};
+    TRY(serve_limits_read(o, &settings.limits, error));
     TRY(http_server_open(&settings, &s->http, error));
-    report_note("listening on %s", s->listening.url);
+    s->listening.fd = -1; /* the server's now */
     return LEAT_OK;
 }
 
-static int wait_for_end(const sigset_t *signals)
+static void say_where(const serve *s)
 {
-    int number = 0;
-    while (sigwait(signals, &number) != 0 || number == SIGHUP) {
+    const char *name = s->setup.info->path, *slash = strrchr(name, '/');
+    report_note("listening on %s (model %s%s)", s->listening.url, slash && slash[1] ? slash + 1 : name,
+                s->auth ? ", with API key" : "");
+}
+
+/* ---- serving ---- */
+
+static void reload(serve *s)
+{
+    leat_error error = {0};
+    if (report_reopen_log(&error) != LEAT_OK) report_error(&error);
+    if (!s->auth) return;
+    if (http_auth_reload(s->auth, &error) == LEAT_OK)
+        report_note("leat: API keys read again");
+    else
+        report_error(&error);
+}
+
+/* What happens once a second. LEAT_OK: go on. */
+static leat_status tick(serve *s, bool *is_ready, uint64_t *watchdog_ns, leat_error *error)
+{
+    uint64_t now_ns = clock_now_ns();
+    if (s->systemd.watchdog_ns > 0 && now_ns - *watchdog_ns >= s->systemd.watchdog_ns) {
+        sd_notify_send(&s->systemd, "WATCHDOG=1");
+        *watchdog_ns = now_ns;
     }
-    return number;
+    if (*is_ready || !atomic_load(&s->loader.has_ended)) return LEAT_OK;
+    *is_ready = true;
+    if (s->loader.status != LEAT_OK) {
+        *error = s->loader.error;
+        return s->loader.status;
+    }
+    report_note("ready");
+    sd_notify_send(&s->systemd, "READY=1\nSTATUS=ready");
+    return LEAT_OK;
 }
 
-static leat_status run_server(serve *s, const char *model_path, leat_error *error)
+/* Until a signal ends it: *out_signal. */
+static leat_status serve_on(serve *s, int *out_signal, leat_error *error)
 {
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGHUP);
-    TRY(open_http(s, error));
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    TRY(engine_setup_open_model(model_path, &s->setup, error));
-    TRY(engine_setup_open_engine(s->c, 0, &s->setup, error));
-    server_state_set(&s->state, SERVER_READY);
-    wait_for_end(&signals);
+    enum { TICK_MS = 200 };
+    bool is_ready = false;
+    uint64_t watchdog_ns = clock_now_ns();
+    for (;;) {
+        int number = server_signals_wait(TICK_MS);
+        if (number == SIGHUP) reload(s);
+        if (number == SIGTERM || number == SIGINT) {
+            *out_signal = number;
+            return LEAT_OK;
+        }
+        TRY(tick(s, &is_ready, &watchdog_ns, error));
+    }
+}
+
+/* Running requests go on until --drain is over; a second signal ends all at once. */
+static void drain(serve *s)
+{
+    enum { TICK_MS = 50 };
+    uint64_t end_ns = clock_now_ns() + (uint64_t)s->c->options.drain * 1000000000;
     server_state_set(&s->state, SERVER_STOPPING);
-    return LEAT_OK;
+    sd_notify_send(&s->systemd, "STOPPING=1\nSTATUS=finishing requests");
+    http_server_drain(s->http);
+    uint32_t count = http_server_busy_count(s->http);
+    report_note("stopping: %u requests to finish", count);
+    while (http_server_busy_count(s->http) > 0 && clock_now_ns() < end_ns) {
+        int number = server_signals_wait(TICK_MS);
+        if (number == SIGTERM || number == SIGINT) _exit(128 + number);
+    }
+}
+
+static leat_status open_all(serve *s, const char *model_path, leat_error *error)
+{
+    cli *c = s->c;
+    server_signals_open();
+    TRY(open_auth(s, error));
+    TRY(open_listening(s, error));
+    TRY(engine_setup_open_model(model_path, &s->setup, error));
+    s->systemd = sd_notify_open();
+    TRY(serve_sandbox_enter(&c->options, s->setup.info->path, s->listening.unlink_path, error));
+    TRY(open_http(s, error));
+    say_where(s);
+    sd_notify_send(&s->systemd, "STATUS=loading the model");
+    return engine_loader_open(&s->loader, c->ledger, &c->options, &s->setup, &s->state, error);
+}
+
+static void close_all(serve *s)
+{
+    server_signals_make_deadly();
+    engine_loader_close(&s->loader);
+    http_server_close(&s->http);
+    if (s->listening.fd >= 0) close(s->listening.fd);
+    http_listening_forget(&s->listening);
+    http_auth_close(&s->auth);
+    engine_setup_close(&s->setup);
+    sd_notify_close(&s->systemd);
 }
 
 leat_status cmd_serve(cli *c, leat_error *error)
 {
-    serve s = {.c = c};
-    const char *model_path = c->options.model ? c->options.model : cli_take_word(c);
-    if (!model_path) return FAIL(error, USAGE, "leat serve: which model?");
+    serve s = {.c = c, .listening.fd = -1, .systemd.fd = -1};
+    const char *model_path;
+    int signal_number = 0;
+    if (c->options.print_config) {
+        serve_config_print(c);
+        return LEAT_OK;
+    }
+    TRY(model_argument(c, &model_path, error));
     TRY(cli_refuse_rest(c, error));
-    leat_status status = run_server(&s, model_path, error);
-    http_server_close(&s.http);
-    http_listening_forget(&s.listening);
-    engine_setup_close(&s.setup);
+    if (c->options.print_client_config)
+        return serve_config_print_client(c, c->options.print_client_config, model_path, error);
+    if (!report_is_quiet()) report_say_more();
+    leat_status status = open_all(&s, model_path, error);
+    if (status == LEAT_OK) status = serve_on(&s, &signal_number, error);
+    if (status == LEAT_OK) drain(&s);
+    close_all(&s);
     return status;
 }

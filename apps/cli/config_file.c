@@ -12,7 +12,7 @@
 enum { CONFIG_BYTES_MAX = 1 << 20 };
 
 typedef struct config_reader {
-    const char *path;
+    const char *path; /* lives as long as the options */
     uint32_t line;
     verb_id verb;    /* that the program runs */
     bool is_for_all; /* before any section, or below [*] */
@@ -68,7 +68,9 @@ static leat_status read_setting(config_reader *reader, char *line, leat_error *e
     snprintf(where, sizeof where, "%s:%u: %s", reader->path, reader->line, key);
     TRY(arena_copy_text(reader->memory, value, strlen(value), &text, error));
     cli_options ignored = {0}; /* values for other verbs are checked too: a wrong one is found when it is written */
-    return option_set(is_wanted ? reader->options : &ignored, spec, where, text, error);
+    TRY(option_set(is_wanted ? reader->options : &ignored, spec, where, text, error));
+    if (is_wanted) reader->options->source[spec->id] = reader->path;
+    return LEAT_OK;
 }
 
 static leat_status read_lines(config_reader *reader, char *text, leat_error *error)
@@ -90,7 +92,8 @@ leat_status config_apply_file(const char *path, bool must_exist, verb_id verb, a
                               leat_error *error)
 {
     if (!must_exist && access(path, F_OK) != 0) return LEAT_OK;
-    config_reader reader = {.path = path, .verb = verb, .is_for_all = true, .memory = memory, .options = options};
+    config_reader reader = {.verb = verb, .is_for_all = true, .memory = memory, .options = options};
+    TRY(arena_copy_text(memory, path, strlen(path), &reader.path, error));
     char *text = NULL;
     uint64_t bytes;
     leat_status status =

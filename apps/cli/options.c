@@ -375,6 +375,7 @@ static leat_status apply_environment(verb_id verb, cli_options *options, leat_er
         if (!text || *text == '\0') continue;
         if (spec->kind == KIND_TEXTS) *(option_texts *)((char *)options + spec->offset) = (option_texts){0};
         TRY(option_set(options, spec, name, text, error));
+        options->source[i] = "the environment";
     }
     return LEAT_OK;
 }

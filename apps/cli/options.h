@@ -79,6 +79,7 @@ typedef struct cli_options {
 #include "options.inc"
     bool is_set[OPTION_COUNT]; /* by anything but the default */
     bool is_on_command_line[OPTION_COUNT];
+    const char *source[OPTION_COUNT]; /* "the environment" or a file's path, where that set it; NULL otherwise */
 } cli_options;
 
 typedef struct verb_spec {

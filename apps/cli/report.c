@@ -76,6 +76,26 @@ leat_status report_open_log(const char *path, leat_error *error)
     return LEAT_OK;
 }
 
+leat_status report_reopen_log(leat_error *error)
+{
+    if (report.log_fd < 0) return LEAT_OK;
+    int fd = open(report.log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+    /* In place, so that other threads need not know. */
+    bool is_open = fd >= 0 && dup3(fd, report.log_fd, O_CLOEXEC) >= 0;
+    int os_errno = errno;
+    if (fd >= 0) close(fd);
+    if (is_open) return LEAT_OK;
+    return FAIL_OS(error, IO, os_errno, "--log-file: %s: cannot be opened anew: %s", report.log_path,
+                   strerror(os_errno));
+}
+
+void report_say_more(void)
+{
+    if (report.verbosity > 0) return;
+    report.verbosity = 1;
+    leat_log_set(sink_log, NULL, LEAT_LOG_INFO);
+}
+
 void report_close_log(void)
 {
     if (report.log_fd >= 0) close(report.log_fd);

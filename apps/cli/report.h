@@ -17,7 +17,11 @@
 void report_init(uint32_t color, uint32_t verbosity, bool is_quiet);
 /* --log-file. LEAT_USAGE when it cannot be opened. */
 MUST_CHECK leat_status report_open_log(const char *path, leat_error *error);
+/* Opens --log-file's path anew, after it was moved away; without success the old file goes on. */
+MUST_CHECK leat_status report_reopen_log(leat_error *error);
 void report_close_log(void);
+/* As if -v had been given. */
+void report_say_more(void);
 /* How much the user wants to know: 0 by default, 1 and 2 for -v and -vv. */
 uint32_t report_verbosity(void);
 bool report_is_quiet(void);

@@ -1,6 +1,8 @@
 #include "http.h"
 
+#include "http_auth.h"
 #include "http_exchange.h"
+#include "http_guard.h"
 #include "http_server.h"
 
 #include "base/hash.h"
@@ -12,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -90,29 +93,59 @@ static int find_route(http_exchange *x, char *out_allow, size_t size)
     return used > 0 ? 405 : 404;
 }
 
-static bool refuse_route(http_exchange *x)
+static void refuse_route(http_exchange *x, int status, const char *allow)
 {
-    char allow[128];
-    switch (find_route(x, allow, sizeof allow)) {
-    case 0: return false;
-    case 405:
+    if (status == 405) {
         http_set_header(x, "Allow", allow);
         http_fail(x, 405, "invalid_request_error", "method_not_allowed", NULL, "The path has no such method.");
-        return true;
-    default: http_fail(x, 404, "not_found_error", "not_found", NULL, "There is no such path."); return true;
+    } else {
+        http_fail(x, 404, "not_found_error", "not_found", NULL, "There is no such path.");
     }
 }
 
 /* ---- libmicrohttpd's calls ---- */
 
-/* The head is complete. False: the exchange has a reply already. */
-static bool accept_head(http_exchange *x, const char *method, const char *url)
+/* Everything but /health and the like needs a key where there are keys, also paths that do not exist. */
+static bool check_key(http_exchange *x)
 {
+    http_auth *auth = server_settings(x->server)->auth;
+    bool is_open = x->route && (x->route->flags & HTTP_WITHOUT_KEY);
+    if (!auth) return true;
+    x->has_key = http_auth_check(auth, http_header(x, "Authorization"), http_header(x, "x-api-key"), x->key_digest);
+    if (x->has_key || is_open) return true;
+    http_set_header(x, "WWW-Authenticate", "Bearer");
+    http_fail(x, 401, "authentication_error", "invalid_api_key", NULL, "A valid API key is needed.");
+    return false;
+}
+
+/* What must work at all times is not refused for want of room. */
+static bool check_room(http_exchange *x)
+{
+    bool is_stopping = atomic_load(&x->server->is_draining);
+    if ((x->route->flags & HTTP_WITHOUT_KEY) || (!is_stopping && !connections_are_too_many(x->server))) return true;
+    http_set_header(x, "Retry-After", is_stopping ? "5" : "1");
+    http_fail(x, 503, "unavailable_error", is_stopping ? "shutting_down" : "too_many_connections", NULL,
+              is_stopping ? "The server is shutting down." : "Too many connections are open.");
+    return false;
+}
+
+/* The head is complete. False: the exchange has a reply already. */
+static bool accept_head(http_exchange *x, const http_connection *c, const char *method, const char *url,
+                        const char *version)
+{
+    char allow[128];
     if (request_read_head(x, method, url, NULL) != LEAT_OK) {
         http_fail(x, 503, "unavailable_error", "out_of_memory", NULL, "out of memory");
         return false;
     }
-    return !refuse_route(x);
+    if (!guard_check_form(x, c, method, version) || !guard_check_source(x)) return false;
+    int wrong = find_route(x, allow, sizeof allow);
+    if (!check_key(x)) return false;
+    if (wrong != 0) {
+        refuse_route(x, wrong, allow);
+        return false;
+    }
+    return check_room(x) && guard_check_body(x);
 }
 
 static void take_body(http_exchange *x, const char *bytes, size_t count)
@@ -157,7 +190,6 @@ static http_connection *record_of(struct MHD_Connection *mhd)
 static enum MHD_Result handle_access(void *user, struct MHD_Connection *mhd, const char *url, const char *method,
                                      const char *version, const char *upload, size_t *upload_bytes, void **slot)
 {
-    (void)version;
     http_server *server = user;
     http_connection *c = record_of(mhd);
     http_exchange *x = *slot;
@@ -167,7 +199,10 @@ static enum MHD_Result handle_access(void *user, struct MHD_Connection *mhd, con
         *slot = x;
         connection_set_exchange(server, c, x);
         connection_set_phase(server, c, CONNECTION_BODY, server->settings.limits.body_ms);
-        return accept_head(x, method, url) ? MHD_YES : answer(server, c, x);
+        /* A refusal with a body behind it is sent at once, and ends the connection; without one the connection stays.
+         */
+        bool is_accepted = accept_head(x, c, method, url, version);
+        return is_accepted || (!x->must_close && !guard_has_body(x)) ? MHD_YES : answer(server, c, x);
     }
     if (*upload_bytes > 0) {
         take_body(x, upload, *upload_bytes);
@@ -176,6 +211,19 @@ static enum MHD_Result handle_access(void *user, struct MHD_Connection *mhd, con
     }
     dispatch(server, c, x);
     return answer(server, c, x);
+}
+
+/* Called with the target of the request line before it is taken apart. */
+static void *handle_target(void *user, const char *target, struct MHD_Connection *mhd)
+{
+    (void)user;
+    http_connection *c = record_of(mhd);
+    if (c) {
+        c->target = target;
+        c->target_bytes = (uint32_t)strlen(target);
+        c->is_target_bad = !guard_target_is_good(target);
+    }
+    return NULL;
 }
 
 static void handle_completed(void *user, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode why)
@@ -240,9 +288,9 @@ static leat_status start_daemon(http_server *server, leat_error *error)
         flags, 0, handle_accept, server, handle_access, server, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, server->settings.listen_fd, MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_COMPLETED, handle_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, handle_connection, server, MHD_OPTION_THREAD_STACK_SIZE, (size_t)1 << 20,
-        MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_URI_LOG_CALLBACK, handle_target, server,
+        MHD_OPTION_NOTIFY_COMPLETED, handle_completed, server, MHD_OPTION_NOTIFY_CONNECTION, handle_connection, server,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)1 << 20, MHD_OPTION_END);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!server->daemon) return FAIL(error, INTERNAL, "the HTTP server could not be started: %s", strerror(errno));
     return LEAT_OK;

@@ -32,6 +32,8 @@ static enum MHD_Result visit(void *user, enum MHD_ValueKind kind, const char *na
     if (walk->fields) {
         http_field *field = &walk->fields[walk->count];
         field->name = copy_text(&walk->cursor, name, name_bytes);
+        while (value && value_bytes > 0 && (value[value_bytes - 1] == ' ' || value[value_bytes - 1] == '\t'))
+            value_bytes--; /* white space behind a value is not part of it */
         field->value = copy_text(&walk->cursor, value, value ? value_bytes : 0);
     }
     walk->count++;

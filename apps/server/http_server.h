@@ -34,6 +34,7 @@ struct http_connection {
     connection_phase phase;
     uint64_t since_ns, deadline_ns; /* of the phase; deadline 0: none */
     uint64_t request_count;
+    const char *target;      /* where it lay: to be compared, not read */
     uint32_t target_bytes;   /* of the request line that came last */
     bool is_target_bad;      /* it was no path, or holds what no path may */
     http_exchange *exchange; /* while libmicrohttpd has one */

@@ -69,6 +69,8 @@ static leat_status open_folder(const char *folder, bool is_made, int *out_fd, le
     return FAIL(error, IO, "no folder for leases: %s", why.text);
 }
 
+leat_status lease_open_folder(int *out_fd, leat_error *error) { return open_folder(NULL, true, out_fd, error); }
+
 /* ---- one file ---- */
 
 static int format_line(char out[LINE_BYTES], long pid, const lease_terms *t)

@@ -68,4 +68,8 @@ uint32_t lease_share_count(const lease *l);
  * MemAvailable; `own_held_bytes`: what the own process has touched. */
 uint64_t lease_equal_part(const lease_view *view, uint64_t available_bytes, uint64_t own_held_bytes);
 
+/* The folder that lease_open would use, made when it is missing; for who must name it to a sandbox beforehand. The
+ * caller closes it. */
+MUST_CHECK leat_status lease_open_folder(int *out_fd, leat_error *error);
+
 #endif
