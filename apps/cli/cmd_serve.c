@@ -2,8 +2,8 @@
  * cmd_serve.c - leat serve: an HTTP server around one model.
  *
  * The main thread checks what was asked for, opens the socket, reads the model's headers, enters the sandbox, starts
- * the threads of the server and one that loads the engine, and then waits for signals. What is wrong with options or
- * model is found before anybody listens to it.
+ * the threads of the server and the engine's, which loads the model, and then waits for signals. What is wrong with
+ * options or model is found before anybody listens to it.
  */
 #include "cli.h"
 #include "engine_setup.h"
@@ -12,7 +12,8 @@
 
 #include "base/bytes.h"
 #include "os/clock.h"
-#include "server/engine_loader.h"
+#include "server/api.h"
+#include "server/engine_worker.h"
 #include "server/http.h"
 #include "server/http_auth.h"
 #include "server/http_listening.h"
@@ -22,7 +23,6 @@
 #include "server/serve_limits.h"
 #include "server/serve_sandbox.h"
 #include "server/server_signals.h"
-#include "server/server_state.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -30,37 +30,16 @@
 #include <unistd.h>
 
 typedef struct serve {
+    api routes; /* first: handlers get the whole as an api */
     cli *c;
-    server_state state;
-    engine_setup setup;
-    engine_loader loader;
+    engine_setup setup; /* the model's headers */
+    metrics *counts;
+    engine_worker *worker;
     http_listening listening;
     http_auth *auth;
     http_server *http;
     sd_notifier systemd;
 } serve;
-
-/* ---- routes ---- */
-
-static void handle_health(http_exchange *x, void *user) { server_state_reply_health(&((serve *)user)->state, x); }
-
-static void handle_live(http_exchange *x, void *user)
-{
-    (void)user;
-    server_state_reply_live(x);
-}
-
-static void handle_version(http_exchange *x, void *user)
-{
-    (void)user;
-    server_state_reply_version(x);
-}
-
-static const http_route routes[] = {
-    {"GET", "/health", handle_health, HTTP_WITHOUT_KEY | HTTP_NO_BODY},
-    {"GET", "/livez", handle_live, HTTP_WITHOUT_KEY | HTTP_NO_BODY},
-    {"GET", "/version", handle_version, HTTP_NO_BODY},
-};
 
 /* ---- opening ---- */
 
@@ -88,6 +67,32 @@ static leat_status open_listening(serve *s, leat_error *error)
     return status;
 }
 
+/* What answers requests: the worker with its engine, and the API on top of it. */
+static leat_status open_api(serve *s, const char *model_path, leat_error *error)
+{
+    cli_options *o = &s->c->options;
+    api_settings settings = {.ledger = s->c->ledger,
+                             .model_path = model_path,
+                             .aliases = o->alias.items,
+                             .alias_count = o->alias.count,
+                             .request_timeout_ns = (uint64_t)o->request_timeout * 1000000000};
+    TRY(api_open(&s->routes, &settings, error));
+    TRY(metrics_open(s->c->ledger, s->routes.name, &s->counts, error));
+    engine_worker_settings worker = {.model_path = s->setup.info->path,
+                                     .options = engine_options(o),
+                                     .queue_max = o->max_queue,
+                                     .metrics = s->counts};
+    TRY(engine_worker_open(s->c->ledger, &worker, &s->worker, error));
+    api_set_worker(&s->routes, s->worker, s->counts);
+    return LEAT_OK;
+}
+
+static void count_request(void *user, const char *route, int status, uint64_t duration_ns)
+{
+    (void)duration_ns; /* of jobs the worker counts it */
+    metrics_count_request(((serve *)user)->counts, route, status);
+}
+
 static leat_status open_http(serve *s, leat_error *error)
 {
     cli_options *o = &s->c->options;
@@ -95,15 +100,16 @@ static leat_status open_http(serve *s, leat_error *error)
                               .listen_fd = s->listening.fd,
                               .is_loopback = s->listening.is_loopback,
                               .is_local = s->listening.is_local,
-                              .routes = routes,
-                              .route_count = ARRAY_COUNT(routes),
+                              .routes = api_routes,
+                              .route_count = api_route_count,
                               .user = s,
                               .auth = s->auth,
                               .allowed_hosts = o->allowed_host.items,
                               .allowed_host_count = o->allowed_host.count,
                               .cors_origins = o->cors_origin.items,
                               .cors_origin_count = o->cors_origin.count,
-                              .log_access = true};
+                              .log_access = true,
+                              .on_finished = count_request};
     TRY(serve_limits_read(o, &settings.limits, error));
     TRY(http_server_open(&settings, &s->http, error));
     s->listening.fd = -1; /* the server's now */
@@ -112,9 +118,7 @@ static leat_status open_http(serve *s, leat_error *error)
 
 static void say_where(const serve *s)
 {
-    const char *name = s->setup.info->path, *slash = strrchr(name, '/');
-    report_note("listening on %s (model %s%s)", s->listening.url, slash && slash[1] ? slash + 1 : name,
-                s->auth ? ", with API key" : "");
+    report_note("listening on %s (model %s%s)", s->listening.url, s->routes.name, s->auth ? ", with API key" : "");
 }
 
 /* ---- serving ---- */
@@ -138,12 +142,12 @@ static leat_status tick(serve *s, bool *is_ready, uint64_t *watchdog_ns, leat_er
         sd_notify_send(&s->systemd, "WATCHDOG=1");
         *watchdog_ns = now_ns;
     }
-    if (*is_ready || !atomic_load(&s->loader.has_ended)) return LEAT_OK;
+    slot_snapshot now;
+    engine_worker_snapshot(s->worker, &now);
+    if (*is_ready || now.worker == WORKER_LOADING) return LEAT_OK;
     *is_ready = true;
-    if (s->loader.status != LEAT_OK) {
-        *error = s->loader.error;
-        return s->loader.status;
-    }
+    TRY(engine_worker_load_error(s->worker, error));
+    plan_report(engine_worker_plan(s->worker));
     report_note("ready");
     sd_notify_send(&s->systemd, "READY=1\nSTATUS=ready");
     return LEAT_OK;
@@ -171,7 +175,6 @@ static void drain(serve *s)
 {
     enum { TICK_MS = 50 };
     uint64_t end_ns = clock_now_ns() + (uint64_t)s->c->options.drain * 1000000000;
-    server_state_set(&s->state, SERVER_STOPPING);
     sd_notify_send(&s->systemd, "STOPPING=1\nSTATUS=finishing requests");
     http_server_drain(s->http);
     uint32_t count = http_server_busy_count(s->http);
@@ -191,17 +194,22 @@ static leat_status open_all(serve *s, const char *model_path, leat_error *error)
     TRY(engine_setup_open_model(model_path, &s->setup, error));
     s->systemd = sd_notify_open();
     TRY(serve_sandbox_enter(&c->options, s->setup.info->path, s->listening.unlink_path, error));
+    TRY(open_api(s, model_path, error));
     TRY(open_http(s, error));
     say_where(s);
     sd_notify_send(&s->systemd, "STATUS=loading the model");
-    return engine_loader_open(&s->loader, c->ledger, &c->options, &s->setup, &s->state, error);
+    return LEAT_OK;
 }
 
 static void close_all(serve *s)
 {
     server_signals_make_deadly();
-    engine_loader_close(&s->loader);
+    if (s->http) http_server_cut(s->http);
+    if (s->worker) engine_worker_drain(s->worker, 0); /* ends what still runs, so that nobody holds an exchange */
     http_server_close(&s->http);
+    api_close(&s->routes);
+    engine_worker_close(&s->worker);
+    metrics_close(&s->counts);
     if (s->listening.fd >= 0) close(s->listening.fd);
     http_listening_forget(&s->listening);
     http_auth_close(&s->auth);

@@ -41,6 +41,12 @@ leat_status api_open(api *a, const api_settings *settings, leat_error *error)
     return LEAT_OK;
 }
 
+void api_set_worker(api *a, engine_worker *worker, metrics *counts)
+{
+    a->worker = worker;
+    a->counts = counts;
+}
+
 void api_close(api *a)
 {
     if (!a->settings.ledger) return;
@@ -56,7 +62,7 @@ bool api_is_ready(api *a, http_exchange *x)
 {
     slot_snapshot now;
     api_error error;
-    engine_worker_snapshot(a->settings.worker, &now);
+    engine_worker_snapshot(a->worker, &now);
     if (now.worker == WORKER_READY) return true;
     if (now.worker == WORKER_LOADING)
         api_fail(&error, API_LOADING, NULL, "Loading model");
@@ -71,7 +77,7 @@ bool api_is_ready(api *a, http_exchange *x)
 
 request_limits api_limits(const api *a)
 {
-    const leat_model *model = engine_worker_model(a->settings.worker);
+    const leat_model *model = engine_worker_model(a->worker);
     return (request_limits){.vocab_size = leat_model_get_info(model)->vocab_size,
                             .sampling = leat_model_sampler_options(model)};
 }
@@ -87,7 +93,7 @@ bool api_knows_model(const api *a, const char *name, api_error *error)
 
 bool api_fits(const api *a, size_t prompt_count, const char *param, api_error *error)
 {
-    uint32_t ctx = engine_worker_plan(a->settings.worker)->ctx;
+    uint32_t ctx = engine_worker_plan(a->worker)->ctx;
     if (prompt_count < ctx) return true;
     api_fail(error, API_CONTEXT_LENGTH, param,
              "The prompt has %zu tokens; the context has room for %u, answer included.", prompt_count, ctx);
@@ -98,7 +104,7 @@ bool api_fits(const api *a, size_t prompt_count, const char *param, api_error *e
 
 const leat_chat *api_chat(api *a, api_error *error)
 {
-    const leat_tokenizer *tokenizer = engine_worker_tokenizer(a->settings.worker);
+    const leat_tokenizer *tokenizer = engine_worker_tokenizer(a->worker);
     if (!tokenizer) {
         api_fail(error, API_NOT_SUPPORTED, NULL, "This model has no tokenizer: it reads and writes token ids only.");
         return NULL;

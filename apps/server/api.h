@@ -18,8 +18,6 @@
 
 typedef struct api_settings {
     mem *ledger;
-    engine_worker *worker;
-    metrics *metrics;       /* may be NULL */
     const char *model_path; /* as the user wrote it */
     /* Names that requests may use; the first is the one that replies use. None: the model's folder's. */
     const char *const *aliases;
@@ -33,6 +31,8 @@ enum { API_NAME_BYTES = 192 };
 
 typedef struct api {
     api_settings settings;
+    engine_worker *worker;
+    metrics *counts;
     char name[API_NAME_BYTES]; /* of the model, as clients are told it; never a path */
     int64_t created;           /* of the model's configuration, in seconds; 0: unknown */
     pthread_mutex_t lock;      /* guards the opening of `chat` */
@@ -44,6 +44,8 @@ typedef struct api {
 /* The texts in `settings` are borrowed as long as the api is open. */
 MUST_CHECK leat_status api_open(api *a, const api_settings *settings, leat_error *error);
 void api_close(api *a);
+/* Before requests come; both outlive the api. */
+void api_set_worker(api *a, engine_worker *worker, metrics *counts);
 
 /* What requests come to: http_settings.routes. */
 extern const http_route api_routes[];

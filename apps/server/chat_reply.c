@@ -198,7 +198,7 @@ static void keep_best(chat_reply *r, json_writer *w, uint32_t id, float logprob)
 {
     leat_text piece = {0};
     leat_error error = {0};
-    const leat_tokenizer *tokenizer = engine_worker_tokenizer(r->base.owner->settings.worker);
+    const leat_tokenizer *tokenizer = engine_worker_tokenizer(r->base.owner->worker);
     if (leat_token_bytes(tokenizer, id, &piece, &error) != LEAT_OK) {
         r->base.has_failed = true;
         return;

@@ -45,7 +45,7 @@ static void write_best(completion_reply *r, json_writer *w, uint32_t id, float l
 {
     leat_text piece = {0};
     char key[256];
-    if (leat_token_bytes(engine_worker_tokenizer(r->base.owner->settings.worker), id, &piece, NULL) != LEAT_OK) {
+    if (leat_token_bytes(engine_worker_tokenizer(r->base.owner->worker), id, &piece, NULL) != LEAT_OK) {
         r->base.has_failed = true;
         return;
     }
@@ -136,7 +136,7 @@ static bool send_chunk(completion_reply *r, const char *text, size_t bytes, bool
 
 static leat_status prompt_text(completion_reply *r, const completion_prompt *prompt, leat_text *out, leat_error *error)
 {
-    return leat_detokenize(engine_worker_tokenizer(r->base.owner->settings.worker), prompt->ids, prompt->id_count, true,
+    return leat_detokenize(engine_worker_tokenizer(r->base.owner->worker), prompt->ids, prompt->id_count, true,
                            out, error);
 }
 

@@ -44,7 +44,7 @@ leat_status reply_open(reply *r, api *owner, const reply_kind *kind, http_exchan
     r->begin_ns = clock_now_ns();
     reply_make_id(kind->id_prefix, r->id, sizeof r->id);
     snprintf(r->fingerprint, sizeof r->fingerprint, "leat-%.12s-%.8s", leat_version(),
-             leat_model_get_info(engine_worker_model(owner->settings.worker))->fingerprint);
+             leat_model_get_info(engine_worker_model(owner->worker))->fingerprint);
     return LEAT_OK;
 }
 
@@ -82,7 +82,7 @@ static bool submit(reply *r, api_error *error)
 {
     uint32_t retry_after_s = 0;
     http_on_close(r->x, cancel_job, r);
-    switch (job_submit(r->owner->settings.worker, r->work, &retry_after_s)) {
+    switch (job_submit(r->owner->worker, r->work, &retry_after_s)) {
     case JOB_ADMITTED: return true;
     case JOB_QUEUE_FULL: api_fail(error, API_QUEUE_FULL, NULL, "Too many requests are waiting."); break;
     case JOB_LOADING: api_fail(error, API_LOADING, NULL, "Loading model"); break;
@@ -218,7 +218,7 @@ static bool send_progress(reply *r, uint32_t done, uint32_t total)
 {
     slot_snapshot now;
     json_writer *w = reply_begin_chunk(r);
-    engine_worker_snapshot(r->owner->settings.worker, &now);
+    engine_worker_snapshot(r->owner->worker, &now);
     json_writer_end_array(w);
     if (r->include_usage) json_writer_text(w, "usage", NULL);
     json_writer_begin_object(w, "prompt_progress");

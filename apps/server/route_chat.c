@@ -56,7 +56,7 @@ static bool open_call(chat_work *work, api_error *error)
                    ? api_fail(error, API_UNSUPPORTED_PARAMETER, "tool_choice",
                               "'tool_choice' cannot demand a call of this model: its form of calls is not known.")
                    : api_fail_status(error, &failure, "tool_choice");
-    if (leat_tokenize(engine_worker_tokenizer(work->owner->settings.worker), work->opening.bytes, work->opening.count,
+    if (leat_tokenize(engine_worker_tokenizer(work->owner->worker), work->opening.bytes, work->opening.count,
                       true, false, &ids, &failure) != LEAT_OK)
         return api_fail_status(error, &failure, "tool_choice");
     bool is_good = append_tokens(&work->tokens, &ids, error);

@@ -30,7 +30,7 @@ static bool tokenize_prompt(completion_work *work, uint32_t idx, api_error *erro
 {
     leat_error failure = {0};
     const completion_prompt *prompt = &work->request.prompts[idx];
-    const leat_tokenizer *tokenizer = engine_worker_tokenizer(work->owner->settings.worker);
+    const leat_tokenizer *tokenizer = engine_worker_tokenizer(work->owner->worker);
     if (!prompt->text) return copy_ids(prompt, &work->prompts[idx], error);
     if (!tokenizer) return api_fail(error, API_NOT_SUPPORTED, "prompt", "This model has no tokenizer: send token ids.");
     if (leat_tokenize_prompt(tokenizer, prompt->text, prompt->text_bytes, &work->prompts[idx], &failure) != LEAT_OK)

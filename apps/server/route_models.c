@@ -17,8 +17,8 @@ static void write_meta(json_writer *w, const leat_model_info *info)
 
 static void write_model(api *a, json_writer *w, const char *key)
 {
-    const leat_model *model = engine_worker_model(a->settings.worker);
-    const leat_plan *plan = engine_worker_plan(a->settings.worker);
+    const leat_model *model = engine_worker_model(a->worker);
+    const leat_plan *plan = engine_worker_plan(a->worker);
     json_writer_begin_object(w, key);
     json_writer_text(w, "id", a->name);
     json_writer_text(w, "object", "model");
@@ -93,7 +93,7 @@ static void write_props(api *a, json_writer *w, const leat_chat *chat)
     leat_sampler_options sampling = api_limits(a).sampling;
     if (chat) info = leat_chat_get_info(chat);
     json_writer_begin_object(w, NULL);
-    write_settings(w, &sampling, engine_worker_plan(a->settings.worker)->ctx);
+    write_settings(w, &sampling, engine_worker_plan(a->worker)->ctx);
     json_writer_u64(w, "total_slots", 1);
     json_writer_text(w, "model_alias", a->name);
     json_writer_text(w, "model_path", a->name);

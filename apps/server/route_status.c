@@ -49,7 +49,7 @@ void route_health(http_exchange *x, void *user)
     slot_snapshot now;
     json_writer w;
     strbuf text = {.ledger = a->settings.ledger};
-    engine_worker_snapshot(a->settings.worker, &now);
+    engine_worker_snapshot(a->worker, &now);
     if (now.worker == WORKER_READY && !now.is_degraded) {
         http_reply(x, 200, "application/json", well, sizeof well - 1);
         return;
@@ -68,12 +68,12 @@ void route_metrics(http_exchange *x, void *user)
     leat_error failure = {0};
     metrics_sources sources;
     strbuf text = {.ledger = a->settings.ledger};
-    if (!a->settings.metrics) {
+    if (!a->counts) {
         route_unsupported(x, user);
         return;
     }
-    engine_worker_sources(a->settings.worker, &sources);
-    if (metrics_write(a->settings.metrics, &sources, &text, &failure) == LEAT_OK) {
+    engine_worker_sources(a->worker, &sources);
+    if (metrics_write(a->counts, &sources, &text, &failure) == LEAT_OK) {
         http_reply(x, 200, METRICS_CONTENT_TYPE, strbuf_text(&text), text.count);
     } else {
         api_fail_status(&error, &failure, NULL);
@@ -115,7 +115,7 @@ void route_slots(http_exchange *x, void *user)
     json_writer w;
     strbuf text = {.ledger = a->settings.ledger};
     const char *must_be_idle = http_query(x, "fail_on_no_slot");
-    engine_worker_snapshot(a->settings.worker, &now);
+    engine_worker_snapshot(a->worker, &now);
     if (must_be_idle && strcmp(must_be_idle, "1") == 0 && now.slot != SLOT_IDLE) {
         http_fail(x, 503, "unavailable_error", "no_slot", NULL, "No slot is free.");
         return;

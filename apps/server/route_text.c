@@ -33,7 +33,7 @@ static bool open_work(text_work *work, http_exchange *x, api_error *error)
 {
     size_t bytes = 0;
     const char *name = NULL, *body = http_body(x, &bytes);
-    work->tokenizer = engine_worker_tokenizer(work->owner->settings.worker);
+    work->tokenizer = engine_worker_tokenizer(work->owner->worker);
     if (!work->tokenizer) return api_fail(error, API_NOT_SUPPORTED, NULL, "This model has no tokenizer.");
     if (!json_value_parse(body, bytes, &work->document, error)) return false;
     work->body = json_view_of(work->document);
@@ -122,7 +122,7 @@ static bool write_tokens(json_writer *w, const text_work *work, const tokenize_w
     json_writer_begin_object(w, NULL);
     if (wish->is_vllm) {
         json_writer_u64(w, "count", work->tokens.count);
-        json_writer_u64(w, "max_model_len", engine_worker_plan(work->owner->settings.worker)->ctx);
+        json_writer_u64(w, "max_model_len", engine_worker_plan(work->owner->worker)->ctx);
     }
     if (wish->is_vllm || !wish->with_pieces)
         json_writer_ids(w, "tokens", work->tokens.ids, work->tokens.count);
