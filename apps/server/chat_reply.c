@@ -184,8 +184,8 @@ static bool enter_choice(chat_reply *r, uint32_t choice)
     r->choice = choice;
     r->call_count = 0;
     r->is_reasoning = false;
-    if (leat_answer_open(r->chat, strbuf_text(&r->request.conversation), r->request.conversation.count, r->prompt.bytes,
-                         r->prompt.count, &r->answer, &error) != LEAT_OK) {
+    if (leat_answer_open_as(r->format, strbuf_text(&r->request.conversation), r->request.conversation.count,
+                            r->prompt.bytes, r->prompt.count, &r->answer, &error) != LEAT_OK) {
         r->base.has_failed = true;
         return false;
     }
@@ -294,14 +294,14 @@ static const reply_kind chat_kind = {.id_prefix = "chatcmpl-",
                                      .begin_stream = begin_stream,
                                      .free = free_reply};
 
-leat_status chat_reply_open(api *owner, http_exchange *x, const leat_chat *chat, chat_request *request,
-                            leat_text *prompt, leat_text *opening, chat_reply **out_reply, leat_error *error)
+leat_status chat_reply_open(api *owner, http_exchange *x, const char *format, chat_request *request, leat_text *prompt,
+                            leat_text *opening, chat_reply **out_reply, leat_error *error)
 {
     mem *ledger = owner->settings.ledger;
     chat_reply *r = NULL;
     leat_status status = MEM_NEW(ledger, META, 1, &r, error);
     if (status == LEAT_OK) {
-        r->chat = chat;
+        r->format = format;
         r->content = r->reasoning = r->calls = r->logprobs = (strbuf){.ledger = ledger};
         status = reply_open(&r->base, owner, &chat_kind, x, &request->generation, error);
     }

@@ -13,9 +13,9 @@
 typedef struct chat_reply {
     reply base; /* first: a reply * is a chat_reply * */
     chat_request request;
-    const leat_chat *chat;
-    leat_text prompt;  /* as rendered */
-    leat_text opening; /* of the call that is demanded, behind the prompt; the answer begins with it */
+    const char *format; /* of answers: how this model marks thoughts and calls; static */
+    leat_text prompt;   /* as rendered */
+    leat_text opening;  /* of the call that is demanded, behind the prompt; the answer begins with it */
     leat_answer *answer;
     bool has_choice, is_reasoning;
     uint32_t choice, call_count;
@@ -24,7 +24,7 @@ typedef struct chat_reply {
 } chat_reply;
 
 /* Takes the request, the prompt and the opening over, also when it fails. */
-MUST_CHECK leat_status chat_reply_open(api *owner, http_exchange *x, const leat_chat *chat, chat_request *request,
+MUST_CHECK leat_status chat_reply_open(api *owner, http_exchange *x, const char *format, chat_request *request,
                                        leat_text *prompt, leat_text *opening, chat_reply **out_reply,
                                        leat_error *error);
 extern const job_sink chat_reply_sink;

@@ -10,6 +10,7 @@
 typedef struct chat_work {
     api *owner;
     const leat_chat *chat;
+    const char *format;
     chat_request request;
     leat_tokens tokens;
     leat_text prompt, opening;
@@ -51,17 +52,23 @@ static bool open_call(chat_work *work, api_error *error)
     leat_tokens ids = {0};
     const chat_tools *tools = &work->request.tools;
     if (tools->choice < TOOL_CHOICE_REQUIRED) return true;
-    if (leat_chat_call_prefix(work->chat, tools->name, &work->opening, &failure) != LEAT_OK)
+    if (leat_answer_call_prefix(work->format, tools->name, &work->opening, &failure) != LEAT_OK)
         return failure.status == LEAT_USAGE
                    ? api_fail(error, API_UNSUPPORTED_PARAMETER, "tool_choice",
                               "'tool_choice' cannot demand a call of this model: its form of calls is not known.")
                    : api_fail_status(error, &failure, "tool_choice");
-    if (leat_tokenize(engine_worker_tokenizer(work->owner->worker), work->opening.bytes, work->opening.count,
-                      true, false, &ids, &failure) != LEAT_OK)
+    if (leat_tokenize(engine_worker_tokenizer(work->owner->worker), work->opening.bytes, work->opening.count, true,
+                      false, &ids, &failure) != LEAT_OK)
         return api_fail_status(error, &failure, "tool_choice");
     bool is_good = append_tokens(&work->tokens, &ids, error);
     leat_tokens_free(&ids);
     return is_good;
+}
+
+static const char *answer_format(const leat_chat *chat)
+{
+    leat_chat_info info = leat_chat_get_info(chat);
+    return leat_answer_format(info.template_text, info.template_bytes);
 }
 
 static bool prepare(chat_work *work, http_exchange *x, api_error *error)
@@ -71,6 +78,7 @@ static bool prepare(chat_work *work, http_exchange *x, api_error *error)
     request_limits limits = api_limits(work->owner);
     work->chat = api_chat(work->owner, error);
     if (!work->chat) return false;
+    work->format = answer_format(work->chat);
     return chat_request_open(work->owner->settings.ledger, body, bytes, &limits, api_chat_knows_developer(work->chat),
                              &work->request, error) &&
            api_knows_model(work->owner, work->request.generation.model, error) && render(work, error) &&
@@ -92,7 +100,7 @@ void route_chat_completions(http_exchange *x, void *user)
     job_settings settings = generation_request_settings(&work.request.generation);
     settings.logprobs = work.request.logprobs;
     settings.top_logprobs = work.request.top_logprobs;
-    if (chat_reply_open(user, x, work.chat, &work.request, &work.prompt, &work.opening, &made, &failure) != LEAT_OK) {
+    if (chat_reply_open(user, x, work.format, &work.request, &work.prompt, &work.opening, &made, &failure) != LEAT_OK) {
         api_fail_status(&error, &failure, NULL);
         api_reply_error(user, x, &error);
     } else {
