@@ -148,6 +148,7 @@ static leat_status tick(serve *s, bool *is_ready, uint64_t *watchdog_ns, leat_er
     *is_ready = true;
     TRY(engine_worker_load_error(s->worker, error));
     plan_report(engine_worker_plan(s->worker));
+    api_prepare(&s->routes);
     report_note("ready");
     sd_notify_send(&s->systemd, "READY=1\nSTATUS=ready");
     return LEAT_OK;

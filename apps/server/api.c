@@ -1,5 +1,7 @@
 #include "server/api.h"
 
+#include "base/log.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +120,12 @@ const leat_chat *api_chat(api *a, api_error *error)
     pthread_mutex_unlock(&a->lock);
     if (!a->chat) api_fail(error, API_NOT_SUPPORTED, NULL, "This model has no chat template that can be used.");
     return a->chat;
+}
+
+void api_prepare(api *a)
+{
+    api_error ignored;
+    if (!api_chat(a, &ignored) && a->has_tried_chat) log_write(LOG_WARN, "no chat completions: %s", a->chat_error.text);
 }
 
 bool api_chat_knows_developer(const leat_chat *chat)

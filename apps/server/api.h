@@ -47,6 +47,10 @@ void api_close(api *a);
 /* Before requests come; both outlive the api. */
 void api_set_worker(api *a, engine_worker *worker, metrics *counts);
 
+/* When the worker is ready: compiles the template, so that no request has to wait for that; warns when it cannot be
+ * used. Not needed. */
+void api_prepare(api *a);
+
 /* What requests come to: http_settings.routes. */
 extern const http_route api_routes[];
 extern const uint32_t api_route_count;

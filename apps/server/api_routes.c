@@ -2,7 +2,6 @@
  * hears 501 with a sentence instead of 404. */
 #include "server/api_routes.h"
 
-/* Without HTTP_NO_BODY a handler runs on the threads for long work. */
 const http_route api_routes[] = {
     {"POST", "/v1/chat/completions", route_chat_completions, 0},
     {"POST", "/chat/completions", route_chat_completions, 0},
@@ -10,7 +9,7 @@ const http_route api_routes[] = {
     {"GET", "/v1/models", route_models, HTTP_NO_BODY},
     {"GET", "/models", route_models, HTTP_NO_BODY},
     {"GET", "/v1/models/*", route_model, HTTP_NO_BODY},
-    {"GET", "/props", route_props, 0},
+    {"GET", "/props", route_props, HTTP_NO_BODY},
     {"GET", "/slots", route_slots, HTTP_NO_BODY},
     {"GET", "/metrics", route_metrics, HTTP_NO_BODY},
     {"GET", "/health", route_health, HTTP_NO_BODY | HTTP_WITHOUT_KEY},
@@ -31,7 +30,7 @@ const http_route api_routes[] = {
     {"POST", "/rerank", route_unsupported, 0},
     {"POST", "/reranking", route_unsupported, 0},
     {"POST", "/v1/rerank", route_unsupported, 0},
-    {"GET", "/lora-adapters", route_unsupported, 0},
+    {"GET", "/lora-adapters", route_unsupported, HTTP_NO_BODY},
     {"POST", "/lora-adapters", route_unsupported, 0},
     {"POST", "/v1/responses", route_unsupported, 0},
     {"POST", "/v1/responses/*", route_unsupported, 0},

@@ -81,9 +81,13 @@ static bool tokenize_text(text_work *work, const tokenize_wish *wish, api_error 
     json_view v = json_view_member(&work->body, name);
     if (!v.value) return api_fail(error, API_MISSING, "content", "'content' is missing.");
     if (!json_view_text(&v, &text, error)) return false;
-    return leat_tokenize(work->tokenizer, text, json_string_length(v.value), wish->parse_special, wish->add_special,
-                         &work->tokens, &failure) == LEAT_OK ||
-           api_fail_status(error, &failure, name);
+    size_t bytes = json_string_length(v.value);
+    /* With special tokens it is what /v1/completions would compute, BOS included. */
+    leat_status status = wish->add_special && wish->parse_special
+                             ? leat_tokenize_prompt(work->tokenizer, text, bytes, &work->tokens, &failure)
+                             : leat_tokenize(work->tokenizer, text, bytes, wish->parse_special, wish->add_special,
+                                             &work->tokens, &failure);
+    return status == LEAT_OK || api_fail_status(error, &failure, name);
 }
 
 /* A piece that is no text by itself is the list of its bytes. */
