@@ -138,7 +138,8 @@ static bool accept_head(http_exchange *x, const http_connection *c, const char *
         http_fail(x, 503, "unavailable_error", "out_of_memory", NULL, "out of memory");
         return false;
     }
-    if (!guard_check_form(x, c, method, version) || !guard_check_source(x)) return false;
+    x->is_framed = guard_check_form(x, c, method, version);
+    if (!x->is_framed || !guard_check_source(x)) return false;
     int wrong = find_route(x, allow, sizeof allow);
     if (!check_key(x)) return false;
     if (wrong != 0) {
@@ -182,6 +183,24 @@ static enum MHD_Result answer(http_server *server, http_connection *c, http_exch
     return exchange_answer(x);
 }
 
+static void refuse_upload(http_server *server, http_connection *c, http_exchange *x)
+{
+    exchange_send_past(x, c->fd);
+    pthread_mutex_lock(&server->connections_lock);
+    c->is_refused = true;
+    pthread_mutex_unlock(&server->connections_lock);
+}
+
+/* A refusal without a body behind it is sent when the request is complete, and the connection stays. */
+static enum MHD_Result refuse_head(http_server *server, http_connection *c, http_exchange *x)
+{
+    bool has_body = guard_has_body(x);
+    if (!has_body && !x->must_close) return MHD_YES;
+    if (!has_body || !x->is_framed || http_header(x, "Expect")) return answer(server, c, x);
+    refuse_upload(server, c, x);
+    return MHD_YES;
+}
+
 static http_connection *record_of(struct MHD_Connection *mhd)
 {
     return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -199,13 +218,12 @@ static enum MHD_Result handle_access(void *user, struct MHD_Connection *mhd, con
         *slot = x;
         connection_set_exchange(server, c, x);
         connection_set_phase(server, c, CONNECTION_BODY, server->settings.limits.body_ms);
-        /* A refusal with a body behind it is sent at once, and ends the connection; without one the connection stays.
-         */
-        bool is_accepted = accept_head(x, c, method, url, version);
-        return is_accepted || (!x->must_close && !guard_has_body(x)) ? MHD_YES : answer(server, c, x);
+        if (accept_head(x, c, method, url, version)) return MHD_YES;
+        return refuse_head(server, c, x);
     }
     if (*upload_bytes > 0) {
         take_body(x, upload, *upload_bytes);
+        if (http_has_reply(x)) refuse_upload(server, c, x);
         *upload_bytes = 0;
         return MHD_YES;
     }
@@ -330,7 +348,7 @@ uint32_t http_server_busy_count(http_server *server)
 {
     uint32_t count = 0;
     pthread_mutex_lock(&server->connections_lock);
-    for (const http_connection *c = server->connections; c; c = c->next) count += c->exchange != NULL;
+    for (const http_connection *c = server->connections; c; c = c->next) count += c->exchange && !c->is_refused;
     pthread_mutex_unlock(&server->connections_lock);
     return count;
 }

@@ -131,7 +131,7 @@ void exchange_finish(http_exchange *x, bool is_complete)
     x->connection = NULL;
     x->is_suspended = false;
     bool is_whole = is_complete && x->is_queued;
-    int status = is_whole ? x->status : CLIENT_CLOSED_REQUEST;
+    int status = is_whole || x->is_sent_past ? x->status : CLIENT_CLOSED_REQUEST;
     if (x->reply == REPLY_WHOLE && is_whole) x->sent_bytes = x->reply_bytes;
     pthread_mutex_unlock(&x->lock);
     const http_settings *s = server_settings(x->server);
@@ -152,7 +152,9 @@ enum MHD_Result exchange_answer(http_exchange *x)
 {
     enum MHD_Result result = MHD_YES;
     pthread_mutex_lock(&x->lock);
-    if (x->is_queued) {
+    if (x->is_sent_past) {
+        result = MHD_NO;
+    } else if (x->is_queued) {
         /* Called again by chance: the reply is on its way. */
     } else if (x->response) {
         x->is_queued = true;

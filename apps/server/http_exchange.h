@@ -60,6 +60,7 @@ struct http_exchange {
     bool is_cut;             /* guarded by the list of connections */
     bool has_key;
     uint8_t key_digest[KEY_DIGEST_BYTES];
+    bool is_framed; /* it is certain where its body ends */
     uint64_t begin_ns;
     char origin[256]; /* to be allowed in the reply; "" for none */
 
@@ -78,7 +79,8 @@ struct http_exchange {
     bool is_suspended, is_dispatched, is_queued; /* handed to the handler; its reply to libmicrohttpd */
     reply_kind reply;
     int status;
-    bool must_close; /* the connection, behind the reply */
+    bool must_close;   /* the connection, behind the reply */
+    bool is_sent_past; /* the reply went to the socket past libmicrohttpd; see exchange_send_past */
     http_field reply_headers[REPLY_HEADER_MAX];
     uint32_t reply_header_count;
     char *reply_body;
@@ -99,6 +101,12 @@ void exchange_close(http_exchange *x);
 void exchange_finish(http_exchange *x, bool is_complete);
 /* On the thread of the sockets: hands a reply that is there to libmicrohttpd, or suspends the connection. */
 enum MHD_Result exchange_answer(http_exchange *x);
+/*
+ * Sends the reply, which is there, while the body is still coming. libmicrohttpd sends before the first byte of a body
+ * or behind the last one; a client that sends for a minute shall not learn only then that nobody wants it. What still
+ * comes is thrown away, because closing a socket with unread bytes would take the reply back.
+ */
+void exchange_send_past(http_exchange *x, int fd);
 /* Ends what is not finished: farewell for a stream, 503 for what has no reply. */
 void exchange_cut(http_exchange *x);
 /* Lets the thread of the sockets look at it again. The lock is held. */

@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 bool http_has_reply(const http_exchange *x)
 {
@@ -131,6 +133,34 @@ void http_fail(http_exchange *x, int status, const char *type, const char *code,
                          texts[0], texts[1], texts[2], texts[3]);
     if (status == 500 || status == 501) http_set_header(x, "x-should-retry", "false");
     http_reply(x, status, "application/json", body, (size_t)bytes);
+}
+
+static size_t write_head(const http_exchange *x, char *out, size_t size)
+{
+    size_t used = (size_t)snprintf(out, size,
+                                   "HTTP/1.1 %d Refused\r\nContent-Type: application/json\r\nContent-Length: %llu\r\n"
+                                   "Connection: close\r\nx-request-id: %s\r\n",
+                                   x->status, (unsigned long long)x->reply_bytes, x->id);
+    for (uint32_t i = 0; i < x->reply_header_count && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s: %s\r\n", x->reply_headers[i].name,
+                                 x->reply_headers[i].value);
+    if (used < size) used += (size_t)snprintf(out + used, size - used, "\r\n");
+    return used < size ? used : 0;
+}
+
+void exchange_send_past(http_exchange *x, int fd)
+{
+    char head[1024];
+    pthread_mutex_lock(&x->lock);
+    bool is_first = !x->is_sent_past && x->reply == REPLY_WHOLE && x->reply_body;
+    x->is_sent_past = true;
+    struct iovec parts[] = {{head, is_first ? write_head(x, head, sizeof head) : 0}, {x->reply_body, x->reply_bytes}};
+    pthread_mutex_unlock(&x->lock);
+    if (!is_first || parts[0].iov_len == 0) return;
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t ignored = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT); /* nothing was sent before: it fits */
+    (void)ignored;
+    shutdown(fd, SHUT_WR);
 }
 
 /* ---- streams: their head ---- */

@@ -31,6 +31,7 @@ struct http_connection {
     struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d, IPv6 as its /64; zero for Unix sockets */
     bool is_counted;         /* against the limit of its address */
     bool is_cut;
+    bool is_refused; /* its request has its reply, only its body is still coming */
     connection_phase phase;
     uint64_t since_ns, deadline_ns; /* of the phase; deadline 0: none */
     uint64_t request_count;

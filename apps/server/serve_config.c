@@ -72,7 +72,8 @@ void serve_config_print(cli *c)
     output *out = &c->out;
     for (uint32_t i = 0; i < OPTION_COUNT; i++) {
         const option_spec *spec = &option_specs[i];
-        if (!option_is_of_verb(spec, VERB_SERVE) || spec->kind == KIND_ACTION || i == OPTION_print_client_config)
+        if (!option_is_of_verb(spec, VERB_SERVE) || spec->kind == KIND_ACTION || i == OPTION_print_config ||
+            i == OPTION_print_client_config)
             continue;
         output_print(out, "%s = ", spec->name);
         if (i == OPTION_api_key && c->options.api_key.count > 0)

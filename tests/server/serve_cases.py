@@ -1,0 +1,332 @@
+"""leat serve as a process: addresses, keys, signals, systemd, the sandbox, what it prints instead of serving."""
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import tempfile
+
+import client
+from client import MODEL, Client, leat, run, skip, until
+
+
+def test_health_live_version():
+    with leat() as server:
+        assert server.get("/livez").status == 200
+        first = server.get("/health")
+        assert first.status in (200, 503)
+        server.wait_until_ready()
+        assert server.get("/health").json() == {"status": "ok"}
+        assert set(server.get("/version").json()) == {"version", "engine"}
+        assert server.get("/nothing").status == 404
+
+
+def test_health_while_loading():
+    """A small model is there at once: the variable makes it wait."""
+    with leat(env={"LEAT_SERVE_TEST_LOAD_MS": "1500"}) as server:
+        reply = server.get("/health")
+        assert reply.status == 503 and reply.headers["retry-after"] == "5", reply
+        body = reply.json()
+        assert body["error"] == {"code": 503, "message": "Loading model", "type": "unavailable_error"}, body
+        assert body["status"] == "loading" and 0 <= body["progress"] <= 1
+        assert server.get("/livez").status == 200
+        server.wait_until_ready()
+
+
+def test_addresses():
+    with leat("--host", "127.0.0.1") as server:
+        assert server.address[0] == "127.0.0.1" and server.address[1] > 0
+        code, _, err = run("--port", str(server.address[1]))
+        assert code == 6 and "in use" in err, (code, err)
+    with leat("--host", "localhost") as server:
+        assert server.get("/livez").status == 200
+    if not os.path.exists("/proc/net/if_inet6") or "00000000000000000000000000000001" not in open("/proc/net/if_inet6").read():
+        skip("no IPv6 here")
+    for host in ("::1", "[::1]"):
+        with leat("--host", host) as server:
+            assert server.address[0] == "::1" and server.get("/livez", host="[::1]").status == 200
+
+
+def test_bad_addresses():
+    code, _, err = run("--host", "no.such.host.invalid")
+    assert code == 2 and "--host" in err, err
+    code, _, err = run("--host", "unix:relative")
+    assert code == 2, err
+    code, _, err = run("--host", "192.0.2.1")
+    assert code == 6 and "cannot listen" in err, err
+    code, _, err = run("--port", "70000")
+    assert code == 2 and "65535" in err, err
+    if os.geteuid() != 0:
+        assert run("--port", "1")[0] == 6
+
+
+def test_other_machines_need_a_key():
+    code, _, err = run("--host", "0.0.0.0", "--port", "0")
+    assert code == 2 and "no API key" in err and "--insecure-no-auth" in err, err
+    with leat("--host", "0.0.0.0", "--insecure-no-auth") as server:
+        server.address = ("127.0.0.1", server.address[1])
+        assert server.get("/version", host="any.example").status == 200
+    with leat("--host", "0.0.0.0", "--api-key", "k1") as server:
+        server.address = ("127.0.0.1", server.address[1])
+        assert server.get("/version").status == 401 and server.get("/health").status in (200, 503)
+
+
+def test_unix_socket():
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/leat.sock"
+        with leat("--host", "unix:" + path, port=False) as server:
+            assert server.address == path
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+            assert server.get("/livez", host="whatever").status == 200
+            code, _, err = run("--host", "unix:" + path)
+            assert code == 6 and "in use" in err, err
+            server.process.kill()
+            server.process.wait()
+            assert os.path.exists(path)
+            server.may_fail = True
+        with leat("--host", "unix:" + path, port=False) as server:  # what is left over is no hindrance
+            assert server.get("/livez").status == 200
+            assert server.stop() == 0
+        assert not os.path.exists(path)
+        with open(path, "w"):
+            pass
+        assert run("--host", "unix:" + path)[0] == 6 and os.path.exists(path), "no file of others is removed"
+
+
+def test_key_files():
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/keys"
+        with open(path, "w") as file:
+            file.write("# for the house\nfirst\n\nsecond\r\n")
+        os.chmod(path, 0o644)
+        code, _, err = run("--api-key-file", path, "--port", "0")
+        assert code == 6 and "others" in err and "chmod 600" in err, err
+        os.chmod(path, 0o600)
+        with leat("--api-key-file", path, "--api-key", "third") as server:
+            def status(key):
+                return server.get("/version", "x-api-key: %s\r\n" % key).status
+            assert [status(key) for key in ("first", "second", "third", "fourth")] == [200, 200, 200, 401]
+            with open(path, "w") as file:
+                file.write("fourth\n")
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: status("fourth") == 200, "keys are read again")
+            assert [status("first"), status("third")] == [401, 200]
+            with open(path, "w") as file:
+                file.write("not a key\n")
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: "visible" in server.log(), "the bad file is named")
+            assert status("fourth") == 200, "bad keys change nothing"
+            assert "fourth" not in server.log() and "third" not in server.log()
+        assert run("--api-key-file", folder + "/none")[0] == 2
+        with open(path, "w") as file:
+            file.write("# nothing\n")
+        assert run("--api-key-file", path)[0] == 2
+
+
+def test_key_from_systemd():
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/api-key", "w") as file:
+            file.write("credential\n")
+        with leat(env={"CREDENTIALS_DIRECTORY": folder}) as server:
+            assert server.get("/version").status == 401
+            assert server.get("/version", "Authorization: Bearer credential\r\n").status == 200
+
+
+def test_keys_are_not_shown():
+    for arguments in (("--api-key", "visible-secret"), ("--api-key=visible-secret",)):
+        with leat(*arguments) as server:
+            for name in ("cmdline", "environ"):
+                with open("/proc/%d/%s" % (server.process.pid, name), "rb") as file:
+                    assert b"visible-secret" not in file.read(), name
+    with leat(env={"LEAT_API_KEY": "visible-secret"}) as server:
+        with open("/proc/%d/environ" % server.process.pid, "rb") as file:
+            assert b"visible-secret" not in file.read()
+        assert server.get("/version", "x-api-key: visible-secret\r\n").status == 200
+
+
+# ---- signals ----
+
+
+def test_signals_end_it():
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with leat() as server:
+            server.wait_until_ready()
+            assert server.stop(number) == 0
+    with leat() as server:  # while loading
+        assert server.stop() == 0
+
+
+def test_second_signal_ends_at_once():
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        with leat("--drain", "600") as server:
+            busy = hold(server)
+            server.begin_stop(number)
+            until(lambda: "stopping" in server.log(), "it stops")
+            server.process.send_signal(number)
+            assert server.wait() == code
+            server.may_fail = True
+            busy.close()
+
+
+def hold(server):
+    """A request whose body is waited for."""
+    busy = server.connect().send("POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                                 "Content-Length: 10\r\n\r\n1")
+    busy.socket.settimeout(0.5)
+    try:
+        busy.more()
+        skip("no route takes a body")
+    except TimeoutError:
+        return busy
+
+
+def test_log_file_is_opened_anew():
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/log"
+        with leat("--log-file", path) as server:
+            server.get("/livez")
+            os.rename(path, path + ".old")
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: os.path.exists(path), "a new file")
+            server.get("/livez?secret=query")
+            until(lambda: "GET /livez 200" in open(path).read(), "a line in the new file")
+            assert "GET /livez 200" in open(path + ".old").read()
+            assert "secret" not in open(path).read() and stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+# ---- systemd ----
+
+
+def test_socket_activation():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
+
+    def hand_over():
+        os.dup2(listener.fileno(), 3, inheritable=True)
+        os.environ["LISTEN_PID"] = str(os.getpid())
+
+    # LISTEN_PID is only known behind the fork: a shell sets it.
+    command = ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "sh", client.LEAT, "serve", MODEL, "--ctx", "256"]
+    number = listener.fileno()
+
+    def inherit():
+        if number != 3:
+            os.dup2(number, 3)
+        os.set_inheritable(3, True)
+
+    server = client.Server(command, pass_fds=(3, number) if number != 3 else (3,), preexec_fn=inherit)
+    with server:
+        assert server.address[1] == listener.getsockname()[1]
+        assert server.get("/livez").status == 200
+    listener.close()
+
+
+def test_notifications():
+    with tempfile.TemporaryDirectory() as folder:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind(folder + "/notify")
+        listener.settimeout(client.PATIENCE)
+        with leat(env={"NOTIFY_SOCKET": folder + "/notify", "WATCHDOG_USEC": "400000"}) as server:
+            seen = ""
+            while "READY=1" not in seen or "WATCHDOG=1" not in seen:
+                seen += listener.recv(4096).decode() + "\n"
+            server.begin_stop()
+            while "STOPPING=1" not in seen:
+                seen += listener.recv(4096).decode() + "\n"
+        listener.close()
+
+
+# ---- the sandbox ----
+
+
+def status_of(server, name):
+    with open("/proc/%d/status" % server.process.pid) as file:
+        return re.search(r"^%s:\s*(\S+)" % name, file.read(), re.M).group(1)
+
+
+def test_sandbox_holds():
+    with leat() as server:
+        server.wait_until_ready()
+        log = server.log()
+        if "without" in log:
+            skip("the system has no Landlock, or no seccomp, or this is a build with a sanitizer")
+        assert "sandbox: Landlock" in log
+        for task in os.listdir("/proc/%d/task" % server.process.pid):
+            with open("/proc/%d/task/%s/status" % (server.process.pid, task)) as file:
+                text = file.read()
+            assert re.search(r"^Seccomp:\s*2$", text, re.M) and re.search(r"^NoNewPrivs:\s*1$", text, re.M), "thread %s is free" % task
+
+
+def test_sandbox_guards_files():
+    """A key file that comes to lie elsewhere cannot be read any more."""
+    for mode, is_read in (("off", True), ("auto", False)):
+        with tempfile.TemporaryDirectory() as inside, tempfile.TemporaryDirectory() as outside:
+            for folder, key in ((inside, "first"), (outside, "second")):
+                with open(folder + "/keys", "w") as file:
+                    file.write(key + "\n")
+                os.chmod(folder + "/keys", 0o600)
+            with leat("--api-key-file", inside + "/keys", "--sandbox", mode) as server:
+                if mode == "auto" and "no Landlock" in server.log():
+                    skip("the system has no Landlock")
+                os.unlink(inside + "/keys")
+                os.symlink(outside + "/keys", inside + "/keys")
+                server.process.send_signal(signal.SIGHUP)
+                mark = "read again" if is_read else "Permission denied"
+                until(lambda: mark in server.log(), mark)
+                assert (server.get("/version", "x-api-key: second\r\n").status == 200) == is_read
+
+
+def test_strict_sandbox_serves():
+    with leat("--sandbox", "strict", ready=False) as server:
+        until(lambda: server.process.poll() is not None or server.find_address(), "listening or refused")
+        if server.process.poll() is not None:
+            server.may_fail = True
+            assert server.process.returncode == 6 and "not to be had" in server.log(), server.log()
+            skip("the system has no Landlock, or no seccomp, or this is a build with a sanitizer")
+        server.wait_until_listening().wait_until_ready()
+        assert server.get("/version").status == 200
+
+
+# ---- instead of serving ----
+
+
+def test_print_config():
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/settings", "w") as file:
+            file.write("[serve]\ndrain = 7\nport = 9\n")
+        code, out, err = run("--print-config", "--config", folder + "/settings", "--port", "1234", "--api-key", "hidden",
+                             env={"LEAT_MAX_BODY": "2MiB"})
+    lines = out.splitlines()
+    assert code == 0 and err == "", err
+    for line in ("port = 1234  # the command line", "drain = 7  # %s/settings" % folder, "max-body = 2MiB  # the environment",
+                 "sandbox = auto  # the default", "host = 127.0.0.1  # the default"):
+        assert line in lines, (line, out)
+    assert "hidden" not in out and any(line.startswith("api-key = (1, not shown)") for line in lines)
+
+
+def test_print_client_config():
+    for name in ("openai", "curl", "opencode", "codex", "claude"):
+        code, out, err = run("--print-client-config", name, "--port", "4321", "--host", "::1")
+        assert code == 0 and "http://[::1]:4321" in out and "brook" in out, (name, out, err)
+        assert "@URL" not in out and "@MODEL" not in out and "@KEY" not in out
+        if name == "opencode":
+            assert json.loads(out)["provider"]["leat"]["options"]["baseURL"] == "http://[::1]:4321/v1"
+        if name == "openai":
+            compile(out, "client", "exec")
+    code, _, err = run("--print-client-config", "other")
+    assert code == 2 and "openai" in err
+
+
+def test_bad_options():
+    assert run("--cors-origin", "*")[0] == 2
+    assert run("--api-key", "has space")[0] == 2
+    assert run("--sandbox", "maybe")[0] == 2
+
+
+def test_bad_model():
+    with tempfile.TemporaryDirectory() as folder:
+        server = client.Server([client.LEAT, "serve", folder, "--port", "0"], ready=False)
+        assert server.wait() == 3, server.log()
+        server.home.cleanup()
