@@ -157,8 +157,20 @@ static bool change_state(engine_worker *w, worker_state from, worker_state to)
     return atomic_compare_exchange_strong(&w->state, &expected, (int)to);
 }
 
+/* $LEAT_SERVE_TEST_LOAD_MS: how long a test wants loading to last at least. */
+static void wait_for_test(const engine_worker *w)
+{
+    const struct timespec tick = {.tv_nsec = 10 * 1000 * 1000};
+    const char *text = getenv("LEAT_SERVE_TEST_LOAD_MS");
+    for (long waited_ms = 0; text && waited_ms < strtol(text, NULL, 10); waited_ms += 10) {
+        if (atomic_load(&w->state) != WORKER_LOADING) return;
+        nanosleep(&tick, NULL);
+    }
+}
+
 static bool load(engine_worker *w)
 {
+    wait_for_test(w);
     if (engine_seat_open(&w->seat, w->model_path, &w->settings.options, &w->load_error) != LEAT_OK) {
         atomic_store(&w->state, WORKER_FAILED);
         if (w->settings.on_state) w->settings.on_state(w->settings.user, WORKER_FAILED);

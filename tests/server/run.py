@@ -1,4 +1,4 @@
-"""Tests of the server over raw sockets: what clients may do to it, and the process around it.
+"""Tests of the server over raw sockets: what clients may do to it, the process around it, and the API.
 
     run.py LEAT [PART_OF_A_NAME...]
 
@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 
+import api_cases
 import client
 import http_cases
 import serve_cases
@@ -19,7 +20,7 @@ import serve_cases
 def main():
     client.LEAT = os.path.abspath(sys.argv[1])
     client.PROBE = os.path.join(os.path.dirname(client.LEAT), "../../tests/server/http_probe")
-    cases = [(module.__name__[:-6] + "." + name[5:], case) for module in (http_cases, serve_cases)
+    cases = [(module.__name__[:-6] + "." + name[5:], case) for module in (http_cases, serve_cases, api_cases)
              for name, case in vars(module).items() if name.startswith("test_")]
     if sys.argv[2:]:
         cases = [(name, case) for name, case in cases if any(part in name for part in sys.argv[2:])]

@@ -18,7 +18,7 @@ def test_health_live_version():
         assert first.status in (200, 503)
         server.wait_until_ready()
         assert server.get("/health").json() == {"status": "ok"}
-        assert set(server.get("/version").json()) == {"version", "engine"}
+        assert set(server.get("/version").json()) == {"version", "build", "engine"}
         assert server.get("/nothing").status == 404
 
 
