@@ -28,10 +28,15 @@ void json_value_setup(mem *ledger)
     if (getrandom(&seed, sizeof seed, 0) == (ssize_t)sizeof seed && seed != 0) json_object_seed(seed);
 }
 
-/* The offset of the first bracket that opens too deep a level, or `bytes`. Jansson's own limit of 2048 levels is one
- * recursion each. */
-static size_t find_too_deep(const char *text, size_t bytes)
+/* What Jansson would build before anyone can look at it. Its own limit of 2048 levels is one recursion each. */
+typedef struct json_extent {
+    size_t too_deep_at; /* offset of the first bracket that opens too deep a level; `bytes` without one */
+    size_t value_count; /* at most */
+} json_extent;
+
+static json_extent measure(const char *text, size_t bytes)
 {
+    json_extent extent = {.too_deep_at = bytes, .value_count = 1};
     uint32_t depth = 0;
     bool is_string = false;
     for (size_t at = 0; at < bytes; at++) {
@@ -44,21 +49,26 @@ static size_t find_too_deep(const char *text, size_t bytes)
         } else if (c == '"') {
             is_string = true;
         } else if (c == '{' || c == '[') {
-            if (++depth > JSON_VALUE_DEPTH_MAX) return at;
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
+            extent.value_count++;
+            if (++depth > JSON_VALUE_DEPTH_MAX && extent.too_deep_at == bytes) extent.too_deep_at = at;
+        } else if (c == '}' || c == ']') {
+            if (depth > 0) depth--;
+        } else if (c == ',') {
+            extent.value_count++;
         }
     }
-    return bytes;
+    return extent;
 }
 
 bool json_value_parse(const char *text, size_t bytes, json_t **out_document, api_error *error)
 {
     json_error_t where;
-    size_t too_deep = find_too_deep(text, bytes);
-    if (too_deep < bytes)
+    json_extent extent = measure(text, bytes);
+    if (extent.too_deep_at < bytes)
         return api_fail(error, API_INVALID_JSON, NULL, "The JSON is nested deeper than %d levels at byte %zu.",
-                        JSON_VALUE_DEPTH_MAX, too_deep);
+                        JSON_VALUE_DEPTH_MAX, extent.too_deep_at);
+    if (extent.value_count > JSON_VALUE_COUNT_MAX)
+        return api_fail(error, API_OUT_OF_RANGE, NULL, "The JSON has more than %d values.", JSON_VALUE_COUNT_MAX);
     json_t *document = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
     if (!document && json_error_code(&where) == json_error_out_of_memory)
         return api_fail(error, API_NO_MEMORY, NULL, "The server has no memory for this request.");
@@ -75,7 +85,8 @@ bool json_value_parse(const char *text, size_t bytes, json_t **out_document, api
 
 json_t *json_value_parse_any(const char *text, size_t bytes)
 {
-    if (find_too_deep(text, bytes) < bytes) return NULL;
+    json_extent extent = measure(text, bytes);
+    if (extent.too_deep_at < bytes || extent.value_count > JSON_VALUE_COUNT_MAX) return NULL;
     return json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
 }
 

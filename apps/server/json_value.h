@@ -1,10 +1,11 @@
 /*
  * json_value.h - the JSON of requests: Jansson behind limits, and typed questions that blame a field by its path.
  *
- * A request is parsed whole. Rejected: what is not RFC 8259, nesting deeper than JSON_VALUE_DEPTH_MAX, duplicate keys,
- * U+0000, numbers that neither an int64 nor a finite double can hold. A *view* is a value with the path that leads to
- * it ("messages[2].content"). Questions to a member that is absent, or null, leave *out alone and succeed; a value of
- * the wrong type or out of range fails with 400 and the path as `param`. Members that nobody asks for are ignored.
+ * A request is parsed whole. Rejected: what is not RFC 8259, nesting deeper than JSON_VALUE_DEPTH_MAX, more than
+ * JSON_VALUE_COUNT_MAX values, duplicate keys, U+0000, numbers that neither an int64 nor a finite double can hold. A
+ * *view* is a value with the path that leads to it ("messages[2].content"). Questions to a member that is absent, or
+ * null, leave *out alone and succeed; a value of the wrong type or out of range fails with 400 and the path as `param`.
+ * Members that nobody asks for are ignored.
  *
  * Lifetimes: views and texts live as long as the document. Jansson's memory is taken from the ledger given to
  * json_value_setup, for the whole process; it is called once before anything else here, and again with NULL after the
@@ -18,7 +19,8 @@
 
 #include <jansson.h>
 
-enum { JSON_VALUE_DEPTH_MAX = 64 };
+/* A value of two bytes in a body becomes some hundred in memory: their number is what bounds a request's. */
+enum { JSON_VALUE_DEPTH_MAX = 64, JSON_VALUE_COUNT_MAX = 1 << 18 };
 
 typedef struct json_view {
     json_t *value; /* NULL: absent or null; borrowed */

@@ -382,6 +382,7 @@ void reply_on_end(void *user, const job_result *result, const leat_error *failur
                           .cached_count = result->cached_count,
                           .generated_count = result->generated_count,
                           .first_token_ns = result->first_token_ns};
+    if (tokens.first_token_ns > 0) tokens.first_token_ns += r->begin_ns - http_begin_ns(r->x);
     reply_begin(r);
     http_log_tokens(r->x, &tokens);
     bool is_good = is_complete(r, result, failure, &error);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 
 static mem *ledger;
@@ -77,6 +78,23 @@ static void nesting_ends_at_the_limit(void **state)
     static char deep[200001];
     memset(deep, '[', 200000);
     assert_refused(deep, 200000, API_INVALID_JSON);
+}
+
+static void there_are_only_so_many_values(void **state)
+{
+    (void)state;
+    static char text[2 * JSON_VALUE_COUNT_MAX + 64];
+    api_error error = {0};
+    json_t *document = NULL;
+    size_t at = (size_t)snprintf(text, sizeof text, "{\"a\":[1");
+    /* The document, the list and its first element. */
+    for (uint32_t i = 3; i < JSON_VALUE_COUNT_MAX; i++) at += (size_t)snprintf(text + at, 4, ",1");
+    memcpy(text + at, "]}", 3);
+    assert_true(json_value_parse(text, at + 2, &document, &error));
+    json_decref(document);
+    assert_true(mem_total_usage(ledger).peak_bytes < 64 << 20);
+    memcpy(text + at, ",1]}", 5);
+    assert_refused(text, at + 4, API_OUT_OF_RANGE);
 }
 
 static void values_are_checked(void **state)
@@ -152,6 +170,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_not_json_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_error_says_where, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nesting_ends_at_the_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(there_are_only_so_many_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values_are_checked, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failing_ledger_is_no_crash, set_up, tear_down),
     };
