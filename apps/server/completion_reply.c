@@ -136,8 +136,8 @@ static bool send_chunk(completion_reply *r, const char *text, size_t bytes, bool
 
 static leat_status prompt_text(completion_reply *r, const completion_prompt *prompt, leat_text *out, leat_error *error)
 {
-    return leat_detokenize(engine_worker_tokenizer(r->base.owner->worker), prompt->ids, prompt->id_count, true,
-                           out, error);
+    return leat_detokenize(engine_worker_tokenizer(r->base.owner->worker), prompt->ids, prompt->id_count, true, out,
+                           error);
 }
 
 /* The prompt as it was given, ids as their text. */
