@@ -178,9 +178,10 @@ static void dispatch(http_server *server, http_connection *c, http_exchange *x)
 
 static enum MHD_Result answer(http_server *server, http_connection *c, http_exchange *x)
 {
-    if (x->reply == REPLY_WHOLE)
-        connection_set_phase(server, c, CONNECTION_SENDING, SEND_MS + (uint32_t)(x->reply_bytes / SEND_BYTES_PER_MS));
-    return exchange_answer(x);
+    uint64_t bytes;
+    enum MHD_Result result = exchange_answer(x, &bytes);
+    if (bytes > 0) connection_set_phase(server, c, CONNECTION_SENDING, SEND_MS + (uint32_t)(bytes / SEND_BYTES_PER_MS));
+    return result;
 }
 
 static void refuse_upload(http_server *server, http_connection *c, http_exchange *x)

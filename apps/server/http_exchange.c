@@ -148,25 +148,37 @@ void exchange_wake(http_exchange *x)
     MHD_resume_connection(x->connection);
 }
 
-enum MHD_Result exchange_answer(http_exchange *x)
+/* Under the lock: what is to be queued, or NULL; *out_result when there is nothing more to do. */
+static struct MHD_Response *take_response(http_exchange *x, enum MHD_Result *out_result)
 {
-    enum MHD_Result result = MHD_YES;
-    pthread_mutex_lock(&x->lock);
+    *out_result = MHD_YES;
     if (x->is_sent_past) {
-        result = MHD_NO;
+        *out_result = MHD_NO;
     } else if (x->is_queued) {
         /* Called again by chance: the reply is on its way. */
     } else if (x->response) {
         x->is_queued = true;
-        result = MHD_queue_response(x->connection, (unsigned)x->status, x->response);
+        return x->response;
     } else if (atomic_load(&x->is_closed)) {
-        result = MHD_NO;
+        *out_result = MHD_NO;
     } else {
         x->is_suspended = true;
         MHD_suspend_connection(x->connection);
     }
+    return NULL;
+}
+
+enum MHD_Result exchange_answer(http_exchange *x, uint64_t *out_whole_bytes)
+{
+    enum MHD_Result result;
+    pthread_mutex_lock(&x->lock);
+    struct MHD_Response *response = take_response(x, &result);
+    struct MHD_Connection *connection = x->connection;
+    unsigned status = (unsigned)x->status;
+    *out_whole_bytes = response && x->reply == REPLY_WHOLE ? x->reply_bytes + 1 : 0;
     pthread_mutex_unlock(&x->lock);
-    return result;
+    /* libmicrohttpd locks the response here, and also while it calls stream_read, which takes our lock. */
+    return response ? MHD_queue_response(connection, status, response) : result;
 }
 
 void exchange_cut(http_exchange *x)

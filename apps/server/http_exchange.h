@@ -99,8 +99,9 @@ void exchange_drop(http_exchange *x);
 void exchange_close(http_exchange *x);
 /* libmicrohttpd is done with it, well or not. */
 void exchange_finish(http_exchange *x, bool is_complete);
-/* On the thread of the sockets: hands a reply that is there to libmicrohttpd, or suspends the connection. */
-enum MHD_Result exchange_answer(http_exchange *x);
+/* On the thread of the sockets: hands a reply that is there to libmicrohttpd, or suspends the connection.
+ * *out_whole_bytes: one more than the bytes of a whole reply that is on its way now, else 0. */
+enum MHD_Result exchange_answer(http_exchange *x, uint64_t *out_whole_bytes);
 /*
  * Sends the reply, which is there, while the body is still coming. libmicrohttpd sends before the first byte of a body
  * or behind the last one; a client that sends for a minute shall not learn only then that nobody wants it. What still
