@@ -82,15 +82,20 @@ void http_release(http_exchange **x_slot)
 
 /* ---- the client goes ---- */
 
-void exchange_close(http_exchange *x)
+static void call_on_close(http_exchange *x)
 {
-    if (atomic_exchange(&x->is_closed, true)) return;
     pthread_mutex_lock(&x->hook_lock);
     void (*fn)(void *user) = x->on_close;
     x->on_close = NULL;
     x->fill = NULL;
     if (fn) fn(x->on_close_user);
     pthread_mutex_unlock(&x->hook_lock);
+}
+
+void exchange_close(http_exchange *x)
+{
+    if (atomic_exchange(&x->is_closed, true)) return;
+    call_on_close(x);
     pthread_mutex_lock(&x->lock);
     exchange_wake(x);
     pthread_mutex_unlock(&x->lock);
@@ -187,6 +192,7 @@ void exchange_cut(http_exchange *x)
         "data: {\"error\":{\"message\":\"The server is shutting down.\",\"type\":\"unavailable_error\","
         "\"param\":null,\"code\":\"shutting_down\"}}\n\n";
     if (!http_has_reply(x)) {
+        call_on_close(x); /* before the reply takes the hook away */
         http_set_header(x, "Retry-After", "5");
         http_fail(x, 503, "unavailable_error", "shutting_down", NULL, "The server is shutting down.");
         exchange_close(x);

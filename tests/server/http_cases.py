@@ -1,9 +1,11 @@
 """HTTP itself, against the server without a model: malformed requests, limits, deadlines, streams, clients that go."""
 import json
+import resource
 import socket
 import time
 
-from client import JSON, Client, probe, until
+import client
+from client import JSON, Client, Server, probe, until
 
 HOST = "Host: localhost\r\n"
 
@@ -301,6 +303,18 @@ def test_busy_connections_are_kept():
         until(lambda: server.get("/counts").status == 200, "room again")
 
 
+def test_few_descriptors():
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+    with Server([client.PROBE], preexec_fn=limit) as server:
+        idle = [server.connect() for _ in range(80)]
+        time.sleep(0.5)
+        for one in idle:
+            one.close()
+        until(lambda: server.get("/health").status == 200, "it goes on")
+
+
 def test_connections_of_one_address():
     with probe("address_connections=5,loopback_counts=1") as server:
         idle = [server.connect() for _ in range(5)]
@@ -436,6 +450,7 @@ def test_end_cuts_what_does_not_end():
         reply = held.reply()
         assert reply.status == 503 and reply.code() == "shutting_down", reply
         half.more()
+        assert server.stop() == 0 and "closed: 2\n" in server.log(), "both owners hear of it: " + server.log()
 
 
 # ---- the log ----

@@ -160,6 +160,7 @@ static void end(http_server *server)
     for (uint32_t i = 0; i < probe.held_count; i++) http_release(&probe.held[i]);
     while (atomic_load(&probe.streams) > 0) sleep_ms(10);
     http_server_close(&server);
+    fprintf(stderr, "closed: %u\n", atomic_load(&probe.closed));
 }
 
 static leat_status serve(mem *ledger, char *key, leat_error *error)

@@ -1,10 +1,12 @@
 """leat serve as a process: addresses, keys, signals, systemd, the sandbox, what it prints instead of serving."""
+import errno
 import json
 import os
 import re
 import signal
 import socket
 import stat
+import subprocess
 import tempfile
 
 import client
@@ -203,10 +205,6 @@ def test_socket_activation():
     listener.bind(("127.0.0.1", 0))
     listener.listen(5)
 
-    def hand_over():
-        os.dup2(listener.fileno(), 3, inheritable=True)
-        os.environ["LISTEN_PID"] = str(os.getpid())
-
     # LISTEN_PID is only known behind the fork: a shell sets it.
     command = ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "sh", client.LEAT, "serve", MODEL, "--ctx", "256"]
     number = listener.fileno()
@@ -244,6 +242,22 @@ def test_notifications():
 def status_of(server, name):
     with open("/proc/%d/status" % server.process.pid) as file:
         return re.search(r"^%s:\s*(\S+)" % name, file.read(), re.M).group(1)
+
+
+def test_sandbox():
+    with tempfile.TemporaryDirectory() as readable, tempfile.TemporaryDirectory() as writable:
+        with open(readable + "/file", "w"):
+            pass
+        probe = os.path.join(os.path.dirname(client.PROBE), "sandbox_probe")
+        done = subprocess.run([probe, readable, writable], capture_output=True, text=True, timeout=client.PATIENCE)
+        assert done.returncode == 0, done
+        tried = {line.split()[0]: int(line.split()[1]) for line in done.stdout.splitlines()}
+        if tried["landlock"]:
+            assert [tried[name] for name in ("passwd", "read", "change", "create", "write")] == [errno.EACCES, 0, errno.EACCES, errno.EACCES, 0], tried
+        if tried["seccomp"]:
+            assert [tried[name] for name in ("socket", "fork", "exec", "thread")] == [errno.EPERM, errno.EPERM, errno.EPERM, 0], tried
+        if not (tried["landlock"] and tried["seccomp"]):
+            skip("only a part could be tried: the system has no Landlock, or no seccomp, or this is a build with a sanitizer")
 
 
 def test_sandbox_holds():
