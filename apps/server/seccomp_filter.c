@@ -221,9 +221,9 @@ static bool allow_some(scmp_filter_ctx filter, bool is_strict)
     /* The flags of clone3 lie in memory, where a filter cannot look: the C library then uses clone. */
     wrong |= seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-        wrong |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, names[i]));
+        wrong |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, names[i], 0));
     for (size_t i = 0; i < ARRAY_COUNT(controls); i++)
-        wrong |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i]));
+        wrong |= seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, controls[i], 0));
     return wrong == 0;
 }
 

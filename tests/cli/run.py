@@ -111,7 +111,7 @@ def test_help_goes_to_stdout():
 
 def test_help_of_every_verb():
     found = verbs()
-    for name in ("run", "chat", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "parse", "template", "check", "pack", "list", "completions", "man", "version", "help"):
+    for name in ("run", "chat", "serve", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "parse", "template", "check", "pack", "list", "completions", "man", "version", "help"):
         assert found[name].startswith("usage: leat %s [options]" % name), found[name]
         assert leat(name, "--help").out == found[name]
 
@@ -1840,6 +1840,7 @@ def test_installation():
     found = sorted(os.path.relpath(os.path.join(where, name), prefix) for where, _, names in os.walk(prefix) for name in names)
     version = leat("version").out.split()[1]
     assert found == sorted([
+        "lib/systemd/system/leat.service", "lib/systemd/system/leat.socket",
         "bin/leat", "include/leat/leat.h", "include/leat/status.h", chosen["libdir"] + "/libleat.a", chosen["libdir"] + "/libleat.so",
         chosen["libdir"] + "/libleat.so.0", chosen["libdir"] + "/libleat.so." + version, chosen["libdir"] + "/pkgconfig/leat.pc",
         "share/bash-completion/completions/leat", "share/fish/vendor_completions.d/leat.fish", "share/man/man1/leat.1",
