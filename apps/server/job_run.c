@@ -164,6 +164,7 @@ static leat_status read_prompt(runner *r, continuation *c, uint32_t prompt_idx, 
     if (is_first && !r->settings->echo_logprobs) r->result->cached_count += (uint32_t)reused;
     r->seat->now.slot = SLOT_DECODE;
     r->seat->now.prefill_done = r->seat->now.prompt_count;
+    engine_seat_publish(r->seat, false);
     return LEAT_OK;
 }
 

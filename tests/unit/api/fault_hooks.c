@@ -137,6 +137,7 @@ ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
         return -1;
     }
     if (fault == READ_FAULT_SLOW) sleep_ms(2);
+    while (fault == READ_FAULT_HELD && reads.fault == READ_FAULT_HELD) sleep_ms(1);
     return __real_pread64(fd, buffer, fault == READ_FAULT_SHORT && bytes > 512 ? 512 : bytes, offset);
 }
 

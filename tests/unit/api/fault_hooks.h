@@ -25,6 +25,7 @@ typedef enum read_fault {
     READ_FAULT_SHORT,     /* every read gives at most 512 bytes: not a failure */
     READ_FAULT_INTERRUPT, /* every other read gives EINTR: not a failure */
     READ_FAULT_SLOW,      /* every read takes two milliseconds: not a failure */
+    READ_FAULT_HELD,      /* reads do not come back until another fault, or none, is set: not a failure */
 } read_fault;
 /* Concerns reads that touch [begin, end) of a file; the first `pass_count` of them are let through. */
 void hooks_set_read_fault(read_fault fault, uint64_t begin, uint64_t end, uint64_t pass_count);
