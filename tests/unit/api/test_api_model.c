@@ -605,6 +605,17 @@ static void test_tokenizer_larger_than_estimated(void **state)
 
 /* ---- texts ---- */
 
+static void check_token_bytes(const leat_tokenizer *t, uint32_t id, const char *expected, size_t bytes)
+{
+    leat_text got = {0};
+    leat_error error = {0};
+
+    assert_ok(leat_token_bytes(t, id, &got, &error), &error);
+    assert_int_equal(got.count, bytes);
+    assert_memory_equal(got.bytes, expected, bytes);
+    leat_text_free(&got);
+}
+
 static void test_texts(void **state)
 {
     static const char prompt[] = "Tell me a story about a fox.\n\xe2\x82\xac 12";
@@ -621,6 +632,8 @@ static void test_texts(void **state)
     assert_string_equal(leat_token_text(t, 2), "<bos>");
     assert_null(leat_token_text(t, 4096));
     assert_null(leat_token_text(t, UINT32_MAX));
+    check_token_bytes(t, 2, "<bos>", 5);
+    check_token_bytes(t, 4096, "", 0);
 
     assert_ok(leat_tokenize(t, prompt, strlen(prompt), false, false, &plain, &error), &error);
     assert_ok(leat_tokenize_prompt(t, prompt, strlen(prompt), &ids, &error), &error);
@@ -630,6 +643,16 @@ static void test_texts(void **state)
     assert_ok(leat_detokenize(t, plain.ids, plain.count, false, &text, &error), &error);
     assert_string_equal(text.bytes, prompt);
     assert_int_equal(text.count, strlen(prompt));
+    size_t at = 0; /* one behind the other, the tokens' bytes are the text */
+    for (size_t i = 0; i < plain.count; i++) {
+        leat_text piece = {0};
+        assert_ok(leat_token_bytes(t, plain.ids[i], &piece, &error), &error);
+        assert_true(at + piece.count <= strlen(prompt));
+        assert_memory_equal(piece.bytes, prompt + at, piece.count);
+        at += piece.count;
+        leat_text_free(&piece);
+    }
+    assert_int_equal(at, strlen(prompt));
     leat_text_free(&text);
     leat_text_free(&text);
     assert_null(text.bytes);

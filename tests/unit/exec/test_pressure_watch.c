@@ -221,6 +221,39 @@ static void scarce_memory_is_given_back(void **state)
     check_giving_back(&shapes[2]);
 }
 
+/* An engine without steps gives back and takes again when it is told that it waits; what it computes then is the same.
+ */
+static void an_idle_engine_follows_too(void **state)
+{
+    (void)state;
+    opened o;
+    leat_error error = {0};
+    const uint32_t ids[] = {1, 2, 3};
+    float before[VOCAB];
+
+    open_engine(&o, &shapes[0], true);
+    const uint32_t all = slots_of(&o);
+    assert_ok(session_sync(o.session, ids, 3, NULL, &error), &error);
+    memcpy(before, o.session->logits, sizeof before);
+    set_available(&o, 1);
+    make_due(&o);
+    engine_idle(o.engine);
+    assert_int_equal(slots_of(&o), USED);
+    assert_memory_equal(o.session->logits, before, sizeof before);
+    set_available(&o, 4000);
+    for (uint32_t i = 0; i < all; i++) {
+        make_due(&o);
+        o.engine->watch.governor.calm_ns = 1;
+        engine_idle(o.engine);
+    }
+    assert_int_equal(slots_of(&o), all);
+    session_close(&o.session);
+    assert_ok(session_open(o.engine, &o.session, &error), &error);
+    assert_ok(session_sync(o.session, ids, 3, NULL, &error), &error);
+    assert_memory_equal(o.session->logits, before, sizeof before);
+    close_engine(&o);
+}
+
 /* Asking often is a look at the clock; nothing is read before it is due. */
 static void memory_is_read_when_it_is_due(void **state)
 {
@@ -299,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_the_same_bits),
         cmocka_unit_test(scarce_memory_is_given_back),
+        cmocka_unit_test(an_idle_engine_follows_too),
         cmocka_unit_test(memory_is_read_when_it_is_due),
         cmocka_unit_test(guesses_are_divided_by_the_leases_on_the_device),
     };

@@ -430,6 +430,11 @@ static void test_decoding_undoes_encoding(void **state)
         assert_ok(tokenizer_decode(t, ids.ids, ids.count, false, &decoded, &error), &error);
         assert_int_equal(decoded.count, text.count);
         assert_memory_equal(decoded.bytes, text.bytes, text.count);
+        decoded.count = 0; /* the tokens' own bytes, one behind the other, are the text too */
+        for (uint64_t i = 0; i < ids.count; i++)
+            assert_ok(tokenizer_token_bytes(t, ids.ids[i], &decoded, &error), &error);
+        assert_int_equal(decoded.count, text.count);
+        assert_true(text.count == 0 || memcmp(decoded.bytes, text.bytes, text.count) == 0);
         assert_ok(detokenizer_open(t, false, &d, &error), &error);
         for (uint64_t i = 0; i < ids.count; i++) {
             uint64_t before = streamed.count;
