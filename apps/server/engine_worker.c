@@ -207,7 +207,6 @@ static job *take_next(engine_worker *w)
         w->running = j;
         w->is_busy = true;
         w->begun_ns = clock_now_ns();
-        engine_seat_set_cancel(&w->seat, job_cause_of(j) != JOB_NO_CAUSE);
         note_length(w);
     }
     pthread_mutex_unlock(&w->mutex);
