@@ -65,12 +65,6 @@ static bool open_call(chat_work *work, api_error *error)
     return is_good;
 }
 
-static const char *answer_format(const leat_chat *chat)
-{
-    leat_chat_info info = leat_chat_get_info(chat);
-    return leat_answer_format(info.template_text, info.template_bytes);
-}
-
 static bool prepare(chat_work *work, http_exchange *x, api_error *error)
 {
     size_t bytes = 0;
@@ -78,7 +72,7 @@ static bool prepare(chat_work *work, http_exchange *x, api_error *error)
     request_limits limits = api_limits(work->owner);
     work->chat = api_chat(work->owner, error);
     if (!work->chat) return false;
-    work->format = answer_format(work->chat);
+    work->format = leat_chat_get_info(work->chat).answer_format;
     return chat_request_open(work->owner->settings.ledger, body, bytes, &limits, api_chat_knows_developer(work->chat),
                              &work->request, error) &&
            api_knows_model(work->owner, work->request.generation.model, error) && render(work, error) &&

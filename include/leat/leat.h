@@ -357,7 +357,7 @@ typedef struct leat_chat_info {
                                   "given" to leat_chat_open */
     const char *template_text; /* for requests without tools; terminated */
     size_t template_bytes;
-    const char *answer_format; /* how calls of tools and thoughts are read from answers; "none": not at all */
+    const char *answer_format; /* how answers mark thoughts and calls of tools, for leat_answer_open: "hermes", ... */
     bool takes_tools;          /* the template looks at tools */
     bool can_think;            /* it knows of thoughts, or lets a request switch thinking */
 } leat_chat_info;
@@ -428,7 +428,7 @@ LEAT_API const char *leat_answer_format(const char *template_text, size_t templa
  * bare values are read, and without tools the markup of calls stays text. NULL: no tools. prompt: the rendered text or
  * its end, which tells whether a thought is open already; NULL: not known. LEAT_USAGE: no such format, a request that
  * is no JSON object, tools that are no list of objects. LEAT_BUDGET: tools of many megabytes. */
-LEAT_API leat_status leat_answer_open_as(const char *format, const char *request, size_t request_bytes,
+LEAT_API leat_status leat_answer_open(const char *format, const char *request, size_t request_bytes,
                                          const char *prompt, size_t prompt_bytes, leat_answer **out_answer,
                                          leat_error *error);
 LEAT_API void leat_answer_close(leat_answer **answer);

@@ -74,7 +74,7 @@ static leat_status find_tools(const char *request, size_t bytes, answer_options 
     return LEAT_OK;
 }
 
-leat_status leat_answer_open_as(const char *format, const char *request, size_t request_bytes, const char *prompt,
+leat_status leat_answer_open(const char *format, const char *request, size_t request_bytes, const char *prompt,
                                 size_t prompt_bytes, leat_answer **out_answer, leat_error *error)
 {
     const answer_format *found;

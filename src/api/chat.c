@@ -7,8 +7,9 @@
 #include "api/tokenizer_handle.h"
 #include "base/bytes.h"
 #include "os/clock.h"
+#include "text/answer_parser.h"
 #include "text/chat_prompt.h"
-#include "text/chat_request.h"
+#include "text/chat_input.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct leat_chat {
     text_buffer given; /* a template of the caller's */
     text_slice plain_text, tools_text;
     jinja_template *plain, *with_tools; /* with_tools NULL: the same */
+    const answer_format *answers;
     chat_controls *controls;
     bool adds_bos; /* where the template has not */
 };
@@ -101,6 +103,8 @@ static leat_status compile(const leat_chat *c, text_slice text, jinja_template *
     return jinja_open(c->ledger, c->source, text.bytes, text.count, &limits, out, NULL, error);
 }
 
+static bool writes(void *user, const char *text) { return jinja_mentions(user, text); }
+
 leat_status leat_chat_open(const leat_tokenizer *t, const char *template_text, size_t template_bytes,
                            leat_chat **out_chat, leat_error *error)
 {
@@ -114,6 +118,7 @@ leat_status leat_chat_open(const leat_tokenizer *t, const char *template_text, s
     TRY_OR(fail, choose_template(c, template_text, template_bytes, error));
     TRY_OR(fail, compile(c, c->plain_text, &c->plain, error));
     if (c->tools_text.bytes) TRY_OR(fail, compile(c, c->tools_text, &c->with_tools, error));
+    c->answers = answer_format_find(writes, c->with_tools ? c->with_tools : c->plain);
     TRY_OR(fail, chat_controls_open(c->ledger, t->inner, c->plain, c->with_tools, &c->controls, error));
     TRY_OR(fail, find_bos_rule(c, error));
     *out_chat = c;
@@ -146,7 +151,7 @@ leat_chat_info leat_chat_get_info(const leat_chat *c)
     return (leat_chat_info){.source = c->source,
                             .template_text = c->plain_text.bytes,
                             .template_bytes = c->plain_text.count,
-                            .answer_format = "none",
+                            .answer_format = answer_format_label(c->answers),
                             .takes_tools =
                                 c->with_tools || (holds(c->plain_text, "tools") && strcmp(c->source, "built in")),
                             .can_think = holds(c->plain_text, "thinking") || holds(c->plain_text, "<think>") ||
@@ -155,13 +160,13 @@ leat_chat_info leat_chat_get_info(const leat_chat *c)
 
 /* ---- rendering ---- */
 
-static leat_status render_within(const chat_request *request, const jinja_template *t, text_slice text,
+static leat_status render_within(const chat_input *request, const jinja_template *t, text_slice text,
                                  text_slice specials, jinja_output *out, jinja_fault *fault, leat_error *error)
 {
     const uint64_t most = output_limit(request->bytes);
 
     render_end_ns = clock_now_ns() + RENDER_NS;
-    TRY(chat_request_render(request, t, text, specials, local_now_s(), out, fault, error));
+    TRY(chat_input_render(request, t, text, specials, local_now_s(), out, fault, error));
     if (out->text.count <= most) return LEAT_OK;
     *fault = JINJA_LIMIT;
     return FAIL(error, USAGE, "the template wrote %llu bytes from a request of %llu; at most %llu are allowed",
@@ -223,27 +228,27 @@ leat_status leat_chat_render(const leat_chat *c, const char *request, size_t req
                              leat_text *out_text, leat_error *error)
 {
     leat_status status = LEAT_OK;
-    chat_request read = {.ledger = c->ledger};
+    chat_input read = {.ledger = c->ledger};
     jinja_output prompt;
     jinja_fault fault;
 
     jinja_output_init(&prompt, c->ledger);
-    TRY_OR(done, chat_request_read(c->ledger, request, request_bytes, &read, error));
+    TRY_OR(done, chat_input_read(c->ledger, request, request_bytes, &read, error));
     const bool has_tools = read.tools.bytes && c->with_tools;
     const text_buffer *own = &c->tokenizer->chat.specials;
     TRY_OR(done, render_within(&read, has_tools ? c->with_tools : c->plain, has_tools ? c->tools_text : c->plain_text,
                                (text_slice){own->bytes, own->count}, &prompt, &fault, error));
-    chat_request_reset(&read); /* the ids need room too */
+    chat_input_reset(&read); /* the ids need room too */
     TRY_OR(done, give_prompt(c, &prompt, out_tokens, out_text, error));
 done:
-    chat_request_reset(&read);
+    chat_input_reset(&read);
     jinja_output_reset(&prompt);
     return status;
 }
 
 /* ---- a template alone ---- */
 
-static leat_status render_alone(mem *ledger, text_slice text, const chat_request *request, jinja_output *out,
+static leat_status render_alone(mem *ledger, text_slice text, const chat_input *request, jinja_output *out,
                                 jinja_fault *fault, leat_error *error)
 {
     jinja_limits limits = jinja_limits_default;
@@ -262,7 +267,7 @@ leat_status leat_template_render(const char *template_text, size_t template_byte
 {
     leat_status status = LEAT_OK;
     mem *ledger = NULL;
-    chat_request read = {0};
+    chat_input read = {0};
     jinja_output out;
     jinja_fault fault = JINJA_NO_FAULT;
 
@@ -273,7 +278,7 @@ leat_status leat_template_render(const char *template_text, size_t template_byte
     TRY_OR(done, render_alone(ledger, (text_slice){template_text, template_bytes}, &read, &out, &fault, error));
     TRY_OR(done, give_text(&out.text, out_text, error));
 done:
-    if (read.ledger) chat_request_reset(&read);
+    if (read.ledger) chat_input_reset(&read);
     jinja_output_reset(&out);
     mem_close(&ledger);
     if (status == LEAT_OK || fault != JINJA_NO_FAULT) *out_fault = jinja_fault_label(fault);

@@ -7,7 +7,7 @@
 
 #include "base/json.h"
 #include "text/chat_prompt.h"
-#include "text/chat_request.h"
+#include "text/chat_input.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -113,7 +113,7 @@ static void check_controls(const token_list *ids, bool is_cut)
     FUZZ_CHECK(is_cut || count % 2 == 1);
 }
 
-static void check_ids(const tokenizer *t, const jinja_template *compiled, const chat_request *r,
+static void check_ids(const tokenizer *t, const jinja_template *compiled, const chat_input *r,
                       const jinja_output *out)
 {
     mem *ledger = out->ledger;
@@ -139,20 +139,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     mem *ledger = NULL;
     jinja_template *compiled = NULL;
     jinja_output out;
-    chat_request r;
+    chat_input r;
     FUZZ_CHECK(mem_open(UINT64_C(256) << 20, &ledger, NULL) == LEAT_OK);
     FUZZ_CHECK(jinja_open(ledger, "fuzz", source.bytes, source.count, NULL, &compiled, NULL, NULL) == LEAT_OK);
     tokenizer *t = open_small(ledger);
     jinja_output_init(&out, ledger);
-    leat_status status = chat_request_read(ledger, (const char *)bytes, count, &r, NULL);
+    leat_status status = chat_input_read(ledger, (const char *)bytes, count, &r, NULL);
     FUZZ_CHECK(status == LEAT_OK || status == LEAT_USAGE);
     if (status == LEAT_OK) {
         check_json(ledger, &r.messages);
-        status = chat_request_render(&r, compiled, source, (text_slice){0}, 0, &out, NULL, NULL);
+        status = chat_input_render(&r, compiled, source, (text_slice){0}, 0, &out, NULL, NULL);
         FUZZ_CHECK(status == LEAT_OK || status == LEAT_USAGE);
         check_ranges(&out);
         if (status == LEAT_OK) check_ids(t, compiled, &r, &out);
-        chat_request_reset(&r);
+        chat_input_reset(&r);
     }
     jinja_output_reset(&out);
     tokenizer_close(&t);

@@ -5,7 +5,7 @@
 #include "text_support.h"
 
 #include "text/chat_prompt.h"
-#include "text/chat_request.h"
+#include "text/chat_input.h"
 #include "text/chat_template.h"
 
 #include <stdio.h>
@@ -146,11 +146,11 @@ static void test_broken_files_are_named(void **state)
 static void expect_messages(const char *request, const char *wanted)
 {
     leat_error error;
-    chat_request r;
+    chat_input r;
     mem *ledger = open_ledger(0);
-    assert_ok(chat_request_read(ledger, request, strlen(request), &r, &error), &error);
+    assert_ok(chat_input_read(ledger, request, strlen(request), &r, &error), &error);
     assert_string_equal(r.messages.bytes, wanted);
-    chat_request_reset(&r);
+    chat_input_reset(&r);
     close_empty_ledger(ledger);
 }
 
@@ -204,8 +204,8 @@ static void test_bad_requests(void **state)
     mem *ledger = open_ledger(0);
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
         leat_error error;
-        chat_request r;
-        assert_fails(USAGE, chat_request_read(ledger, requests[i][0], strlen(requests[i][0]), &r, &error), &error);
+        chat_input r;
+        assert_fails(USAGE, chat_input_read(ledger, requests[i][0], strlen(requests[i][0]), &r, &error), &error);
         assert_text_has(error.text, requests[i][1]);
     }
     close_empty_ledger(ledger);
@@ -231,12 +231,12 @@ static void open_bench(bench *b, const char *source)
 
 static leat_status render(bench *b, const char *request, const char *specials, leat_error *error)
 {
-    chat_request r;
-    leat_status status = chat_request_read(b->ledger, request, strlen(request), &r, error);
+    chat_input r;
+    leat_status status = chat_input_read(b->ledger, request, strlen(request), &r, error);
     if (status != LEAT_OK) return status;
     text_slice tokens = specials == NULL ? (text_slice){0} : slice(specials);
-    status = chat_request_render(&r, b->t, slice(b->source), tokens, 0, &b->out, &b->fault, error);
-    chat_request_reset(&r);
+    status = chat_input_render(&r, b->t, slice(b->source), tokens, 0, &b->out, &b->fault, error);
+    chat_input_reset(&r);
     return status;
 }
 

@@ -1,7 +1,7 @@
 /*
- * chat_request.c - the request is walked with the pull parser, and values are copied as they were written: no tree.
+ * chat_input.c - the request is walked with the pull parser, and values are copied as they were written: no tree.
  */
-#include "text/chat_request.h"
+#include "text/chat_input.h"
 
 #include "base/arena.h"
 #include "base/bytes.h"
@@ -25,7 +25,7 @@ static json_limits request_limits(void)
 {
     json_limits limits = json_limits_default;
     limits.depth_max = JSON_DEPTH_MAX;
-    limits.string_bytes_max = CHAT_REQUEST_BYTES_MAX;
+    limits.string_bytes_max = CHAT_INPUT_BYTES_MAX;
     limits.allow_nonfinite = true;
     return limits;
 }
@@ -77,7 +77,7 @@ static leat_status check_kind(const value_span *value, json_kind wanted, const c
                                               : "a text");
 }
 
-static leat_status read_now(const json_token *token, chat_request *r, leat_error *error)
+static leat_status read_now(const json_token *token, chat_input *r, leat_error *error)
 {
     struct tm t = {0};
     char text[32] = "";
@@ -108,7 +108,7 @@ static leat_status read_flag(json *parser, const char *name, bool *out, leat_err
 typedef struct request_reader {
     json *parser;
     text_slice document;
-    chat_request *r;
+    chat_input *r;
     bool has_prompt_flag;
     text_slice chat; /* a request inside of the document */
 } request_reader;
@@ -125,7 +125,7 @@ static leat_status read_part(request_reader *q, const char *name, json_kind want
 
 static leat_status read_member(request_reader *q, const json_token *key, leat_error *error)
 {
-    chat_request *r = q->r;
+    chat_input *r = q->r;
     const struct {
         const char *name;
         json_kind kind;
@@ -286,7 +286,7 @@ out:
     return status;
 }
 
-static leat_status decode_final_text(chat_request *r, text_slice string, leat_error *error)
+static leat_status decode_final_text(chat_input *r, text_slice string, leat_error *error)
 {
     json *parser = NULL;
     json_token token;
@@ -298,7 +298,7 @@ static leat_status decode_final_text(chat_request *r, text_slice string, leat_er
 }
 
 /* The content of the message that is to be continued. */
-static leat_status append_final_content(chat_request *r, const value_span *content, leat_error *error)
+static leat_status append_final_content(chat_input *r, const value_span *content, leat_error *error)
 {
     text_slice text = content->text;
     if (content->kind != JSON_STRING && content->kind != JSON_ARRAY_BEGIN)
@@ -316,21 +316,21 @@ static leat_status append_final_content(chat_request *r, const value_span *conte
     return text_buffer_append(&r->messages, end, (uint64_t)(content_end - end), error);
 }
 
-static leat_status append_key(chat_request *r, uint64_t first, text_slice written_key, leat_error *error)
+static leat_status append_key(chat_input *r, uint64_t first, text_slice written_key, leat_error *error)
 {
     if (r->messages.count > first) TRY(append_text(&r->messages, ", ", error));
     TRY(append_slice(&r->messages, written_key, error));
     return append_text(&r->messages, ": ", error);
 }
 
-static leat_status append_named(chat_request *r, uint64_t first, const char *name, text_slice value, leat_error *error)
+static leat_status append_named(chat_input *r, uint64_t first, const char *name, text_slice value, leat_error *error)
 {
     TRY(append_key(r, first, (text_slice){name, strlen(name)}, error));
     return append_slice(&r->messages, value, error);
 }
 
 /* Members in their order; a reasoning text also as `thinking` in front and as `reasoning_content`. */
-static leat_status append_members(chat_request *r, text_slice message, const message_facts *facts, bool is_final,
+static leat_status append_members(chat_input *r, text_slice message, const message_facts *facts, bool is_final,
                                   json *parser, leat_error *error)
 {
     member_walk w = {.message = message, .parser = parser};
@@ -357,7 +357,7 @@ static leat_status append_members(chat_request *r, text_slice message, const mes
     return LEAT_OK;
 }
 
-static leat_status append_message(chat_request *r, text_slice message, bool is_final, leat_error *error)
+static leat_status append_message(chat_input *r, text_slice message, bool is_final, leat_error *error)
 {
     message_facts facts = {0};
     json *parser = NULL;
@@ -373,7 +373,7 @@ static leat_status append_message(chat_request *r, text_slice message, bool is_f
 }
 
 /* Each message is written when the next has been seen: the last one may be another. */
-static leat_status append_messages(chat_request *r, json *parser, leat_error *error)
+static leat_status append_messages(chat_input *r, json *parser, leat_error *error)
 {
     text_slice waiting = {0};
     json_token token;
@@ -392,7 +392,7 @@ static leat_status append_messages(chat_request *r, json *parser, leat_error *er
     return append_message(r, waiting, r->continues, error);
 }
 
-static leat_status prepare_messages(chat_request *r, leat_error *error)
+static leat_status prepare_messages(chat_input *r, leat_error *error)
 {
     json *parser = NULL;
     if (r->given_messages.bytes == NULL) return FAIL(error, USAGE, "the request has no \"messages\"");
@@ -429,7 +429,7 @@ out:
 
 static leat_status prepare(request_reader *q, leat_error *error)
 {
-    chat_request *r = q->r;
+    chat_input *r = q->r;
     if (r->continues && q->has_prompt_flag && r->add_generation_prompt)
         return FAIL(error, USAGE, "continue_final_message and add_generation_prompt exclude each other");
     if (!q->has_prompt_flag) r->add_generation_prompt = !r->continues;
@@ -438,7 +438,7 @@ static leat_status prepare(request_reader *q, leat_error *error)
     return prepare_messages(r, error);
 }
 
-static leat_status read_document(chat_request *r, text_slice document, request_reader *q, leat_error *error)
+static leat_status read_document(chat_input *r, text_slice document, request_reader *q, leat_error *error)
 {
     *q = (request_reader){.document = document, .r = r};
     TRY(open_json(r->ledger, "request", document, &q->parser, error));
@@ -447,43 +447,43 @@ static leat_status read_document(chat_request *r, text_slice document, request_r
     return status;
 }
 
-static leat_status begin_request(mem *ledger, uint64_t bytes, chat_request *r, leat_error *error)
+static leat_status begin_request(mem *ledger, uint64_t bytes, chat_input *r, leat_error *error)
 {
-    *r = (chat_request){.ledger = ledger, .bytes = bytes};
+    *r = (chat_input){.ledger = ledger, .bytes = bytes};
     text_buffer_init(&r->messages, ledger);
     text_buffer_init(&r->final_text, ledger);
-    if (bytes > CHAT_REQUEST_BYTES_MAX)
+    if (bytes > CHAT_INPUT_BYTES_MAX)
         return FAIL(error, USAGE, "a request of %llu bytes is too long, at most %d are supported",
-                    (unsigned long long)bytes, CHAT_REQUEST_BYTES_MAX);
+                    (unsigned long long)bytes, CHAT_INPUT_BYTES_MAX);
     return LEAT_OK;
 }
 
-leat_status chat_request_read(mem *ledger, const char *text, uint64_t bytes, chat_request *request, leat_error *error)
+leat_status chat_input_read(mem *ledger, const char *text, uint64_t bytes, chat_input *request, leat_error *error)
 {
     request_reader q;
     leat_status status = begin_request(ledger, bytes, request, error);
     if (status == LEAT_OK) status = read_document(request, (text_slice){text, bytes}, &q, error);
     if (status == LEAT_OK) status = prepare(&q, error);
-    if (status != LEAT_OK) chat_request_reset(request);
+    if (status != LEAT_OK) chat_input_reset(request);
     return as_usage(status, error);
 }
 
-leat_status chat_context_read(mem *ledger, const char *text, uint64_t bytes, chat_request *request, leat_error *error)
+leat_status chat_context_read(mem *ledger, const char *text, uint64_t bytes, chat_input *request, leat_error *error)
 {
     request_reader q;
     leat_status status = begin_request(ledger, bytes, request, error);
     if (status == LEAT_OK) status = read_document(request, (text_slice){text, bytes}, &q, error);
     if (status == LEAT_OK && q.chat.bytes != NULL) status = read_document(request, q.chat, &q, error);
     if (status == LEAT_OK && request->context.bytes == NULL) status = prepare(&q, error);
-    if (status != LEAT_OK) chat_request_reset(request);
+    if (status != LEAT_OK) chat_input_reset(request);
     return as_usage(status, error);
 }
 
-void chat_request_reset(chat_request *r)
+void chat_input_reset(chat_input *r)
 {
     text_buffer_reset(&r->messages);
     text_buffer_reset(&r->final_text);
-    *r = (chat_request){.ledger = r->ledger};
+    *r = (chat_input){.ledger = r->ledger};
 }
 
 /* ---- variables ---- */
@@ -540,7 +540,7 @@ static leat_status add_object(variable_list *v, mem *ledger, const char *name, t
     return status;
 }
 
-static leat_status collect(variable_list *v, const chat_request *r, text_slice specials, leat_error *error)
+static leat_status collect(variable_list *v, const chat_input *r, text_slice specials, leat_error *error)
 {
     if (r->context.bytes != NULL) return add_object(v, r->ledger, "context", r->context, true, error);
     TRY(add_variable(v, "messages", (text_slice){r->messages.bytes, r->messages.count}, true, error));
@@ -587,7 +587,7 @@ static void cut_output(jinja_output *out, uint64_t count)
 }
 
 /* Cuts the prompt where the final message ends. */
-static leat_status cut_at_mark(const chat_request *r, jinja_output *out, jinja_fault *out_fault, leat_error *error)
+static leat_status cut_at_mark(const chat_input *r, jinja_output *out, jinja_fault *out_fault, leat_error *error)
 {
     const uint64_t bare_bytes = sizeof final_mark - 2; /* without the space */
     text_slice text = {out->text.bytes, out->text.count};
@@ -609,7 +609,7 @@ static leat_status cut_at_mark(const chat_request *r, jinja_output *out, jinja_f
     return LEAT_OK;
 }
 
-leat_status chat_request_render(const chat_request *r, const jinja_template *t, text_slice template_text,
+leat_status chat_input_render(const chat_input *r, const jinja_template *t, text_slice template_text,
                                 text_slice specials, int64_t now_s, jinja_output *out, jinja_fault *out_fault,
                                 leat_error *error)
 {
