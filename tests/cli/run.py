@@ -816,7 +816,7 @@ def test_template_limits():
     endless = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
     large = "{% set ns = namespace(t='x') %}{% for i in range(30) %}{% set ns.t = ns.t ~ ns.t %}{% endfor %}{{ ns.t }}"
     deep = "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}"
-    rows = [{"template": text, "context": {}} for text in (endless, large, "(" * 300, deep, "{{ " + "x" * 300000)]
+    rows = [{"template": text, "context": {}} for text in (endless, large, "{{ " + "(" * 300, deep, "{{ " + "x" * 300000)]
     result = expect(leat("template", "--batch", stdin="".join(json.dumps(row) + "\n" for row in rows)), err="")
     assert all("error" in json.loads(line) for line in result.out.splitlines()), result.out
     assert len(result.out.splitlines()) == len(rows)

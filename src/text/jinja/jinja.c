@@ -1,8 +1,9 @@
 /* jinja.c - opening, rendering and closing of templates. */
-#include "text/jinja/jinja_frame.h"
+#include "text/jinja/jinja.h"
 
 #include "base/bytes.h"
 #include "base/utf8.h"
+#include "text/jinja/jinja_frame.h"
 
 #include <string.h>
 

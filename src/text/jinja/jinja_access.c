@@ -50,6 +50,11 @@ static leat_status attribute(jinja_env *env, jinja_value object, const jinja_str
         return LEAT_OK;
     default: break;
     }
+    if (jinja_is_number(object) && jinja_string_is(name, "real"))
+        *out = object.kind == JV_BOOL ? jinja_int(object.truth) : object;
+    if (jinja_is_number(object) && jinja_string_is(name, "imag"))
+        *out = object.kind == JV_FLOAT ? jinja_float(0) : jinja_int(0);
+    if (jinja_is_number(object)) return LEAT_OK;
     const jinja_builtin *method = jinja_find_method(object, name->bytes, name->count);
     return method != NULL ? jinja_bind(env, method, object, out) : LEAT_OK;
 }

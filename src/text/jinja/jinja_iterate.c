@@ -16,7 +16,9 @@ static leat_status next_of_string(jinja_env *env, jinja_iter *iter, jinja_value 
     if (!*out_has) return LEAT_OK;
     uint64_t begin = iter->at;
     jinja_char_at(s, begin, &iter->at);
-    return jinja_substring(env, s, begin, iter->at, out);
+    TRY(jinja_substring(env, s, begin, iter->at, out));
+    out->string->is_markup = false; /* as Python's */
+    return LEAT_OK;
 }
 
 static leat_status next_of_dict(jinja_env *env, jinja_iter *iter, jinja_value *out, bool *out_has)

@@ -135,12 +135,12 @@ static leat_status run_body(jinja_env *env, jinja_loop *loop, bool *out_ran)
         bool has;
         TRY(advance(env, loop, &has));
         if (!has) break;
-        *out_ran = true;
         frame->count = 0;
         TRY(jinja_set_name(env, frame, env->t->loop_name, (jinja_value){.kind = JV_LOOP, .loop = loop}));
         TRY(jinja_assign(env, frame, loop->node->a, loop->current));
         flow = JINJA_ON;
         TRY(jinja_exec(env, frame, &loop->node->body, &flow));
+        if (flow == JINJA_ON) *out_ran = true; /* Jinja2 notes it at the end of the body */
     }
     return LEAT_OK;
 }

@@ -190,7 +190,7 @@ leat_status jinja_append_scalar(jinja_builder *b, uint32_t scalar, bool is_data)
 
 leat_status jinja_finish(jinja_builder *b, jinja_value *out)
 {
-    jinja_string s = {.bytes = b->bytes, .count = b->count, .is_data = b->is_data, .mask = b->mask};
+    jinja_string s = {.bytes = b->count > 0 ? b->bytes : "", .count = b->count, .is_data = b->is_data, .mask = b->mask};
     if (b->count >= GROWING_BYTES) {
         TRY(JINJA_NEW(b->env, 1, &s.buffer));
         *s.buffer = (jinja_buffer){.bytes = b->bytes, .mask = b->mask, .used = b->count, .capacity = b->capacity};

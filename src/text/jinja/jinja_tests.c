@@ -44,7 +44,8 @@ LOOK(is_float, self.kind == JV_FLOAT)
 LOOK(is_boolean, self.kind == JV_BOOL)
 LOOK(is_true, self.kind == JV_BOOL && self.truth)
 LOOK(is_false, self.kind == JV_BOOL && !self.truth)
-LOOK(is_callable, self.kind == JV_FUNCTION || self.kind == JV_MACRO || self.kind == JV_LOOP || self.kind == JV_JOINER)
+LOOK(is_callable, self.kind == JV_UNDEFINED || self.kind == JV_FUNCTION || self.kind == JV_MACRO ||
+                      self.kind == JV_LOOP || self.kind == JV_JOINER)
 LOOK(is_escaped, self.kind == JV_STRING && self.string->is_markup)
 COMPARE(is_equal, "==")
 COMPARE(is_unequal, "!=")
@@ -106,14 +107,18 @@ RUN(is_lower) { return (void)given, (void)raw, all_of_case(env, self, JINJA_LOWE
 
 RUN(is_filter)
 {
-    (void)env, (void)given, (void)raw;
+    (void)given, (void)raw;
+    uint64_t hash;
+    TRY(jinja_hash(env, self, &hash));
     *out = jinja_bool(self.kind == JV_STRING && jinja_find_filter(self.string->bytes, self.string->count) != NULL);
     return LEAT_OK;
 }
 
 RUN(is_test)
 {
-    (void)env, (void)given, (void)raw;
+    (void)given, (void)raw;
+    uint64_t hash;
+    TRY(jinja_hash(env, self, &hash));
     *out = jinja_bool(self.kind == JV_STRING && jinja_find_test(self.string->bytes, self.string->count) != NULL);
     return LEAT_OK;
 }

@@ -124,7 +124,7 @@ RUN(filter_truncate)
     jinja_value text, end = given[2];
     int64_t length = 255, leeway = 5;
     bool kills_words;
-    TRY(jinja_to_string(env, self, &text));
+    uint64_t count;
     if (jinja_is_given(given[0])) TRY(jinja_to_index(env, given[0], &length));
     if (jinja_is_given(given[3]) && given[3].kind != JV_NONE) TRY(jinja_to_index(env, given[3], &leeway));
     TRY(jinja_truth(env, given[1], &kills_words));
@@ -133,8 +133,11 @@ RUN(filter_truncate)
     int64_t end_count = (int64_t)jinja_char_count(end.string);
     if (length < end_count || leeway < 0)
         return RAISE(env, VALUE, "truncate: expected length >= %lld", (long long)end_count);
-    *out = text;
-    if ((int64_t)jinja_char_count(text.string) <= length + leeway) return LEAT_OK;
+    *out = self;
+    TRY(jinja_length(env, self, &count));
+    if ((int64_t)count <= length + leeway) return LEAT_OK;
+    if (self.kind != JV_STRING) return RAISE(env, TYPE, "truncate: '%s' is no text", jinja_type_name(self));
+    text = self;
     uint64_t cut = jinja_char_offset(text.string, (uint64_t)(length - end_count));
     const char *space = kills_words ? NULL : memrchr(text.string->bytes, ' ', cut);
     if (space != NULL) cut = (uint64_t)(space - text.string->bytes);
