@@ -90,7 +90,6 @@ static leat_status rsplit_space(jinja_env *env, jinja_string *s, int64_t limit, 
     uint64_t kept = all->count - (uint64_t)limit;
     const jinja_string *last = all->items[kept - 1].string;
     TRY(jinja_substring(env, s, 0, (uint64_t)(last->bytes + last->count - s->bytes), &rest));
-    TRY(jinja_strip(env, rest.string, NULL, JINJA_LEFT, &rest));
     TRY(jinja_push(env, list, rest));
     for (uint64_t i = kept; i < all->count; i++) TRY(jinja_push(env, list, all->items[i]));
     return LEAT_OK;
