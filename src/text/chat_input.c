@@ -610,8 +610,8 @@ static leat_status cut_at_mark(const chat_input *r, jinja_output *out, jinja_fau
 }
 
 leat_status chat_input_render(const chat_input *r, const jinja_template *t, text_slice template_text,
-                                text_slice specials, int64_t now_s, jinja_output *out, jinja_fault *out_fault,
-                                leat_error *error)
+                              text_slice specials, int64_t now_s, jinja_output *out, jinja_fault *out_fault,
+                              leat_error *error)
 {
     variable_list *v = NULL;
     jinja_fault ignored;

@@ -34,7 +34,7 @@ typedef struct chat_input {
 
 /* LEAT_USAGE: not JSON, members of the wrong kind, no message. Members that are not known are passed over. */
 MUST_CHECK leat_status chat_input_read(mem *ledger, const char *text, uint64_t bytes, chat_input *request,
-                                         leat_error *error);
+                                       leat_error *error);
 /* For a template apart from a conversation: {"context": {...}, "now": ...}, or {"chat": {a request}}, or a request. */
 MUST_CHECK leat_status chat_context_read(mem *ledger, const char *text, uint64_t bytes, chat_input *request,
                                          leat_error *error);
@@ -43,8 +43,8 @@ void chat_input_reset(chat_input *request);
 /* Renders into `out` (empty after a failure). `template_text`: the source of `t`. `specials`: a JSON object of special
  * tokens for requests that bring none; bytes may be NULL. `now_s` counts where the request does not say it. LEAT_USAGE
  * with the fault: what the template raised, a limit, a final message that cannot be continued. */
-MUST_CHECK leat_status chat_input_render(const chat_input *request, const jinja_template *t,
-                                           text_slice template_text, text_slice specials, int64_t now_s,
-                                           jinja_output *out, jinja_fault *out_fault, leat_error *error);
+MUST_CHECK leat_status chat_input_render(const chat_input *request, const jinja_template *t, text_slice template_text,
+                                         text_slice specials, int64_t now_s, jinja_output *out, jinja_fault *out_fault,
+                                         leat_error *error);
 
 #endif

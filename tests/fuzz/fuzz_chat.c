@@ -1,7 +1,8 @@
 /*
  * fuzz_chat.c - any bytes as the request of a conversation. What must hold: it is refused as a bad argument, or its
- * messages are JSON again; what is rendered is cut into ranges without gaps; however the request is worded, the ids
- * hold the control tokens that the template writes, in their order, and no others, and decode to the rendered text.
+ * messages are JSON again; what is rendered is cut into ranges without gaps; the ids hold the control tokens that stand
+ * in the ranges that are not data, in their order, and no others, and decode to the rendered text. Unless the request
+ * brings special tokens, whose texts are not data, those are the ones in the template, however the request is worded.
  */
 #include "fuzz/fuzz.h"
 
@@ -99,7 +100,7 @@ static void check_ranges(const jinja_output *out)
 }
 
 /* <b>, then <s> and </s> by turns; at the end perhaps <user>, where the template builds it around a role's name. */
-static void check_controls(const token_list *ids, bool is_cut)
+static void check_order(const token_list *ids, bool is_cut)
 {
     uint64_t count = 0;
     bool is_over = false;
@@ -113,8 +114,47 @@ static void check_controls(const token_list *ids, bool is_cut)
     FUZZ_CHECK(is_cut || count % 2 == 1);
 }
 
-static void check_ids(const tokenizer *t, const jinja_template *compiled, const chat_input *r,
-                      const jinja_output *out)
+/* The longest control token that begins with `text`; CONTROL_COUNT: none does. */
+static unsigned control_at(const char *text, uint64_t count)
+{
+    unsigned best = CONTROL_COUNT;
+    for (unsigned i = 0; i < CONTROL_COUNT; i++) {
+        const size_t bytes = strlen(controls[i]);
+        if (bytes > count || memcmp(text, controls[i], bytes) != 0) continue;
+        if (best == CONTROL_COUNT || bytes > strlen(controls[best])) best = i;
+    }
+    return best;
+}
+
+static bool is_user(const char *text, uint64_t count) { return count == 4 && memcmp(text, "user", 4) == 0; }
+
+/* The control tokens are those that stand in what is not data, searched for byte by byte. A special token's text counts
+ * as the template's, whatever the request says it is. */
+static void check_controls(const token_list *ids, const jinja_output *out)
+{
+    uint64_t at = 0;
+    for (uint64_t i = 0; i < out->segment_count; i++) {
+        const jinja_segment *first = &out->segments[i];
+        const char *text = out->text.bytes;
+        if (first->is_data && !is_user(text + first->begin, first->end - first->begin)) continue;
+        uint64_t end = first->end;
+        while (i + 1 < out->segment_count &&
+               (!out->segments[i + 1].is_data ||
+                is_user(text + out->segments[i + 1].begin, out->segments[i + 1].end - out->segments[i + 1].begin)))
+            end = out->segments[++i].end;
+        for (uint64_t place = first->begin; place < end;) {
+            const unsigned control = control_at(text + place, end - place);
+            place += control == CONTROL_COUNT ? 1 : strlen(controls[control]);
+            if (control == CONTROL_COUNT) continue;
+            while (at < ids->count && ids->ids[at] < CONTROL_BASE) at++;
+            FUZZ_CHECK(at < ids->count && ids->ids[at] == CONTROL_BASE + control);
+            at++;
+        }
+    }
+    for (; at < ids->count; at++) FUZZ_CHECK(ids->ids[at] < CONTROL_BASE);
+}
+
+static void check_ids(const tokenizer *t, const jinja_template *compiled, const chat_input *r, const jinja_output *out)
 {
     mem *ledger = out->ledger;
     chat_controls *c = NULL;
@@ -124,7 +164,8 @@ static void check_ids(const tokenizer *t, const jinja_template *compiled, const 
     text_buffer_init(&decoded, ledger);
     FUZZ_CHECK(chat_controls_open(ledger, t, compiled, NULL, &c, NULL) == LEAT_OK);
     FUZZ_CHECK(chat_prompt_encode(c, out, &ids, NULL) == LEAT_OK);
-    check_controls(&ids, r->continues);
+    check_controls(&ids, out);
+    if (r->special_tokens.bytes == NULL) check_order(&ids, r->continues);
     FUZZ_CHECK(tokenizer_decode(t, ids.ids, ids.count, false, &decoded, NULL) == LEAT_OK);
     FUZZ_CHECK(decoded.count == out->text.count);
     FUZZ_CHECK(decoded.count == 0 || memcmp(decoded.bytes, out->text.bytes, decoded.count) == 0);
@@ -133,30 +174,45 @@ static void check_ids(const tokenizer *t, const jinja_template *compiled, const 
     text_buffer_reset(&decoded);
 }
 
+/* What every input is read with, made once. */
+typedef struct bench {
+    mem *ledger;
+    tokenizer *t;
+    jinja_template *compiled;
+} bench;
+
+static const text_slice source = {template_text, sizeof template_text - 1};
+
+static const bench *open_bench(void)
+{
+    static bench b;
+    if (b.ledger != NULL) return &b;
+    FUZZ_CHECK(mem_open(UINT64_C(64) << 20, &b.ledger, NULL) == LEAT_OK);
+    FUZZ_CHECK(jinja_open(b.ledger, "fuzz", source.bytes, source.count, NULL, &b.compiled, NULL, NULL) == LEAT_OK);
+    b.t = open_small(b.ledger);
+    return &b;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
-    const text_slice source = {template_text, sizeof template_text - 1};
+    const bench *b = open_bench();
     mem *ledger = NULL;
-    jinja_template *compiled = NULL;
     jinja_output out;
     chat_input r;
     FUZZ_CHECK(mem_open(UINT64_C(256) << 20, &ledger, NULL) == LEAT_OK);
-    FUZZ_CHECK(jinja_open(ledger, "fuzz", source.bytes, source.count, NULL, &compiled, NULL, NULL) == LEAT_OK);
-    tokenizer *t = open_small(ledger);
     jinja_output_init(&out, ledger);
     leat_status status = chat_input_read(ledger, (const char *)bytes, count, &r, NULL);
     FUZZ_CHECK(status == LEAT_OK || status == LEAT_USAGE);
     if (status == LEAT_OK) {
         check_json(ledger, &r.messages);
-        status = chat_input_render(&r, compiled, source, (text_slice){0}, 0, &out, NULL, NULL);
+        status = chat_input_render(&r, b->compiled, source, (text_slice){0}, 0, &out, NULL, NULL);
         FUZZ_CHECK(status == LEAT_OK || status == LEAT_USAGE);
         check_ranges(&out);
-        if (status == LEAT_OK) check_ids(t, compiled, &r, &out);
+        if (status == LEAT_OK) check_ids(b->t, b->compiled, &r, &out);
         chat_input_reset(&r);
     }
     jinja_output_reset(&out);
-    tokenizer_close(&t);
-    jinja_close(&compiled);
+    FUZZ_CHECK(mem_total_usage(ledger).current_bytes == 0);
     mem_close(&ledger);
     return 0;
 }
