@@ -91,11 +91,11 @@ static leat_status render_of_file(template_work *work, const char *path, leat_er
     TRY(cli_refuse_rest(c, error));
     TRY(input_read_file(c, path, &work->text, error));
     TRY(read_request(work, error));
-    TRY(leat_template_render(strbuf_text(&work->text), work->text.count, strbuf_text(&work->request),
-                             work->request.count, &shown, &fault, error));
-    print_text(work, shown.bytes, shown.count, &(leat_tokens){0});
+    leat_status status = leat_template_render(strbuf_text(&work->text), work->text.count, strbuf_text(&work->request),
+                                              work->request.count, &shown, &fault, error);
+    if (status == LEAT_OK) print_text(work, shown.bytes, shown.count, &(leat_tokens){0});
     leat_text_free(&shown);
-    return LEAT_OK;
+    return status;
 }
 
 /* A template rather than a model: a file that holds no weights. */
@@ -183,7 +183,10 @@ static void answer_row(template_work *work)
     } else {
         json_writer_begin_object(&w, "error");
         json_writer_text(&w, "kind", fault);
-        json_writer_text(&w, "message", row_error.text);
+        if (shown.bytes) /* what the template raised, byte for byte */
+            json_writer_bytes(&w, "message", shown.bytes, shown.count);
+        else
+            json_writer_text(&w, "message", row_error.text);
         json_writer_end_object(&w);
     }
     json_writer_end_document(&w);

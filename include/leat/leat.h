@@ -379,9 +379,10 @@ LEAT_API leat_status leat_chat_render(const leat_chat *chat, const char *request
                                       leat_tokens *out_tokens, leat_text *out_text, leat_error *error);
 
 /* A template apart from any model. request: {"context": {variables}}, or {"chat": {a request as above}}, with "now" in
- * either. *out_fault is written in any case and is static: "none", "raised" (error->text is the template's message),
- * "syntax", "undefined", "type", "value", "security", "zero_division", "overflow", "recursion", "runtime", "limit", or
- * "request" for what is wrong with the request or with memory. Errors and limits as leat_chat_open and
+ * either. *out_fault is written in any case and is static: "none", "raised", "syntax", "undefined", "type", "value",
+ * "security", "zero_division", "overflow", "recursion", "runtime", "limit", or "request" for what is wrong with the
+ * request or with memory. Where it is "raised", *out_text is the template's message byte for byte, of any length that a
+ * rendering may have (error->text shows its beginning, made fit for people). Errors and limits as leat_chat_open and
  * leat_chat_render. */
 LEAT_API leat_status leat_template_render(const char *template_text, size_t template_bytes, const char *request,
                                           size_t request_bytes, leat_text *out_text, const char **out_fault,
@@ -428,9 +429,8 @@ LEAT_API const char *leat_answer_format(const char *template_text, size_t templa
  * bare values are read, and without tools the markup of calls stays text. NULL: no tools. prompt: the rendered text or
  * its end, which tells whether a thought is open already; NULL: not known. LEAT_USAGE: no such format, a request that
  * is no JSON object, tools that are no list of objects. LEAT_BUDGET: tools of many megabytes. */
-LEAT_API leat_status leat_answer_open(const char *format, const char *request, size_t request_bytes,
-                                         const char *prompt, size_t prompt_bytes, leat_answer **out_answer,
-                                         leat_error *error);
+LEAT_API leat_status leat_answer_open(const char *format, const char *request, size_t request_bytes, const char *prompt,
+                                      size_t prompt_bytes, leat_answer **out_answer, leat_error *error);
 LEAT_API void leat_answer_close(leat_answer **answer);
 /* What the model wrote, control tokens spelled out; a piece may end inside of a character. Text and reasoning are
  * handed on as soon as they cannot be the beginning of a mark, calls when they are complete; how the text was cut into

@@ -278,6 +278,13 @@ leat_status leat_template_render(const char *template_text, size_t template_byte
     TRY_OR(done, render_alone(ledger, (text_slice){template_text, template_bytes}, &read, &out, &fault, error));
     TRY_OR(done, give_text(&out.text, out_text, error));
 done:
+    if (fault == JINJA_RAISED) { /* the output is the message */
+        const leat_status given = give_text(&out.text, out_text, NULL);
+        if (given != LEAT_OK) {
+            status = FAIL(error, NO_MEMORY, "%llu bytes of a message", (unsigned long long)out.text.count);
+            fault = JINJA_LIMIT;
+        }
+    }
     if (read.ledger) chat_input_reset(&read);
     jinja_output_reset(&out);
     mem_close(&ledger);

@@ -37,7 +37,7 @@ def is_as_expected(wanted, got):
         return True
     error = wanted["error"]
     return "error" in got and (error["kind"] != "raised" or
-                               (got["error"]["kind"] == "raised" and error["message"] in got["error"]["message"]))
+                               (got["error"]["kind"] == "raised" and error["message"] == got["error"]["message"]))
 
 
 def check_template(leat, folder, name):

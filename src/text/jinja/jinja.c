@@ -151,12 +151,14 @@ static leat_status fill_output(const jinja_builder *b, jinja_output *out, leat_e
 }
 
 /* What raise_exception said, in full: an error record's text is short and has no control bytes. */
-static void fill_message(const jinja_env *env, jinja_output *out)
+static leat_status fill_message(jinja_env *env, jinja_output *out, leat_status status)
 {
     jinja_output_reset(out);
-    if (env->message == NULL || env->fault != JINJA_RAISED) return;
-    if (text_buffer_append(&out->text, env->message->bytes, env->message->count, NULL) != LEAT_OK)
-        jinja_output_reset(out);
+    if (env->message == NULL || env->fault != JINJA_RAISED) return status;
+    const leat_status filled = text_buffer_append(&out->text, env->message->bytes, env->message->count, env->error);
+    if (filled == LEAT_OK) return status;
+    env->fault = JINJA_LIMIT;
+    return filled;
 }
 
 leat_status jinja_render(const jinja_template *t, const jinja_variable *variables, uint32_t count,
@@ -174,7 +176,7 @@ leat_status jinja_render(const jinja_template *t, const jinja_variable *variable
         status = fill_output(&written, out, error);
         if (status != LEAT_OK) env.fault = JINJA_LIMIT;
     }
-    if (status != LEAT_OK) fill_message(&env, out);
+    if (status != LEAT_OK) status = fill_message(&env, out, status);
     arena_reset(&env.values);
     if (out_fault != NULL) *out_fault = status == LEAT_OK ? JINJA_NO_FAULT : env.fault;
     return status;

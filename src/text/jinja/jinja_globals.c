@@ -22,6 +22,7 @@ RUN(run_raise)
     TRY(jinja_to_string(env, given[0], &text));
     env->message = text.string;
     (void)out;
+    if (text.string->count == 0) return RAISE(env, RAISED, "the template raised an error without a message");
     return RAISE(env, RAISED, "%.*s", (int)min_u64(text.string->count, 600), text.string->bytes);
 }
 

@@ -732,6 +732,36 @@ static void test_chat_and_stream(void **state)
     leat_tokenizer_close(&t);
 }
 
+/* What a template raises comes out as it is, whatever an error record has room for. */
+static void test_raised_message_is_exact(void **state)
+{
+    static const char head[] = "{{ raise_exception('\xc3\x9cn\xc3\xaf \"q\"\n\t\\u0001' ~ 'x' * 2000) }}";
+    static const char begin[] = "\xc3\x9cn\xc3\xaf \"q\"\n\t\x01";
+    leat_error error = {0};
+    leat_text text = {0};
+    const char *fault;
+
+    (void)state;
+    assert_fails(USAGE, leat_template_render(head, strlen(head), "{\"context\": {}}", 15, &text, &fault, &error),
+                 &error);
+    assert_string_equal(fault, "raised");
+    assert_int_equal(text.count, strlen(begin) + 2000);
+    assert_memory_equal(text.bytes, begin, strlen(begin));
+    for (size_t i = strlen(begin); i < text.count; i++) assert_int_equal(text.bytes[i], 'x');
+    leat_text_free(&text);
+
+    static const char silent[] = "{{ raise_exception('') }}", wrong[] = "{{ nothing.of_it }}";
+    assert_fails(USAGE, leat_template_render(silent, strlen(silent), "{\"context\": {}}", 15, &text, &fault, &error),
+                 &error);
+    assert_non_null(text.bytes);
+    assert_int_equal(text.count, 0);
+    leat_text_free(&text);
+    assert_fails(USAGE, leat_template_render(wrong, strlen(wrong), "{\"context\": {}}", 15, &text, &fault, &error),
+                 &error);
+    assert_string_equal(fault, "undefined");
+    assert_null(text.bytes);
+}
+
 /* ---- samplers ---- */
 
 static void test_samplers(void **state)
@@ -778,6 +808,7 @@ int main(void)
         cmocka_unit_test(test_tokenizer_larger_than_estimated),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_chat_and_stream),
+        cmocka_unit_test(test_raised_message_is_exact),
         cmocka_unit_test(test_samplers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
