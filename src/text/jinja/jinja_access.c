@@ -26,13 +26,34 @@ static bool is_internal(const jinja_string *name)
     return false;
 }
 
+static jinja_value unsafe(jinja_value object, const jinja_string *name)
+{
+    jinja_value v = lacks(object, name->bytes, name->count);
+    v.aux = (uint8_t)(JINJA_UNDEFINED_UNSAFE + object.kind);
+    return v;
+}
+
+/* A method that would change what the caller gave: the same value may be shown again, and to others. */
+static bool changes_given(jinja_value object, const jinja_string *name)
+{
+    static const char *const of_list[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
+    static const char *const of_dict[] = {"clear", "pop", "popitem", "setdefault", "update"};
+    const bool is_list = object.kind == JV_LIST && object.list->is_fixed;
+    if (!is_list && (object.kind != JV_DICT || !object.dict->is_fixed)) return false;
+    const char *const *names = is_list ? of_list : of_dict;
+    const size_t count = is_list ? sizeof of_list / sizeof *of_list : sizeof of_dict / sizeof *of_dict;
+    for (size_t i = 0; i < count; i++) {
+        if (jinja_string_is(name, names[i])) return true;
+    }
+    return false;
+}
+
 /* The attribute proper; MISSING when there is none. */
 static leat_status attribute(jinja_env *env, jinja_value object, const jinja_string *name, jinja_value *out)
 {
     *out = (jinja_value){0};
-    if (name->count > 2 && name->bytes[0] == '_' && is_internal(name)) {
-        *out = lacks(object, name->bytes, name->count);
-        out->aux = JINJA_UNDEFINED_SECURITY;
+    if ((name->count > 2 && name->bytes[0] == '_' && is_internal(name)) || changes_given(object, name)) {
+        *out = unsafe(object, name);
         return LEAT_OK;
     }
     switch (object.kind) {

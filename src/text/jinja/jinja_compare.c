@@ -27,18 +27,23 @@ const char *jinja_type_name(jinja_value v)
     return names[v.kind];
 }
 
+/* The type's name where there is no value any more. */
+static const char *name_of_kind(int kind)
+{
+    return kind == JV_STRING ? "str" : jinja_type_name((jinja_value){.kind = (uint8_t)kind});
+}
+
 leat_status jinja_raise_undefined(jinja_env *env, jinja_value v)
 {
     int count = v.count > 200 ? 200 : (int)v.count;
     if (v.aux == JINJA_UNDEFINED_NAME) return RAISE(env, UNDEFINED, "'%.*s' is undefined", count, v.name);
-    if (v.aux == JINJA_UNDEFINED_SECURITY)
-        return RAISE(env, SECURITY, "access to attribute '%.*s' is unsafe.", count, v.name);
+    if (v.aux >= JINJA_UNDEFINED_UNSAFE)
+        return RAISE(env, SECURITY, "access to attribute '%.*s' of '%s' object is unsafe.", count, v.name,
+                     name_of_kind(v.aux - JINJA_UNDEFINED_UNSAFE));
     if (v.aux < JINJA_UNDEFINED_OF) return RAISE(env, UNDEFINED, "%.*s", count, v.name);
     if (v.aux == JINJA_UNDEFINED_OF + JV_NONE)
         return RAISE(env, UNDEFINED, "'None' has no attribute '%.*s'", count, v.name);
-    const char *type = jinja_type_name((jinja_value){
-        .kind = (uint8_t)(v.aux - JINJA_UNDEFINED_OF == JV_STRING ? JV_BYTES : v.aux - JINJA_UNDEFINED_OF)});
-    if (v.aux == JINJA_UNDEFINED_OF + JV_STRING) type = "str";
+    const char *type = name_of_kind(v.aux - JINJA_UNDEFINED_OF);
     return RAISE(env, UNDEFINED, "'%s object' has no attribute '%.*s'", type, count, v.name);
 }
 

@@ -328,7 +328,7 @@ static leat_status set_variables(jinja_env *env, const jinja_variable *variables
                 memcmp(env->t->names[name].text, variables[i].name, env->t->names[name].count) != 0)
                 continue;
             TRY(jinja_of_json(env, variables[i].name, variables[i].json, variables[i].json_bytes, variables[i].is_data,
-                              &env->root->by_name[name]));
+                              true, &env->root->by_name[name]));
         }
     }
     return LEAT_OK;

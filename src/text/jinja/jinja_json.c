@@ -9,7 +9,7 @@
 typedef struct reading {
     jinja_env *env;
     json *parser;
-    bool is_data;
+    bool is_data, is_fixed;
 } reading;
 
 static leat_status next(reading *r, json_token *out)
@@ -39,6 +39,7 @@ static leat_status read_array(reading *r, jinja_value *out)
     jinja_value item;
     *out = (jinja_value){.kind = JV_LIST};
     TRY(jinja_new_list(r->env, 0, &out->list));
+    out->list->is_fixed = r->is_fixed;
     for (;;) {
         TRY(next(r, &token));
         if (token.kind == JSON_ARRAY_END) return LEAT_OK;
@@ -53,6 +54,7 @@ static leat_status read_object(reading *r, jinja_value *out)
     jinja_value key, value;
     *out = (jinja_value){.kind = JV_DICT};
     TRY(jinja_new_dict(r->env, &out->dict));
+    out->dict->is_fixed = r->is_fixed;
     for (;;) {
         TRY(next(r, &token));
         if (token.kind == JSON_OBJECT_END) return LEAT_OK;
@@ -86,9 +88,9 @@ static leat_status read_document(reading *r, jinja_value *out)
 }
 
 leat_status jinja_of_json(jinja_env *env, const char *name, const char *text, uint64_t bytes, bool is_data,
-                          jinja_value *out)
+                          bool is_fixed, jinja_value *out)
 {
-    reading r = {.env = env, .is_data = is_data};
+    reading r = {.env = env, .is_data = is_data, .is_fixed = is_fixed};
     json_limits limits = {
         .depth_max = JSON_DEPTH_MAX, .string_bytes_max = env->limits->output_bytes_max, .allow_nonfinite = true};
     leat_status status =

@@ -163,9 +163,7 @@ leat_status jinja_append_repr(jinja_builder *b, jinja_value v)
 leat_status jinja_append_str(jinja_builder *b, jinja_value v)
 {
     if (v.kind == JV_STRING) return jinja_append(b, v.string);
-    if (v.kind != JV_UNDEFINED) return jinja_append_repr(b, v);
-    if (v.aux == JINJA_UNDEFINED_SECURITY) return LEAT_OK;
-    return LEAT_OK;
+    return v.kind == JV_UNDEFINED ? LEAT_OK : jinja_append_repr(b, v);
 }
 
 leat_status jinja_to_string(jinja_env *env, jinja_value v, jinja_value *out)

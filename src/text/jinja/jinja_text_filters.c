@@ -212,7 +212,7 @@ RUN(filter_from_json)
     (void)given, (void)raw;
     if (self.kind != JV_STRING) return RAISE(env, TYPE, "from_json takes a text, not %s", jinja_type_name(self));
     return jinja_of_json(env, "from_json", self.string->bytes, self.string->count, jinja_string_has_data(self.string),
-                         out);
+                         false, out);
 }
 
 /* ---- rarely needed ---- */

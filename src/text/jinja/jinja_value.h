@@ -58,6 +58,7 @@ typedef struct jinja_string {
 typedef struct jinja_list {
     jinja_value *items;
     uint64_t count, capacity;
+    bool is_fixed; /* a variable or part of one: the template may not change it */
 } jinja_list;
 
 typedef struct jinja_dict jinja_dict;
@@ -74,11 +75,11 @@ typedef struct jinja_turn jinja_turn;
 
 typedef enum jinja_view { JINJA_KEYS, JINJA_VALUES, JINJA_ITEMS } jinja_view;
 
-enum { JINJA_UNDEFINED_NAME = 1, JINJA_UNDEFINED_SECURITY, JINJA_UNDEFINED_OTHER, JINJA_UNDEFINED_OF = 16 };
+enum { JINJA_UNDEFINED_NAME = 1, JINJA_UNDEFINED_OTHER, JINJA_UNDEFINED_OF = 16, JINJA_UNDEFINED_UNSAFE = 64 };
 
 struct jinja_value {
     uint8_t kind;
-    uint8_t aux;    /* UNDEFINED: one of the above, or JINJA_UNDEFINED_OF + the kind that lacks the attribute; VIEW */
+    uint8_t aux; /* UNDEFINED: one of the above; _OF and _UNSAFE with the kind of the attribute's object added; VIEW */
     uint32_t count; /* UNDEFINED: bytes of its name */
     union {
         bool truth;
@@ -113,6 +114,7 @@ struct jinja_dict {
     uint32_t used, live, capacity;
     uint32_t *table; /* entry number + 1; NULL while there are few */
     uint32_t table_size;
+    bool is_fixed; /* as a list's */
 };
 
 typedef struct jinja_named {
@@ -315,8 +317,9 @@ MUST_CHECK leat_status jinja_append_repr(jinja_builder *b, jinja_value v);
 MUST_CHECK leat_status jinja_to_string(jinja_env *env, jinja_value v, jinja_value *out);
 MUST_CHECK leat_status jinja_escape(jinja_env *env, jinja_value v, jinja_value *out);
 jinja_run_fn jinja_filter_tojson;
+/* `is_fixed`: its lists and dictionaries may not be changed. */
 MUST_CHECK leat_status jinja_of_json(jinja_env *env, const char *name, const char *text, uint64_t bytes, bool is_data,
-                                     jinja_value *out);
+                                     bool is_fixed, jinja_value *out);
 MUST_CHECK leat_status jinja_percent(jinja_env *env, jinja_string *format, jinja_value values, jinja_value *out);
 MUST_CHECK leat_status jinja_str_format(jinja_env *env, jinja_string *format, const jinja_arguments *args,
                                         jinja_value *out);

@@ -81,13 +81,6 @@ static bool same_text(const text_buffer *a, const text_buffer *b)
     return a->count == b->count && (a->count == 0 || memcmp(a->bytes, b->bytes, a->count) == 0);
 }
 
-/* Lists and dictionaries may be changed here, on purpose. */
-static bool is_lenient(const jinja_case *c)
-{
-    return strcmp(c->kind.bytes, "security") == 0 && strstr(c->message.bytes, "access to attribute '__") == NULL &&
-           strstr(c->message.bytes, "underscore") == NULL;
-}
-
 static bool run_case(mem *ledger, jinja_case *c)
 {
     leat_error error = {0};
@@ -102,7 +95,6 @@ static bool run_case(mem *ledger, jinja_case *c)
     if (!c->has_expected) {
         is_right = status != LEAT_OK && strcmp(jinja_fault_label(fault), c->kind.bytes) == 0;
         if (is_right && fault == JINJA_RAISED) is_right = same_text(&output.text, &c->message);
-        if (status == LEAT_OK) is_right = is_lenient(c);
     }
     if (!is_right)
         print_message("%s: %s\n  expected %s\n  got      %s %s\n", c->name.bytes, c->template.bytes,

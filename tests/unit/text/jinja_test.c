@@ -128,6 +128,43 @@ static void meanings_that_templates_rest_on(void **state)
                "1267650600228229401496703205376 9223372036854775808 9223372036854775808");
 }
 
+/* Templates may change what they made; what they were given, under any name, they may not. */
+static void given_values_stay_as_they_are(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source, *message;
+    } refused[] = {
+        {"{{ d.append(3) }}", "test: line 1: access to attribute 'append' of 'list' object is unsafe."},
+        {"{% set l = d %}{% set _ = l.pop() %}", "'pop' of 'list' object"},
+        {"{% set ns = namespace(l=d) %}{{ ns.l.extend([1]) }}", "'extend' of 'list' object"},
+        {"{{ (d | default([])).sort() }}", "'sort' of 'list' object"},
+        {"{{ d['clear']() }}", "'clear' of 'list' object"},
+        {"{{ (d | attr('insert'))(0, 1) }}", "'insert' of 'list' object"},
+        {"{{ d[1:][0].update(a=1) }}", "'update' of 'dict' object"},
+        {"{% for x in d if x is mapping %}{{ x.setdefault('k', 1) }}{% endfor %}", "'setdefault' of 'dict' object"},
+        {"{{ [d][0].remove(1) }}{{ [d][0].reverse() }}", "'remove' of 'list' object"},
+        {"{{ (d | list)[1].pop('k') }}", "'pop' of 'dict' object"},
+        {"{{ d[1].popitem() }}", "'popitem' of 'dict' object"},
+        {"{{ d.__class__() }}", "'__class__' of 'list' object"},
+    };
+    static const char data[] = "[1, {\"k\": 2}]";
+    for (size_t i = 0; i < ARRAY_COUNT(refused); i++) {
+        rendering r = render(refused[i].source, strlen(refused[i].source), data, NULL);
+        if (r.fault != JINJA_SECURITY) fail_msg("%s: %s", refused[i].source, jinja_fault_label(r.fault));
+        assert_text_has(r.error.text, refused[i].message);
+        end(&r);
+    }
+    check_text("{{ d.append is defined }}{{ d.append }}|{{ d.copy() == d }}{{ d.count(1) }}{{ d[1].get('k') }}", data,
+               "False|True12");
+    check_text("{% set l = d | list %}{% set _ = l.append(3) %}{{ l }}{{ d }}", data, "[1, {'k': 2}, 3][1, {'k': 2}]");
+    check_text("{% set l = d.copy() %}{{ l.pop() }}{{ l }}{% set t = d[:1] %}{{ t.extend(t) }}{{ t }}{{ d }}", data,
+               "{'k': 2}[1]None[1, 1][1, {'k': 2}]");
+    check_text("{% set c = dict(d[1], j=3) %}{{ c.pop('k') }}{{ c }}{{ d }}", data, "2{'j': 3}[1, {'k': 2}]");
+    check_text("{% set l = (d | tojson | from_json) %}{{ l.pop() }}{{ l }}{% set e = d + [] %}{{ e.clear() }}{{ e }}",
+               data, "{'k': 2}[1]None[]");
+}
+
 static void raised_messages_are_whole(void **state)
 {
     (void)state;
@@ -312,11 +349,17 @@ static void bad_inputs_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_know_where_they_came_from), cmocka_unit_test(strings_that_share_bytes_stay_apart),
-        cmocka_unit_test(meanings_that_templates_rest_on), cmocka_unit_test(raised_messages_are_whole),
-        cmocka_unit_test(deep_sources_are_refused),        cmocka_unit_test(running_away_is_refused),
-        cmocka_unit_test(building_text_is_linear),         cmocka_unit_test(failing_memory_is_an_error),
-        cmocka_unit_test(templates_say_what_they_mention), cmocka_unit_test(bad_inputs_are_named),
+        cmocka_unit_test(bytes_know_where_they_came_from),
+        cmocka_unit_test(strings_that_share_bytes_stay_apart),
+        cmocka_unit_test(meanings_that_templates_rest_on),
+        cmocka_unit_test(given_values_stay_as_they_are),
+        cmocka_unit_test(raised_messages_are_whole),
+        cmocka_unit_test(deep_sources_are_refused),
+        cmocka_unit_test(running_away_is_refused),
+        cmocka_unit_test(building_text_is_linear),
+        cmocka_unit_test(failing_memory_is_an_error),
+        cmocka_unit_test(templates_say_what_they_mention),
+        cmocka_unit_test(bad_inputs_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
