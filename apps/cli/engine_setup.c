@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { WARM_ON = 2 }; /* auto, off, on */
 
@@ -18,6 +19,13 @@ static const char *profile_folder(const cli_options *options)
     char inside[PATH_BYTES_MAX];
     if (options->profile != 0 || !path_in_home("XDG_CACHE_HOME", ".cache", "leat", folder)) return NULL;
     return path_join(folder, "profile", inside) && path_make_folders(inside) ? folder : NULL;
+}
+
+/* 0: there is no such file, as will be said when it is read. */
+static uint64_t template_bytes(const char *path)
+{
+    struct stat facts;
+    return path && stat(path, &facts) == 0 && S_ISREG(facts.st_mode) ? (uint64_t)facts.st_size : 0;
 }
 
 bool plan_is_below_one_token(const leat_plan *plan, const leat_model_info *info)
@@ -43,6 +51,7 @@ leat_options engine_options(const cli_options *options)
     o.ignore_leases = options->lease != 0;
     o.force = options->force;
     o.profile_folder = profile_folder(options);
+    o.chat_template_bytes = template_bytes(options->chat_template);
     o.cancel = &signals_cancel;
     o.progress = report_progress;
     return o;

@@ -8,6 +8,7 @@
 #include "exec/session.h"
 #include "exec/weight_ring.h"
 #include "os/own_thread.h"
+#include "text/jinja/jinja.h"
 
 #include <stdio.h>
 
@@ -20,8 +21,12 @@ static uint64_t tokenizer_peak(uint64_t file_bytes) { return file_bytes ? file_b
  * long runs of one character. */
 static uint64_t encoding_bytes(uint32_t ctx) { return 256 * 1024 + ctx * UINT64_C(96); }
 
-/* A chat template, compiled, and the control tokens beside it; then what a rendering takes whatever its length. */
-static uint64_t chat_bytes(uint64_t template_bytes) { return template_bytes * 64 + 128 * 1024; }
+/* A chat template, its text and compiled, and the control tokens beside it; then what a rendering takes whatever its
+ * length. */
+static uint64_t chat_bytes(uint64_t template_bytes)
+{
+    return template_bytes + jinja_open_bytes(template_bytes) + 64 * 1024;
+}
 
 /* What does not depend on context, chunk and slots, for each level of the trunk. */
 typedef struct trunk_choice {

@@ -56,6 +56,10 @@ const char *jinja_fault_label(jinja_fault fault);
 MUST_CHECK leat_status jinja_open(mem *ledger, const char *name, const char *source, uint64_t bytes,
                                   const jinja_limits *limits, jinja_template **out, jinja_fault *out_fault,
                                   leat_error *error);
+/* What compiling a template of so many bytes takes at its worst moment, less of it afterwards. An estimate: templates
+ * of models took 22 to 32 times their size and 64 KiB (docs/measurements/memory.md); made for it, one can take five
+ * times as much. */
+static inline uint64_t jinja_open_bytes(uint64_t source_bytes) { return source_bytes * 48 + 64 * 1024; }
 /* Sets *t to NULL; NULL is accepted. */
 void jinja_close(jinja_template **t);
 
