@@ -120,6 +120,7 @@ typedef struct remembered_ids {
 
 typedef struct prompt_encoder {
     const chat_controls *controls;
+    tokenizer_encoder *words;
     const char *text;
     token_list *out_ids;
     token_list ids;      /* of one piece */
@@ -145,15 +146,14 @@ static bool is_role(const char *text, uint64_t bytes)
  * as at the beginning of a text. */
 static leat_status encode_piece(prompt_encoder *e, uint64_t begin, uint64_t end, bool is_plain, leat_error *error)
 {
-    const tokenizer *t = e->controls->t;
     const token_list *newline = &e->controls->newline;
-    const unsigned flags = is_plain ? TOKENIZER_PLAIN : 0;
+    const unsigned flags = is_plain ? TOKENIZER_PLAIN : TOKENIZER_CONTROLS;
     e->ids.count = 0;
-    if (begin == 0 && !is_plain) return tokenizer_encode(t, e->text, end, flags, &e->ids, error);
+    if (begin == 0 && !is_plain) return tokenizer_encoder_run(e->words, e->text, end, flags, &e->ids, error);
     e->lead.count = 0;
     TRY(text_buffer_append(&e->lead, "\n", 1, error));
     TRY(text_buffer_append(&e->lead, e->text + begin, end - begin, error));
-    TRY(tokenizer_encode(t, e->lead.bytes, e->lead.count, flags, &e->ids, error));
+    TRY(tokenizer_encoder_run(e->words, e->lead.bytes, e->lead.count, flags, &e->ids, error));
     if (e->ids.count >= newline->count && newline->count > 0 &&
         memcmp(e->ids.ids, newline->ids, newline->count * sizeof *newline->ids) == 0) {
         e->ids.count -= newline->count;
@@ -161,7 +161,7 @@ static leat_status encode_piece(prompt_encoder *e, uint64_t begin, uint64_t end,
         return LEAT_OK;
     }
     e->ids.count = 0;
-    return tokenizer_encode(t, e->text + begin, end - begin, flags, &e->ids, error);
+    return tokenizer_encoder_run(e->words, e->text + begin, end - begin, flags, &e->ids, error);
 }
 
 static leat_status take_ids(prompt_encoder *e, leat_error *error)
@@ -322,8 +322,10 @@ leat_status chat_prompt_encode(const chat_controls *controls, const jinja_output
     token_list_init(&e.remembered, ledger);
     text_buffer_init(&e.lead, ledger);
     token_search_init(&e.search, ledger);
-    leat_status status = encode_segments(&e, prompt, error);
+    leat_status status = tokenizer_encoder_open(controls->t, &e.words, error);
+    if (status == LEAT_OK) status = encode_segments(&e, prompt, error);
     if (status != LEAT_OK) out_ids->count = before;
+    tokenizer_encoder_close(&e.words);
     token_list_reset(&e.ids);
     token_list_reset(&e.expected);
     token_list_reset(&e.remembered);

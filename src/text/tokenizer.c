@@ -202,9 +202,10 @@ static leat_status encode_parts(encoder *e, text_slice text, added_use use, leat
     return LEAT_OK;
 }
 
-static leat_status encode(const tokenizer *t, text_slice text, added_use use, bool post_process, token_list *out_ids,
-                          leat_error *error)
+static leat_status encode_with(encoder *e, text_slice text, added_use use, bool post_process, token_list *out_ids,
+                               leat_error *error)
 {
+    const tokenizer *t = e->t;
     if (text.count > ENCODE_BYTES_MAX)
         return FAIL(error, USAGE, "a text of %llu bytes is too long to be tokenized, at most %d are supported",
                     (unsigned long long)text.count, ENCODE_BYTES_MAX);
@@ -212,28 +213,69 @@ static leat_status encode(const tokenizer *t, text_slice text, added_use use, bo
     if (valid < text.count)
         return FAIL(error, USAGE, "the text is not valid UTF-8 at byte %llu", (unsigned long long)valid);
 
-    encoder e;
     leat_status status = LEAT_OK;
     uint64_t count_before = out_ids->count;
-    encoder_init(&e, t, out_ids);
+    e->out_ids = out_ids;
     for (uint32_t i = 0; post_process && i < t->prefix_count; i++)
         TRY_OR(out, token_list_push(out_ids, t->prefix_ids[i], error));
-    if (text.count > 0) TRY_OR(out, encode_parts(&e, text, use, error));
+    if (text.count > 0) TRY_OR(out, encode_parts(e, text, use, error));
     for (uint32_t i = 0; post_process && i < t->suffix_count; i++)
         TRY_OR(out, token_list_push(out_ids, t->suffix_ids[i], error));
 out:
     if (status != LEAT_OK) out_ids->count = count_before;
+    return status;
+}
+
+static leat_status encode(const tokenizer *t, text_slice text, added_use use, bool post_process, token_list *out_ids,
+                          leat_error *error)
+{
+    encoder e;
+    encoder_init(&e, t, out_ids);
+    leat_status status = encode_with(&e, text, use, post_process, out_ids, error);
     encoder_reset(&e);
     return status;
+}
+
+static added_use use_of(unsigned flags)
+{
+    return (flags & TOKENIZER_PLAIN) != 0      ? ADDED_AS_TEXT
+           : (flags & TOKENIZER_CONTROLS) != 0 ? ADDED_AND_CONTROLS_AS_TOKENS
+                                               : ADDED_AS_TOKENS;
 }
 
 leat_status tokenizer_encode(const tokenizer *t, const char *text, uint64_t text_bytes, unsigned flags,
                              token_list *out_ids, leat_error *error)
 {
-    added_use use = (flags & TOKENIZER_PLAIN) != 0      ? ADDED_AS_TEXT
-                    : (flags & TOKENIZER_CONTROLS) != 0 ? ADDED_AND_CONTROLS_AS_TOKENS
-                                                        : ADDED_AS_TOKENS;
-    return encode(t, (text_slice){text, text_bytes}, use, (flags & TOKENIZER_POST_PROCESS) != 0, out_ids, error);
+    return encode(t, (text_slice){text, text_bytes}, use_of(flags), (flags & TOKENIZER_POST_PROCESS) != 0, out_ids,
+                  error);
+}
+
+struct tokenizer_encoder {
+    encoder inner;
+};
+
+leat_status tokenizer_encoder_open(const tokenizer *t, tokenizer_encoder **out_encoder, leat_error *error)
+{
+    tokenizer_encoder *e;
+    TRY(MEM_NEW(t->ledger, TOKENIZER, 1, &e, error));
+    encoder_init(&e->inner, t, NULL);
+    *out_encoder = e;
+    return LEAT_OK;
+}
+
+void tokenizer_encoder_close(tokenizer_encoder **e)
+{
+    if (*e == NULL) return;
+    encoder_reset(&(*e)->inner);
+    mem_free((*e)->inner.t->ledger, *e);
+    *e = NULL;
+}
+
+leat_status tokenizer_encoder_run(tokenizer_encoder *e, const char *text, uint64_t text_bytes, unsigned flags,
+                                  token_list *out_ids, leat_error *error)
+{
+    return encode_with(&e->inner, (text_slice){text, text_bytes}, use_of(flags), (flags & TOKENIZER_POST_PROCESS) != 0,
+                       out_ids, error);
 }
 
 leat_status tokenizer_encode_message(const tokenizer *t, const char *text, uint64_t bytes, token_list *out_ids,

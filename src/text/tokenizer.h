@@ -73,6 +73,16 @@ typedef enum tokenizer_flags {
 /* Appends to out_ids. */
 MUST_CHECK leat_status tokenizer_encode(const tokenizer *t, const char *text, uint64_t text_bytes, unsigned flags,
                                         token_list *out_ids, leat_error *error);
+
+/* Encodes many texts with the same working memory, which for a short text costs more than its encoding. The tokenizer
+ * must outlive it. Threads: an encoder belongs to one at a time. */
+typedef struct tokenizer_encoder tokenizer_encoder;
+MUST_CHECK leat_status tokenizer_encoder_open(const tokenizer *t, tokenizer_encoder **out_encoder, leat_error *error);
+void tokenizer_encoder_close(tokenizer_encoder **encoder);
+/* As tokenizer_encode. */
+MUST_CHECK leat_status tokenizer_encoder_run(tokenizer_encoder *encoder, const char *text, uint64_t text_bytes,
+                                             unsigned flags, token_list *out_ids, leat_error *error);
+
 /* Appends to out_text. Unknown ids decode to nothing. */
 MUST_CHECK leat_status tokenizer_decode(const tokenizer *t, const uint32_t *ids, uint64_t count, bool skip_special,
                                         text_buffer *out_text, leat_error *error);
