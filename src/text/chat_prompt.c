@@ -46,18 +46,57 @@ static bool is_control(const added_token *token, const jinja_template *first, co
     return jinja_mentions(first, token->content) || (second != NULL && jinja_mentions(second, token->content));
 }
 
+/* The added tokens and, behind them, a SentencePiece model's control pieces. */
+static const added_token *listed_tokens(const tokenizer *t, uint32_t *out_count)
+{
+    *out_count = t->control_matcher != NULL ? t->control_count : t->added_count;
+    return t->control_matcher != NULL ? t->controls : t->added;
+}
+
+/* A piece that a SentencePiece model takes wherever its text stands, and that the template writes, such as [INST]. A
+ * single character has no other form. */
+static bool is_control_piece(const tokenizer *t, uint32_t id, const jinja_template *first, const jinja_template *second)
+{
+    if ((t->vocab.flags[id] & (VOCABULARY_KEPT | VOCABULARY_ADDED)) != VOCABULARY_KEPT) return false;
+    const char *text = vocabulary_text(&t->vocab, id);
+    const uint64_t bytes = strlen(text);
+    const added_token as_added = {.content = text, .content_bytes = (uint32_t)bytes};
+    return utf8_decode(text, bytes, &(uint32_t){0}, NULL) != bytes && is_control(&as_added, first, second);
+}
+
+static void add_control(chat_controls *c, token_pattern *patterns, uint32_t id, const char *text, uint64_t bytes)
+{
+    c->ids[c->count] = id;
+    patterns[c->count++] = (token_pattern){text, (uint32_t)bytes};
+    c->is_control[id / 64] |= UINT64_C(1) << id % 64;
+}
+
+static uint32_t controls_max(const tokenizer *t)
+{
+    uint32_t count;
+    listed_tokens(t, &count);
+    for (uint32_t id = 0; t->rules.has_kept && id < t->vocab.id_count; id++)
+        count += (t->vocab.flags[id] & VOCABULARY_KEPT) != 0;
+    return count;
+}
+
 static leat_status collect_controls(chat_controls *c, const jinja_template *first, const jinja_template *second,
                                     token_pattern *patterns, leat_error *error)
 {
     const tokenizer *t = c->t;
-    for (uint32_t i = 0; i < t->added_count; i++) {
-        const added_token *token = &t->added[i];
-        if (token->id >= c->id_count || !is_control(token, first, second)) continue;
-        c->ids[c->count] = token->id;
-        patterns[c->count++] = (token_pattern){token->content, token->content_bytes};
-        c->is_control[token->id / 64] |= UINT64_C(1) << token->id % 64;
+    uint32_t count;
+    const added_token *tokens = listed_tokens(t, &count);
+    for (uint32_t i = 0; i < count; i++)
+        if (tokens[i].id < c->id_count && (i >= t->added_count || is_control(&tokens[i], first, second)))
+            add_control(c, patterns, tokens[i].id, tokens[i].content, tokens[i].content_bytes);
+    for (uint32_t id = 0; t->rules.has_kept && id < t->vocab.id_count; id++) {
+        const char *text = vocabulary_has(&t->vocab, id) ? vocabulary_text(&t->vocab, id) : NULL;
+        if (text != NULL && is_control_piece(t, id, first, second)) add_control(c, patterns, id, text, strlen(text));
     }
     if (c->count == 0) return LEAT_OK;
+    if (c->count > ADDED_TOKEN_LIMIT)
+        return FAIL(error, MODEL, "%s: %u control tokens, at most %d are supported", t->name, c->count,
+                    ADDED_TOKEN_LIMIT);
     return token_matcher_open(c->ledger, t->vocab.seed, patterns, c->count, &c->matcher, error);
 }
 
@@ -73,8 +112,8 @@ leat_status chat_controls_open(mem *ledger, const tokenizer *t, const jinja_temp
     c->id_count = tokenizer_id_count(t);
     token_list_init(&c->newline, ledger);
     TRY_OR(done, MEM_NEW(ledger, TOKENIZER, c->id_count / 64 + 1, &c->is_control, error));
-    TRY_OR(done, MEM_NEW(ledger, TOKENIZER, t->added_count, &c->ids, error));
-    TRY_OR(done, MEM_NEW(ledger, TOKENIZER, t->added_count, &patterns, error));
+    TRY_OR(done, MEM_NEW(ledger, TOKENIZER, controls_max(t), &c->ids, error));
+    TRY_OR(done, MEM_NEW(ledger, TOKENIZER, controls_max(t), &patterns, error));
     TRY_OR(done, collect_controls(c, first, second, patterns, error));
     TRY_OR(done, tokenizer_encode(t, "\n", 1, 0, &c->newline, error));
 done:
@@ -113,6 +152,8 @@ typedef struct prompt_run {
 
 /* The plain ids of control tokens that messages held before: a message full of one must not cost an encoding each. */
 enum { REMEMBERED_COUNT = 16 };
+/* How often a prompt's data may be cut apart, each time at the price of encoding the halves. */
+enum { CUTS_MAX = 1 << 12 };
 typedef struct remembered_ids {
     uint64_t begin, count; /* in prompt_encoder.remembered; 0: none */
     uint32_t pattern;
@@ -127,6 +168,7 @@ typedef struct prompt_encoder {
     token_list expected; /* control tokens that the template wrote in the piece */
     text_buffer lead;    /* a newline and a piece */
     token_search search;
+    uint32_t cut_count;
     token_list remembered;
     remembered_ids places[REMEMBERED_COUNT];
     prompt_run *runs; /* (run_count) of the piece */
@@ -170,15 +212,37 @@ static leat_status take_ids(prompt_encoder *e, leat_error *error)
     return LEAT_OK;
 }
 
-/* Data with no added token recognised. */
+/* The control token among the ids of a piece, or VOCABULARY_NO_ID. */
+static uint32_t first_control(const prompt_encoder *e)
+{
+    for (uint64_t i = 0; i < e->ids.count; i++)
+        if (chat_controls_has(e->controls, e->ids.ids[i])) return e->ids.ids[i];
+    return VOCABULARY_NO_ID;
+}
+
+/* The border between characters that is nearest behind the middle, `end` where there is none. */
+static uint64_t middle_of(const char *text, uint64_t begin, uint64_t end)
+{
+    uint64_t middle = begin + (end - begin) / 2;
+    if (middle == begin) middle++;
+    while (middle < end && ((unsigned char)text[middle] & 0xc0) == 0x80) middle++;
+    return middle;
+}
+
+/* Data with no added token recognised. Where the vocabulary makes a control token even so - a piece of SentencePiece
+ * that is taken wherever it stands, a normalizer - the text is cut in the middle until it does not. */
 static leat_status encode_plain(prompt_encoder *e, uint64_t begin, uint64_t end, leat_error *error)
 {
     TRY(encode_piece(e, begin, end, true, error));
-    for (uint64_t i = 0; i < e->ids.count; i++)
-        if (chat_controls_has(e->controls, e->ids.ids[i]))
-            return FAIL(error, USAGE, "a message holds text that the vocabulary turns into the control token %s",
-                        tokenizer_token_text(e->controls->t, e->ids.ids[i], NULL));
-    return take_ids(e, error);
+    const uint32_t control = first_control(e);
+    if (control == VOCABULARY_NO_ID) return take_ids(e, error);
+    const uint64_t middle = middle_of(e->text, begin, end);
+    if (middle >= end || e->cut_count == CUTS_MAX)
+        return FAIL(error, USAGE, "a message holds text that the vocabulary turns into the control token %s",
+                    tokenizer_token_text(e->controls->t, control, NULL));
+    e->cut_count++;
+    TRY(encode_plain(e, begin, middle, error)); /* as deep as a text can be halved */
+    return encode_plain(e, middle, end, error);
 }
 
 /* The text of a control token within data. */
