@@ -64,6 +64,12 @@ static leat_status attribute(jinja_env *env, jinja_value object, const jinja_str
         if (!jinja_string_is(name, "current")) break;
         *out = object.turn->items.list->items[object.turn->at % object.turn->items.list->count];
         return LEAT_OK;
+    case JV_TUPLE:
+        if (!object.list->is_group) break;
+        if (jinja_string_is(name, "grouper")) *out = object.list->items[0];
+        if (jinja_string_is(name, "list")) *out = object.list->items[1];
+        if (jinja_is_given(*out)) return LEAT_OK;
+        break;
     case JV_RANGE:
         if (jinja_string_is(name, "start")) *out = jinja_int(object.range->start);
         if (jinja_string_is(name, "stop")) *out = jinja_int(object.range->stop);

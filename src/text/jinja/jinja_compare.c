@@ -173,8 +173,9 @@ static leat_status order_fails(jinja_env *env, jinja_value a, jinja_value b, con
 static int order_strings(const jinja_string *a, const jinja_string *b)
 {
     uint64_t common = min_u64(a->count, b->count);
-    int order = common == 0 ? 0 : memcmp(a->bytes, b->bytes, common);
-    return order != 0 ? order : a->count < b->count ? -1 : a->count > b->count;
+    int found = common == 0 ? 0 : memcmp(a->bytes, b->bytes, common); /* any number; 2 means something else here */
+    if (found != 0) return found < 0 ? -1 : 1;
+    return a->count < b->count ? -1 : a->count > b->count;
 }
 
 /* -1, 0, 1, or 2 when the two are not ordered. */

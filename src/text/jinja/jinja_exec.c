@@ -232,6 +232,8 @@ static leat_status exec_filter_block(jinja_env *env, jinja_frame *frame, const j
     TRY(jinja_capture(env, inner, &node->body, flow, &value));
     if (*flow != JINJA_ON) return LEAT_OK;
     TRY(jinja_eval_filters(env, inner, node->b, value, &value));
+    if (value.kind != JV_STRING) /* what was written is joined as it is */
+        return RAISE(env, TYPE, "the filters of a block gave %s, expected str", jinja_type_name(value));
     return print(env, value);
 }
 

@@ -133,6 +133,7 @@ RUN(filter_groupby)
             TRY(jinja_item_attribute(env, items->items[i], given[0], &key));
             if (key.kind == JV_UNDEFINED && jinja_is_given(given[1])) key = given[1];
             TRY(jinja_new_pair(env, key, jinja_of_list(group), &pair));
+            pair.list->is_group = true;
             TRY(jinja_push(env, out->list, pair));
         }
         TRY(jinja_push(env, group, items->items[i]));
@@ -330,6 +331,7 @@ RUN(filter_int)
         if (!float_of_text(text, &real)) real = NAN;
     }
     *out = otherwise;
+    if (self.kind == JV_FLOAT && isinf(real)) return jinja_int_of_double(env, real, out); /* which refuses it */
     return isfinite(real) ? jinja_int_of_double(env, real, out) : LEAT_OK;
 }
 
@@ -376,7 +378,7 @@ RUN(filter_round)
     TRY(jinja_to_double(env, self, &real));
     scale = pow(10, (double)digits);
     if (!isfinite(real * scale)) return RAISE(env, OVERFLOW, "cannot convert float to integer");
-    *out = jinja_float((is_ceil ? ceil(real * scale) : floor(real * scale)) / scale);
+    *out = jinja_float(((is_ceil ? ceil(real * scale) : floor(real * scale)) + 0.0) / scale); /* an integer has no -0 */
     return LEAT_OK;
 }
 

@@ -89,10 +89,11 @@ RUN(list_extend)
     return LEAT_OK;
 }
 
-static leat_status place_of(jinja_env *env, const jinja_list *list, jinja_value v, uint64_t *out)
+static leat_status place_of(jinja_env *env, const jinja_list *list, jinja_value v, uint64_t begin, uint64_t end,
+                            uint64_t *out)
 {
     bool is_same = false;
-    for (*out = 0; *out < list->count; ++*out) {
+    for (*out = begin; *out < end && *out < list->count; ++*out) {
         TRY(jinja_equal(env, list->items[*out], v, &is_same));
         if (is_same) return LEAT_OK;
     }
@@ -139,7 +140,7 @@ RUN(list_remove)
     (void)raw;
     uint64_t at;
     *out = jinja_none();
-    TRY(place_of(env, self.list, given[0], &at));
+    TRY(place_of(env, self.list, given[0], 0, UINT64_MAX, &at));
     take_out(self.list, at);
     return LEAT_OK;
 }
@@ -183,11 +184,26 @@ RUN(list_copy)
     return jinja_to_list(env, self, &out->list);
 }
 
+/* Counted from the end where it is negative. */
+static leat_status read_place(jinja_env *env, const jinja_list *list, jinja_value given, uint64_t missing,
+                              uint64_t *out)
+{
+    int64_t at;
+    *out = missing;
+    if (!jinja_is_given(given)) return LEAT_OK;
+    TRY(jinja_to_index(env, given, &at));
+    if (at < 0) at += (int64_t)list->count;
+    *out = at < 0 ? 0 : (uint64_t)at;
+    return LEAT_OK;
+}
+
 RUN(list_index)
 {
     (void)raw;
-    uint64_t at;
-    TRY(place_of(env, self.list, given[0], &at));
+    uint64_t at, begin, end;
+    TRY(read_place(env, self.list, given[1], 0, &begin));
+    TRY(read_place(env, self.list, given[2], UINT64_MAX, &end));
+    TRY(place_of(env, self.list, given[0], begin, end, &at));
     *out = jinja_int((int64_t)at);
     return LEAT_OK;
 }
@@ -240,10 +256,11 @@ const jinja_builtin *jinja_find_method(jinja_value object, const char *name, uin
         {"pop", "index", 0, list_pop},        {"insert", "index object", 2, list_insert},
         {"remove", "value", 1, list_remove},  {"clear", "", 0, list_clear},
         {"reverse", "", 0, list_reverse},     {"sort", "reverse", 0, list_sort},
-        {"copy", "", 0, list_copy},           {"index", "value", 1, list_index},
+        {"copy", "", 0, list_copy},           {"index", "value start stop", 1, list_index},
         {"count", "value", 1, list_count},
     };
-    static const jinja_builtin of_tuple[] = {{"index", "value", 1, list_index}, {"count", "value", 1, list_count}};
+    static const jinja_builtin of_tuple[] = {{"index", "value start stop", 1, list_index},
+                                             {"count", "value", 1, list_count}};
     static const jinja_builtin of_cycler[] = {{"next", "", 0, cycler_next}, {"reset", "", 0, cycler_reset}};
     switch (object.kind) {
     case JV_DICT: return jinja_find_in(of_dict, ARRAY_COUNT(of_dict), name, bytes);

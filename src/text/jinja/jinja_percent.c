@@ -212,20 +212,21 @@ static leat_status read_field(formatting *f, const jinja_string *field, jinja_va
             TRY(jinja_get_item(f->env, object, key, out));
         else
             TRY(jinja_get_attribute(f->env, object, key.string, out));
-        TRY(jinja_need_defined(f->env, *out));
         at = end + is_item;
     }
     return LEAT_OK;
 }
 
-static leat_status parse_spec(formatting *f, const jinja_string *s, jinja_spec *spec)
+static leat_status parse_spec(formatting *f, const jinja_string *s, bool is_number, jinja_spec *spec)
 {
     uint64_t at = 0, next = 0, number;
+    bool has_fill = false;
     *spec = (jinja_spec){.fill = " ", .fill_bytes = 1, .precision = -1, .is_default_align = true};
     if (s->count > 0) jinja_char_at(s, 0, &next);
     if (next < s->count && next > 0 && strchr("<>^=", s->bytes[next]) != NULL) {
         spec->fill = s->bytes;
         spec->fill_bytes = next;
+        has_fill = true;
         spec->align = s->bytes[next];
         spec->is_default_align = false;
         at = next + 1;
@@ -236,10 +237,9 @@ static leat_status parse_spec(formatting *f, const jinja_string *s, jinja_spec *
     }
     if (at < s->count && strchr("+- ", s->bytes[at]) != NULL) spec->sign = s->bytes[at++];
     if (at < s->count && s->bytes[at] == '#') spec->is_alternate = true, at++;
-    if (at < s->count && s->bytes[at] == '0') {
-        if (spec->is_default_align)
-            spec->fill = "0", spec->fill_bytes = 1, spec->align = '=', spec->is_default_align = false;
-        at++;
+    if (at < s->count && s->bytes[at] == '0' && !has_fill) {
+        spec->fill = "0", spec->fill_bytes = 1, at++;
+        if (spec->is_default_align && is_number) spec->align = '=', spec->is_default_align = false;
     }
     TRY(read_number(f->env, s, &at, &spec->width));
     if (at < s->count && (s->bytes[at] == ',' || s->bytes[at] == '_')) spec->grouping = s->bytes[at++];
@@ -255,6 +255,21 @@ static leat_status parse_spec(formatting *f, const jinja_string *s, jinja_spec *
 }
 
 static leat_status format_text(formatting *f, jinja_string *text, jinja_builder *b);
+
+/* What a specification may say depends on the value. */
+static leat_status check_spec(formatting *f, const jinja_spec *spec, jinja_value v)
+{
+    const bool is_float_type = spec->type != '\0' && strchr("eEfFgG%", spec->type) != NULL;
+    if (jinja_is_integral(v) && spec->precision >= 0 && !is_float_type)
+        return RAISE(f->env, VALUE, "Precision not allowed in integer format specifier");
+    if (jinja_is_number(v)) return LEAT_OK;
+    if (spec->sign != '\0') return RAISE(f->env, VALUE, "Sign not allowed in string format specifier");
+    if (spec->is_alternate) return RAISE(f->env, VALUE, "Alternate form (#) not allowed in string format specifier");
+    if (spec->grouping != '\0') return RAISE(f->env, VALUE, "Cannot specify '%c' with 's'.", spec->grouping);
+    if (!spec->is_default_align && spec->align == '=')
+        return RAISE(f->env, VALUE, "'=' alignment not allowed in string format specifier");
+    return LEAT_OK;
+}
 
 /* {field!conversion:spec}, the braces taken off. */
 static leat_status format_field(formatting *f, const jinja_string *inner, jinja_builder *b)
@@ -287,11 +302,12 @@ static leat_status format_field(formatting *f, const jinja_string *inner, jinja_
     if (f->level >= 2) return RAISE(f->env, VALUE, "Max string recursion exceeded");
     TRY(format_text(f, &raw, &nested));
     TRY(jinja_finish(&nested, &spec_text));
-    TRY(parse_spec(f, spec_text.string, &spec));
+    TRY(parse_spec(f, spec_text.string, jinja_is_number(v), &spec));
     if (spec_text.string->count > 0 && !jinja_is_number(v) && v.kind != JV_STRING)
         return RAISE(f->env, TYPE, "unsupported format string passed to %s.__format__", jinja_type_name(v));
     if (f->format->is_markup) TRY(jinja_escape(f->env, v, &v));
     if (spec_text.string->count == 0) return jinja_append_str(b, v);
+    TRY(check_spec(f, &spec, v));
     if (v.kind == JV_BOOL && spec.type != 's') v = jinja_int(v.truth);
     return jinja_append_spec(b, &spec, v);
 }

@@ -86,8 +86,10 @@ static leat_status append_integer(jinja_builder *b, const jinja_spec *spec, jinj
         if (strchr("xXob", spec->type) != NULL && spec->type != '\0')
             return RAISE(b->env, OVERFLOW, "integers of more than 64 bits are written in decimal only");
         is_negative = v.string->bytes[0] == '-';
-        snprintf(digits, sizeof digits, "%.*s", (int)min_u64(v.string->count, 300) - is_negative,
-                 v.string->bytes + is_negative);
+        if (v.string->count > sizeof digits - 10)
+            return RAISE(b->env, OVERFLOW, "an integer of %llu digits is too long to be formatted",
+                         (unsigned long long)v.string->count);
+        snprintf(digits, sizeof digits, "%.*s", (int)v.string->count - is_negative, v.string->bytes + is_negative);
     } else if (spec->type == 'b') {
         size_t at = 0;
         for (int bit = 63; bit >= 0; bit--) {

@@ -336,6 +336,8 @@ RUN(filter_wordwrap)
     jinja_value text;
     jinja_list *lines;
     int64_t width = 79;
+    TRY(jinja_need_defined(env, self));
+    if (self.kind != JV_STRING) return RAISE(env, TYPE, "wordwrap: '%s' is no text", jinja_type_name(self));
     TRY(jinja_to_string(env, self, &text));
     if (jinja_is_given(given[0])) TRY(jinja_to_index(env, given[0], &width));
     if (width <= 0 || jinja_is_given(given[1]) || jinja_is_given(given[2]))

@@ -56,12 +56,7 @@ static leat_status split_space(jinja_env *env, jinja_string *s, int64_t limit, j
     TRY(jinja_charge(env, s->count / 64));
     for (uint64_t at = skip_space(s, 0, true); at < s->count;) {
         uint64_t end = limit == 0 ? s->count : skip_space(s, at, false);
-        if (limit-- == 0) { /* the rest, without the space at its end */
-            jinja_value rest;
-            TRY(jinja_substring(env, s, at, s->count, &rest));
-            TRY(jinja_strip(env, rest.string, NULL, JINJA_RIGHT, &rest));
-            return jinja_push(env, list, rest);
-        }
+        if (limit-- == 0) return push_part(env, list, s, at, s->count); /* the rest, with the space at its end */
         TRY(push_part(env, list, s, at, end));
         at = skip_space(s, end, true);
     }

@@ -59,6 +59,7 @@ typedef struct jinja_list {
     jinja_value *items;
     uint64_t count, capacity;
     bool is_fixed; /* a variable or part of one: the template may not change it */
+    bool is_group; /* a pair of groupby: its parts have names */
 } jinja_list;
 
 typedef struct jinja_dict jinja_dict;
