@@ -19,17 +19,29 @@ static leat_status step(jinja_env *env, jinja_value item, const jinja_string *pa
     return jinja_get_item(env, item, key, out);
 }
 
-leat_status jinja_item_attribute(jinja_env *env, jinja_value item, jinja_value path, jinja_value *out)
+/* Where a step finds nothing, `otherwise` takes its place, and the next step starts from it. */
+static void take_default(jinja_value otherwise, jinja_value *v)
+{
+    if (v->kind == JV_UNDEFINED && jinja_is_given(otherwise) && otherwise.kind != JV_NONE) *v = otherwise;
+}
+
+leat_status jinja_item_attribute(jinja_env *env, jinja_value item, jinja_value path, jinja_value otherwise,
+                                 jinja_value *out)
 {
     jinja_value part;
     *out = item;
     if (!jinja_is_given(path) || path.kind == JV_NONE) return LEAT_OK;
-    if (path.kind != JV_STRING) return jinja_get_item(env, item, path, out);
+    if (path.kind != JV_STRING) {
+        TRY(jinja_get_item(env, item, path, out));
+        take_default(otherwise, out);
+        return LEAT_OK;
+    }
     for (uint64_t begin = 0, end; begin <= path.string->count; begin = end + 1) {
         const char *dot = memchr(path.string->bytes + begin, '.', path.string->count - begin);
         end = dot != NULL ? (uint64_t)(dot - path.string->bytes) : path.string->count;
         TRY(jinja_substring(env, path.string, begin, end, &part));
         TRY(step(env, *out, part.string, out));
+        take_default(otherwise, out);
     }
     return LEAT_OK;
 }
@@ -54,7 +66,7 @@ static leat_status multi_key(jinja_env *env, jinja_value item, jinja_value paths
         const char *comma = is_text ? memchr(paths.string->bytes + begin, ',', count - begin) : NULL;
         end = comma != NULL ? (uint64_t)(comma - paths.string->bytes) : count;
         if (is_text) TRY(jinja_substring(env, paths.string, begin, end, &path));
-        TRY(jinja_item_attribute(env, item, path, &key));
+        TRY(jinja_item_attribute(env, item, path, (jinja_value){0}, &key));
         TRY(jinja_sort_key(env, key, is_case_sensitive, &key));
         TRY(jinja_push(env, out->list, key));
     }
@@ -117,8 +129,7 @@ RUN(filter_groupby)
     TRY(jinja_new_list(env, 0, &keys));
     for (uint64_t i = 0; i < items->count; i++) {
         jinja_value key;
-        TRY(jinja_item_attribute(env, items->items[i], given[0], &key));
-        if (key.kind == JV_UNDEFINED && jinja_is_given(given[1])) key = given[1];
+        TRY(jinja_item_attribute(env, items->items[i], given[0], given[1], &key));
         TRY(jinja_sort_key(env, key, is_case_sensitive, &key));
         TRY(jinja_push(env, keys, key));
     }
@@ -130,8 +141,7 @@ RUN(filter_groupby)
         if (!is_same || i == 0) {
             jinja_value key, pair;
             TRY(jinja_new_list(env, 0, &group));
-            TRY(jinja_item_attribute(env, items->items[i], given[0], &key));
-            if (key.kind == JV_UNDEFINED && jinja_is_given(given[1])) key = given[1];
+            TRY(jinja_item_attribute(env, items->items[i], given[0], given[1], &key));
             TRY(jinja_new_pair(env, key, jinja_of_list(group), &pair));
             pair.list->is_group = true;
             TRY(jinja_push(env, out->list, pair));
@@ -150,7 +160,7 @@ static leat_status extreme(jinja_env *env, jinja_value self, const jinja_value *
     TRY(jinja_to_list(env, self, &items));
     *out = jinja_undefined("No aggregated item, sequence was empty.");
     for (uint64_t i = 0; i < items->count; i++) {
-        TRY(jinja_item_attribute(env, items->items[i], given[1], &key));
+        TRY(jinja_item_attribute(env, items->items[i], given[1], (jinja_value){0}, &key));
         TRY(jinja_sort_key(env, key, is_case_sensitive, &key));
         is_better = i == 0;
         if (i > 0) TRY(jinja_less(env, is_max ? best : key, is_max ? key : best, is_max ? ">" : "<", &is_better));
@@ -173,7 +183,7 @@ RUN(filter_sum)
     if (out->kind == JV_STRING) return RAISE(env, TYPE, "sum() can't sum strings [use ''.join(seq) instead]");
     for (uint64_t i = 0; i < items->count; i++) {
         jinja_value v;
-        TRY(jinja_item_attribute(env, items->items[i], given[0], &v));
+        TRY(jinja_item_attribute(env, items->items[i], given[0], (jinja_value){0}, &v));
         TRY(jinja_binary(env, '+', *out, v, out));
     }
     return LEAT_OK;

@@ -4,8 +4,10 @@
 
 #include "text/jinja/jinja_methods.h"
 
-/* item[path]: "a.b.0", an index, or MISSING / none for the item itself. */
-MUST_CHECK leat_status jinja_item_attribute(jinja_env *env, jinja_value item, jinja_value path, jinja_value *out);
+/* item[path]: "a.b.0", an index, or MISSING / none for the item itself. `otherwise` (MISSING, none: nothing) stands in
+ * for what any step does not find. */
+MUST_CHECK leat_status jinja_item_attribute(jinja_env *env, jinja_value item, jinja_value path, jinja_value otherwise,
+                                            jinja_value *out);
 /* What sorting compares: texts in lower case unless `is_case_sensitive`. */
 MUST_CHECK leat_status jinja_sort_key(jinja_env *env, jinja_value v, bool is_case_sensitive, jinja_value *out);
 

@@ -24,9 +24,7 @@ static leat_status next_mapped(jinja_env *env, jinja_iter *iter, jinja_value *ou
     TRY(jinja_next(env, iter->inner, out, out_has));
     if (!*out_has) return LEAT_OK;
     if (l->builtin != NULL) return jinja_run_builtin(env, l->builtin, *out, &l->args, out);
-    TRY(jinja_item_attribute(env, *out, l->attribute, out));
-    if (out->kind == JV_UNDEFINED && jinja_is_given(l->otherwise)) *out = l->otherwise;
-    return LEAT_OK;
+    return jinja_item_attribute(env, *out, l->attribute, l->otherwise, out);
 }
 
 static leat_status next_selected(jinja_env *env, jinja_iter *iter, jinja_value *out, bool *out_has)
@@ -38,7 +36,7 @@ static leat_status next_selected(jinja_env *env, jinja_iter *iter, jinja_value *
         jinja_value v;
         TRY(jinja_next(env, iter->inner, out, out_has));
         if (!*out_has) return LEAT_OK;
-        TRY(jinja_item_attribute(env, *out, l->attribute, &v));
+        TRY(jinja_item_attribute(env, *out, l->attribute, (jinja_value){0}, &v));
         if (l->builtin != NULL) TRY(jinja_run_builtin(env, l->builtin, v, &l->args, &v));
         TRY(jinja_truth(env, v, &truth));
         if (truth == l->keeps) return LEAT_OK;
@@ -169,7 +167,7 @@ static leat_status make_unique(jinja_env *env, jinja_value source, const jinja_v
     TRY(jinja_truth(env, given[0], &is_case_sensitive));
     for (uint64_t i = 0; i < items->count; i++) {
         jinja_value key, found;
-        TRY(jinja_item_attribute(env, items->items[i], given[1], &key));
+        TRY(jinja_item_attribute(env, items->items[i], given[1], (jinja_value){0}, &key));
         TRY(jinja_sort_key(env, key, is_case_sensitive, &key));
         TRY(jinja_dict_get(env, seen, key, &found));
         if (jinja_is_given(found)) continue;

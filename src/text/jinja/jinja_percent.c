@@ -118,6 +118,7 @@ static leat_status percent_one(percent *p, jinja_builder *b)
     if (strchr("sra", spec.type) == NULL) return percent_number(p, b, &spec, v);
     if (spec.type != 's') {
         jinja_builder repr = jinja_build(p->env);
+        repr.is_ascii = spec.type == 'a';
         TRY(jinja_append_repr(&repr, v));
         TRY(jinja_finish(&repr, &v));
     }
@@ -290,6 +291,7 @@ static leat_status format_field(formatting *f, const jinja_string *inner, jinja_
         char how = field_end + 1 < inner->count ? inner->bytes[field_end + 1] : '\0';
         jinja_builder text = jinja_build(f->env);
         if (how != 's' && how != 'r' && how != 'a') return RAISE(f->env, VALUE, "Unknown conversion specifier");
+        text.is_ascii = how == 'a';
         TRY(how == 's' ? jinja_append_str(&text, v) : jinja_append_repr(&text, v));
         TRY(jinja_finish(&text, &v));
         spec_begin += 2;

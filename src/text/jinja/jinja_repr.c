@@ -30,7 +30,8 @@ static leat_status append_quoted(jinja_builder *b, const jinja_string *s)
     uint64_t plain = 0, next;
     for (uint64_t at = 0; at < s->count; at = next) {
         uint32_t scalar = jinja_char_at(s, at, &next);
-        if (scalar != (uint32_t)quote && scalar != '\\' && (scalar == ' ' || jinja_is_printable(scalar))) continue;
+        const bool is_shown = scalar == ' ' || (jinja_is_printable(scalar) && (scalar < 0x80 || !b->is_ascii));
+        if (scalar != (uint32_t)quote && scalar != '\\' && is_shown) continue;
         TRY(jinja_append_part(b, s, plain, at));
         TRY(append_escape(b, scalar, quote, is_data_at(s, at)));
         plain = next;

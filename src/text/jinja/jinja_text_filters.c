@@ -203,7 +203,7 @@ RUN(filter_join)
     jinja_list *items;
     TRY(jinja_to_list(env, self, &items));
     for (uint64_t i = 0; i < items->count; i++)
-        TRY(jinja_item_attribute(env, items->items[i], given[1], &items->items[i]));
+        TRY(jinja_item_attribute(env, items->items[i], given[1], (jinja_value){0}, &items->items[i]));
     return jinja_join(env, between.string, jinja_of_list(items), false, out);
 }
 

@@ -161,7 +161,8 @@ typedef struct jinja_builder {
     char *bytes;
     uint8_t *mask;
     uint64_t count, capacity;
-    bool is_data; /* while mask is NULL: of all bytes */
+    bool is_data;  /* while mask is NULL: of all bytes */
+    bool is_ascii; /* repr escapes everything else, as ascii() does */
 } jinja_builder;
 
 typedef struct jinja_frame jinja_frame;
