@@ -16,6 +16,7 @@
 #include "server/engine_worker.h"
 #include "server/http.h"
 #include "server/http_auth.h"
+#include "server/http_library.h"
 #include "server/http_listening.h"
 #include "server/sandbox.h"
 #include "server/sd_notify.h"
@@ -190,6 +191,7 @@ static leat_status open_all(serve *s, const char *model_path, leat_error *error)
 {
     cli *c = s->c;
     server_signals_open();
+    TRY(http_library_open(error)); /* the sandbox may forbid to map code */
     TRY(open_auth(s, error));
     TRY(open_listening(s, error));
     TRY(engine_setup_open_model(model_path, &s->setup, error));

@@ -204,7 +204,7 @@ static enum MHD_Result refuse_head(http_server *server, http_connection *c, http
 
 static http_connection *record_of(struct MHD_Connection *mhd)
 {
-    return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+    return microhttpd.get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
 static enum MHD_Result handle_access(void *user, struct MHD_Connection *mhd, const char *url, const char *method,
@@ -302,8 +302,8 @@ static leat_status start_daemon(http_server *server, leat_error *error)
     sigset_t all, before;
     sigfillset(&all); /* signals are the main thread's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    MHD_set_panic_func(panic, NULL);
-    server->daemon = MHD_start_daemon(
+    microhttpd.set_panic_func(panic, NULL);
+    server->daemon = microhttpd.start_daemon(
         flags, 0, handle_accept, server, handle_access, server, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
         MHD_OPTION_LISTEN_SOCKET, server->settings.listen_fd, MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
@@ -319,6 +319,7 @@ leat_status http_server_open(const http_settings *settings, http_server **out_se
 {
     leat_status status;
     http_server *server;
+    TRY(http_library_open(error));
     TRY(MEM_NEW(settings->ledger, META, 1, &server, error));
     server->settings = *settings;
     server->ledger = settings->ledger;
@@ -341,7 +342,7 @@ void http_server_drain(http_server *server)
 {
     if (!server->daemon || atomic_exchange(&server->is_draining, true)) return;
     /* The descriptor comes back open: clients would wait in its queue for ever. */
-    int fd = MHD_quiesce_daemon(server->daemon);
+    int fd = microhttpd.quiesce_daemon(server->daemon);
     if (fd >= 0) close(fd);
 }
 
@@ -390,7 +391,7 @@ void http_server_close(http_server **server_slot)
     workers_close(server);
     if (server->daemon) http_server_cut(server);
     watch_close(server);
-    if (server->daemon) MHD_stop_daemon(server->daemon);
+    if (server->daemon) microhttpd.stop_daemon(server->daemon);
     pthread_cond_destroy(&server->queue_filled);
     pthread_mutex_destroy(&server->queue_lock);
     pthread_mutex_destroy(&server->connections_lock);

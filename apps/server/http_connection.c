@@ -76,8 +76,8 @@ http_connection *connection_add(http_server *server, struct MHD_Connection *mhd)
 {
     http_connection *c;
     if (MEM_NEW(server->ledger, META, 1, &c, NULL) != LEAT_OK) return NULL;
-    c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    c->fd = microhttpd.get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    const union MHD_ConnectionInfo *info = microhttpd.get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     c->is_counted = is_counted(server, info ? info->client_addr : NULL, &c->address);
     prepare_socket(c->fd);
     c->since_ns = clock_now_ns();

@@ -38,7 +38,7 @@ leat_status exchange_open(http_server *server, mem *ledger, struct MHD_Connectio
 static void free_reply(http_exchange *x)
 {
     for (uint32_t i = 0; i < x->reply_header_count; i++) mem_free(x->ledger, (void *)x->reply_headers[i].name);
-    if (x->response) MHD_destroy_response(x->response);
+    if (x->response) microhttpd.destroy_response(x->response);
     mem_free(x->ledger, x->reply_body);
     mem_free(x->ledger, x->stream.bytes);
     mem_free(x->ledger, x->stream.farewell);
@@ -150,7 +150,7 @@ void exchange_wake(http_exchange *x)
 {
     if (!x->is_suspended || !x->connection) return;
     x->is_suspended = false;
-    MHD_resume_connection(x->connection);
+    microhttpd.resume_connection(x->connection);
 }
 
 /* Under the lock: what is to be queued, or NULL; *out_result when there is nothing more to do. */
@@ -168,7 +168,7 @@ static struct MHD_Response *take_response(http_exchange *x, enum MHD_Result *out
         *out_result = MHD_NO;
     } else {
         x->is_suspended = true;
-        MHD_suspend_connection(x->connection);
+        microhttpd.suspend_connection(x->connection);
     }
     return NULL;
 }
@@ -183,7 +183,7 @@ enum MHD_Result exchange_answer(http_exchange *x, uint64_t *out_whole_bytes)
     *out_whole_bytes = response && x->reply == REPLY_WHOLE ? x->reply_bytes + 1 : 0;
     pthread_mutex_unlock(&x->lock);
     /* libmicrohttpd locks the response here, and also while it calls stream_read, which takes our lock. */
-    return response ? MHD_queue_response(connection, status, response) : result;
+    return response ? microhttpd.queue_response(connection, status, response) : result;
 }
 
 void exchange_cut(http_exchange *x)

@@ -17,8 +17,8 @@
 #define SERVER_HTTP_EXCHANGE_H
 
 #include "http.h"
+#include "http_library.h"
 
-#include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
 

@@ -71,7 +71,7 @@ static enum MHD_Result visit(void *user, enum MHD_ValueKind kind, const char *na
 }
 
 /* Of libmicrohttpd 0.9; see visit. */
-static bool is_in_place(void) { return MHD_get_version()[0] == '0'; }
+static bool is_in_place(void) { return microhttpd.get_version()[0] == '0'; }
 
 static bool check_line(http_exchange *x, const http_connection *c, const char *method, const char *version)
 {
@@ -123,7 +123,7 @@ bool guard_check_form(http_exchange *x, const http_connection *c, const char *me
     const http_limits *limits = &server_settings(x->server)->limits;
     if (!check_line(x, c, method, version)) return false;
     head_walk walk = {.expected = is_in_place() ? version + strlen(version) + 2 : NULL};
-    MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, visit, &walk);
+    microhttpd.get_connection_values_n(x->connection, MHD_HEADER_KIND, visit, &walk);
     if (walk.bytes > limits->header_bytes || walk.count > limits->header_count)
         return refuse(x, 431, "headers_too_large", "The headers are too large.");
     /* Behind the last value comes the line's end, not what a zero byte has hidden. */

@@ -39,17 +39,17 @@ void http_set_header(http_exchange *x, const char *name, const char *value)
 /* The lock is held. */
 static void add_headers(http_exchange *x, struct MHD_Response *response, const char *content_type)
 {
-    if (content_type) MHD_add_response_header(response, "Content-Type", content_type);
-    MHD_add_response_header(response, "x-request-id", x->id);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (content_type) microhttpd.add_response_header(response, "Content-Type", content_type);
+    microhttpd.add_response_header(response, "x-request-id", x->id);
+    microhttpd.add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (x->origin[0]) {
-        MHD_add_response_header(response, "Access-Control-Allow-Origin", x->origin);
-        MHD_add_response_header(response, "Vary", "Origin");
-        MHD_add_response_header(response, "Access-Control-Expose-Headers", "x-request-id, retry-after");
+        microhttpd.add_response_header(response, "Access-Control-Allow-Origin", x->origin);
+        microhttpd.add_response_header(response, "Vary", "Origin");
+        microhttpd.add_response_header(response, "Access-Control-Expose-Headers", "x-request-id, retry-after");
     }
-    if (x->must_close) MHD_add_response_header(response, "Connection", "close");
+    if (x->must_close) microhttpd.add_response_header(response, "Connection", "close");
     for (uint32_t i = 0; i < x->reply_header_count; i++)
-        MHD_add_response_header(response, x->reply_headers[i].name, x->reply_headers[i].value);
+        microhttpd.add_response_header(response, x->reply_headers[i].name, x->reply_headers[i].value);
 }
 
 /* No hook runs, nor will: the reply is there. */
@@ -85,8 +85,9 @@ void http_reply(http_exchange *x, int status, const char *content_type, const ch
         x->reply = REPLY_WHOLE;
         x->reply_body = copy;
         x->reply_bytes = has_memory ? bytes : sizeof none - 1;
-        set_response(x, has_memory ? status : 503, has_memory ? content_type : "application/json",
-                     MHD_create_response_from_buffer(x->reply_bytes, has_memory ? copy : none, MHD_RESPMEM_PERSISTENT));
+        set_response(
+            x, has_memory ? status : 503, has_memory ? content_type : "application/json",
+            microhttpd.create_response_from_buffer(x->reply_bytes, has_memory ? copy : none, MHD_RESPMEM_PERSISTENT));
     }
     pthread_mutex_unlock(&x->lock);
 }
@@ -177,7 +178,7 @@ void http_stream_begin(http_exchange *x, const char *content_type)
         x->reply = REPLY_STREAM;
         /* libmicrohttpd keeps the pointer as long as the connection asks for bytes: that is before exchange_finish. */
         set_response(x, 200, content_type,
-                     MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK_BYTES, stream_read, x, NULL));
+                     microhttpd.create_response_from_callback(MHD_SIZE_UNKNOWN, CHUNK_BYTES, stream_read, x, NULL));
     }
     pthread_mutex_unlock(&x->lock);
 }

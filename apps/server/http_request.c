@@ -45,17 +45,17 @@ leat_status request_read_head(http_exchange *x, const char *method, const char *
 {
     http_request *r = &x->request;
     field_walk headers = {0}, queries = {0};
-    MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, visit, &headers);
-    MHD_get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, visit, &queries);
+    microhttpd.get_connection_values_n(x->connection, MHD_HEADER_KIND, visit, &headers);
+    microhttpd.get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, visit, &queries);
     uint64_t fields = (uint64_t)headers.count + queries.count;
     uint64_t bytes = fields * sizeof(http_field) + headers.bytes + queries.bytes + strlen(method) + strlen(path) + 2;
     TRY(mem_alloc(x->ledger, MEM_META, bytes, 1, 0, "request", &r->block, error));
     headers = (field_walk){.fields = r->block, .cursor = (char *)r->block + fields * sizeof(http_field)};
     r->headers = headers.fields;
-    r->queries = r->headers + MHD_get_connection_values_n(x->connection, MHD_HEADER_KIND, visit, &headers);
+    r->queries = r->headers + microhttpd.get_connection_values_n(x->connection, MHD_HEADER_KIND, visit, &headers);
     r->header_count = headers.count;
     queries = (field_walk){.fields = r->queries, .cursor = headers.cursor};
-    MHD_get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, visit, &queries);
+    microhttpd.get_connection_values_n(x->connection, MHD_GET_ARGUMENT_KIND, visit, &queries);
     r->query_count = queries.count;
     r->method = copy_text(&queries.cursor, method, strlen(method));
     r->path = copy_text(&queries.cursor, path, strlen(path));

@@ -9,10 +9,10 @@
 #define SERVER_HTTP_SERVER_H
 
 #include "http.h"
+#include "http_library.h"
 
 #include "os/own_thread.h"
 
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>

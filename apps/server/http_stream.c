@@ -87,7 +87,7 @@ ssize_t stream_read(void *user, uint64_t position, char *buffer, size_t size)
         result = MHD_CONTENT_READER_END_OF_STREAM;
     } else {
         x->is_suspended = true;
-        MHD_suspend_connection(x->connection);
+        microhttpd.suspend_connection(x->connection);
     }
     pthread_mutex_unlock(&x->lock);
     return result;

@@ -333,6 +333,27 @@ def test_print_client_config():
     assert code == 2 and "openai" in err
 
 
+def test_only_serving_loads_the_http_library():
+    """It brings GnuTLS with it, which all other verbs would pay for."""
+    names = "libmicrohttpd", "libgnutls"
+    with leat() as server:
+        with open("/proc/%d/maps" % server.process.pid) as maps:
+            assert "libmicrohttpd" in maps.read()
+    done = subprocess.run([client.LEAT, "version"], env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True, timeout=client.PATIENCE)
+    assert done.returncode == 0 and "libc.so" in done.stdout, done
+    assert not any(name in done.stdout for name in names), done.stdout
+
+
+def test_without_the_http_library():
+    with tempfile.TemporaryDirectory() as folder:
+        with open(folder + "/libmicrohttpd.so.12", "w") as file:
+            file.write("no library")
+        code, _, err = run("--port", "0", env={"LD_LIBRARY_PATH": folder})
+        assert code == 1 and "needs libmicrohttpd" in err and "libmicrohttpd12" in err, (code, err)
+        done = subprocess.run([client.LEAT, "version"], env={"LD_LIBRARY_PATH": folder}, capture_output=True, timeout=client.PATIENCE)
+        assert done.returncode == 0, done
+
+
 def test_bad_options():
     assert run("--cors-origin", "*")[0] == 2
     assert run("--api-key", "has space")[0] == 2
