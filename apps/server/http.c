@@ -119,10 +119,10 @@ static bool check_key(http_exchange *x)
 }
 
 /* What must work at all times is not refused for want of room. */
-static bool check_room(http_exchange *x)
+static bool check_room(http_exchange *x, const http_connection *c)
 {
     bool is_stopping = atomic_load(&x->server->is_draining);
-    if ((x->route->flags & HTTP_WITHOUT_KEY) || (!is_stopping && !connections_are_too_many(x->server))) return true;
+    if ((x->route->flags & HTTP_WITHOUT_KEY) || (!is_stopping && connection_has_room(x->server, c))) return true;
     http_set_header(x, "Retry-After", is_stopping ? "5" : "1");
     http_fail(x, 503, "unavailable_error", is_stopping ? "shutting_down" : "too_many_connections", NULL,
               is_stopping ? "The server is shutting down." : "Too many connections are open.");
@@ -146,7 +146,7 @@ static bool accept_head(http_exchange *x, const http_connection *c, const char *
         refuse_route(x, wrong, allow);
         return false;
     }
-    return check_room(x) && guard_check_body(x);
+    return check_room(x, c) && guard_check_body(x);
 }
 
 static void take_body(http_exchange *x, const char *bytes, size_t count)

@@ -5,6 +5,7 @@
 #include "os/clock.h"
 
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -49,13 +50,21 @@ bool connection_is_welcome(http_server *server, const struct sockaddr *address)
     return false;
 }
 
-/* The lock is held. The one that has waited longest for a head. */
+/* Something came that has not been read yet: its request is only behind ours in the thread's list of things to do. */
+static bool has_unread_bytes(const http_connection *c)
+{
+    struct pollfd socket = {.fd = c->fd, .events = POLLIN};
+    return poll(&socket, 1, 0) > 0 && (socket.revents & POLLIN) != 0;
+}
+
+/* The lock is held. The one that has waited longest for a head; one whose head is there is not idle. */
 static void drive_out_idle(http_server *server, const http_connection *newest)
 {
     http_connection *oldest = NULL;
-    for (http_connection *c = server->connections; c; c = c->next)
-        if (c != newest && c->phase == CONNECTION_HEAD && !c->is_cut && (!oldest || c->since_ns < oldest->since_ns))
-            oldest = c;
+    for (http_connection *c = server->connections; c; c = c->next) {
+        bool is_waiting = c != newest && c->phase == CONNECTION_HEAD && !c->is_cut;
+        if (is_waiting && (!oldest || c->since_ns < oldest->since_ns) && !has_unread_bytes(c)) oldest = c;
+    }
     if (!oldest) return;
     oldest->is_cut = true;
     shutdown(oldest->fd, SHUT_RDWR);
@@ -121,10 +130,11 @@ void connection_set_exchange(http_server *server, http_connection *c, http_excha
     pthread_mutex_unlock(&server->connections_lock);
 }
 
-bool connections_are_too_many(http_server *server)
+bool connection_has_room(http_server *server, const http_connection *c)
 {
+    uint32_t older = 0;
     pthread_mutex_lock(&server->connections_lock);
-    bool are = server->connection_count > server->settings.limits.connections;
+    for (const http_connection *other = c->next; other; other = other->next) older += !other->is_cut; /* newest first */
     pthread_mutex_unlock(&server->connections_lock);
-    return are;
+    return older < server->settings.limits.connections;
 }

@@ -80,8 +80,8 @@ http_connection *connection_add(http_server *server, struct MHD_Connection *mhd)
 void connection_remove(http_server *server, http_connection *connection);
 void connection_set_phase(http_server *server, http_connection *connection, connection_phase phase, uint32_t limit_ms);
 void connection_set_exchange(http_server *server, http_connection *connection, http_exchange *x);
-/* More are open than should be: only what needs no engine is answered. */
-bool connections_are_too_many(http_server *server);
+/* False: as many as may be were open before it, so that on this one only what needs no engine is answered. */
+bool connection_has_room(http_server *server, const http_connection *connection);
 
 /* http_workers.c: the threads that run handlers. */
 MUST_CHECK leat_status workers_open(http_server *server, leat_error *error);

@@ -1,6 +1,7 @@
 """HTTP itself, against the server without a model: malformed requests, limits, deadlines, streams, clients that go."""
 import json
 import resource
+import signal
 import socket
 import time
 
@@ -301,6 +302,20 @@ def test_busy_connections_are_kept():
         for client in held:
             client.close()
         until(lambda: server.get("/counts").status == 200, "room again")
+
+
+def test_requests_that_have_come_are_not_idle():
+    """Connections and their requests come while the server sleeps: it accepts all of them before it reads any."""
+    with probe("connections=8") as server:
+        server.get("/health")
+        server.process.send_signal(signal.SIGSTOP)
+        held = [server.connect().request("POST", "/hold", body="{}") for _ in range(8)]
+        last = server.connect().request("GET", "/health")
+        server.process.send_signal(signal.SIGCONT)
+        assert last.reply().status == 200
+        until(lambda: json.loads(server.get("/health").body)["held"] == 8, "none was driven out")
+        for client in held + [last]:
+            client.close()
 
 
 def test_few_descriptors():
