@@ -7,6 +7,7 @@
  */
 #include "cli.h"
 #include "engine_setup.h"
+#include "input.h"
 #include "model_list.h"
 #include "report.h"
 
@@ -24,9 +25,11 @@
 #include "server/serve_limits.h"
 #include "server/serve_sandbox.h"
 #include "server/server_signals.h"
+#include "server/unknown_fields.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,7 +43,16 @@ typedef struct serve {
     http_auth *auth;
     http_server *http;
     sd_notifier systemd;
+    mem *requests;        /* what clients can make the process take; bounded */
+    strbuf template_text; /* --template */
+    bool is_ready;
+    bool is_stuck; /* and it was said */
+    uint64_t stuck_ns, watchdog_ns;
 } serve;
+
+/* Threads, connections and queues of small requests need little; what large ones are made of, while they are turned
+ * into tokens and while they wait, is a few times their size. */
+enum { REQUESTS_BYTES = 64 << 20, REQUESTS_BODIES = 8 };
 
 /* ---- opening ---- */
 
@@ -68,17 +80,25 @@ static leat_status open_listening(serve *s, leat_error *error)
     return status;
 }
 
-/* What answers requests: the worker with its engine, and the API on top of it. */
+/* The API with its counters, whose files the sandbox would close. */
 static leat_status open_api(serve *s, const char *model_path, leat_error *error)
 {
     cli_options *o = &s->c->options;
-    api_settings settings = {.ledger = s->c->ledger,
+    api_settings settings = {.ledger = s->requests,
+                             .template_text = o->chat_template ? strbuf_text(&s->template_text) : NULL,
+                             .template_bytes = s->template_text.count,
                              .model_path = model_path,
                              .aliases = o->alias.items,
                              .alias_count = o->alias.count,
                              .request_timeout_ns = (uint64_t)o->request_timeout * 1000000000};
     TRY(api_open(&s->routes, &settings, error));
-    TRY(metrics_open(s->c->ledger, s->routes.name, &s->counts, error));
+    return metrics_open(s->c->ledger, s->routes.name, &s->counts, error);
+}
+
+/* The engine's thread, which loads the model. */
+static leat_status open_worker(serve *s, leat_error *error)
+{
+    cli_options *o = &s->c->options;
     engine_worker_settings worker = {.model_path = s->setup.info->path,
                                      .options = engine_options(o),
                                      .queue_max = o->max_queue,
@@ -88,16 +108,19 @@ static leat_status open_api(serve *s, const char *model_path, leat_error *error)
     return LEAT_OK;
 }
 
+static void begin_request(void *user) { metrics_begin_request(((serve *)user)->counts); }
+
 static void count_request(void *user, const char *route, int status, uint64_t duration_ns)
 {
     (void)duration_ns; /* of jobs the worker counts it */
     metrics_count_request(((serve *)user)->counts, route, status);
+    metrics_end_request(((serve *)user)->counts);
 }
 
 static leat_status open_http(serve *s, leat_error *error)
 {
     cli_options *o = &s->c->options;
-    http_settings settings = {.ledger = s->c->ledger,
+    http_settings settings = {.ledger = s->requests,
                               .listen_fd = s->listening.fd,
                               .is_loopback = s->listening.is_loopback,
                               .is_local = s->listening.is_local,
@@ -110,6 +133,7 @@ static leat_status open_http(serve *s, leat_error *error)
                               .cors_origins = o->cors_origin.items,
                               .cors_origin_count = o->cors_origin.count,
                               .log_access = true,
+                              .on_begun = begin_request,
                               .on_finished = count_request};
     TRY(serve_limits_read(o, &settings.limits, error));
     TRY(http_server_open(&settings, &s->http, error));
@@ -135,21 +159,49 @@ static void reload(serve *s)
         report_error(&error);
 }
 
-/* What happens once a second. LEAT_OK: go on. */
-static leat_status tick(serve *s, bool *is_ready, uint64_t *watchdog_ns, leat_error *error)
+static void log_state(serve *s)
 {
-    uint64_t now_ns = clock_now_ns();
-    if (s->systemd.watchdog_ns > 0 && now_ns - *watchdog_ns >= s->systemd.watchdog_ns) {
-        sd_notify_send(&s->systemd, "WATCHDOG=1");
-        *watchdog_ns = now_ns;
-    }
     slot_snapshot now;
     engine_worker_snapshot(s->worker, &now);
-    if (*is_ready || now.worker == WORKER_LOADING) return LEAT_OK;
-    *is_ready = true;
+    const uint64_t now_ns = clock_now_ns(), since_ns = now_ns > now.progress_ns ? now_ns - now.progress_ns : 0;
+    const mem_usage memory = mem_total_usage(s->requests);
+    report_note("state: model %s%s, engine %s, request %llu: prompt %u/%u, tokens %u; %u waiting; last progress %.1f s "
+                "ago; %u requests open; memory of requests %llu of %llu bytes, at most %llu so far",
+                worker_state_label(now.worker), now.is_degraded ? " (degraded)" : "", slot_state_label(now.slot),
+                (unsigned long long)now.job_number, now.prefill_done, now.prompt_count, now.generated_count,
+                now.queue_length, now.progress_ns > 0 ? (double)since_ns * 1e-9 : 0.0, http_server_busy_count(s->http),
+                (unsigned long long)memory.current_bytes, (unsigned long long)mem_budget(s->requests),
+                (unsigned long long)memory.peak_bytes);
+}
+
+/* Tells systemd that all is well, as long as it is. A disk that does not answer is no reason to be restarted. */
+static void feed_watchdog(serve *s)
+{
+    const uint64_t now_ns = clock_now_ns();
+    if (s->systemd.watchdog_ns == 0 || now_ns - s->watchdog_ns < s->systemd.watchdog_ns) return;
+    s->watchdog_ns = now_ns;
+    const bool is_stuck = engine_worker_is_stuck(s->worker, s->stuck_ns);
+    if (!is_stuck) sd_notify_send(&s->systemd, "WATCHDOG=1");
+    if (is_stuck && !s->is_stuck) {
+        report_warning("the engine makes no progress and waits for no read: the watchdog is not fed any more");
+        log_state(s);
+    }
+    s->is_stuck = is_stuck;
+}
+
+/* What happens a few times a second. LEAT_OK: go on. */
+static leat_status tick(serve *s, leat_error *error)
+{
+    slot_snapshot now;
+    leat_error failure = {0};
+    feed_watchdog(s);
+    engine_worker_snapshot(s->worker, &now);
+    if (s->is_ready || now.worker == WORKER_LOADING) return LEAT_OK;
+    s->is_ready = true;
     TRY(engine_worker_load_error(s->worker, error));
+    if (api_prepare(&s->routes, &failure) != LEAT_OK)
+        return FAIL(error, MODEL, "--template %s: %s", s->c->options.chat_template, failure.text);
     plan_report(engine_worker_plan(s->worker));
-    api_prepare(&s->routes);
     report_note("ready");
     sd_notify_send(&s->systemd, "READY=1\nSTATUS=ready");
     return LEAT_OK;
@@ -159,16 +211,15 @@ static leat_status tick(serve *s, bool *is_ready, uint64_t *watchdog_ns, leat_er
 static leat_status serve_on(serve *s, int *out_signal, leat_error *error)
 {
     enum { TICK_MS = 200 };
-    bool is_ready = false;
-    uint64_t watchdog_ns = clock_now_ns();
     for (;;) {
         int number = server_signals_wait(TICK_MS);
         if (number == SIGHUP) reload(s);
+        if (number == SIGQUIT) log_state(s);
         if (number == SIGTERM || number == SIGINT) {
             *out_signal = number;
             return LEAT_OK;
         }
-        TRY(tick(s, &is_ready, &watchdog_ns, error));
+        TRY(tick(s, error));
     }
 }
 
@@ -178,13 +229,28 @@ static void drain(serve *s)
     enum { TICK_MS = 50 };
     uint64_t end_ns = clock_now_ns() + (uint64_t)s->c->options.drain * 1000000000;
     sd_notify_send(&s->systemd, "STOPPING=1\nSTATUS=finishing requests");
+    api_set_stopping(&s->routes);
     http_server_drain(s->http);
     uint32_t count = http_server_busy_count(s->http);
     report_note("stopping: %u requests to finish", count);
     while (http_server_busy_count(s->http) > 0 && clock_now_ns() < end_ns) {
         int number = server_signals_wait(TICK_MS);
         if (number == SIGTERM || number == SIGINT) _exit(128 + number);
+        if (number == SIGQUIT) log_state(s);
+        feed_watchdog(s);
     }
+}
+
+/* What is read before the sandbox closes. */
+static leat_status read_files(serve *s, leat_error *error)
+{
+    const cli_options *o = &s->c->options;
+    const char *stuck_ms = getenv("LEAT_SERVE_TEST_STUCK_MS");
+    TRY(mem_open(REQUESTS_BYTES + REQUESTS_BODIES * o->max_body, &s->requests, error));
+    s->template_text = (strbuf){.ledger = s->c->ledger};
+    s->stuck_ns = (stuck_ms ? strtoull(stuck_ms, NULL, 10) : 120000) * 1000000;
+    s->watchdog_ns = clock_now_ns();
+    return o->chat_template ? input_read_file(s->c, o->chat_template, &s->template_text, error) : LEAT_OK;
 }
 
 static leat_status open_all(serve *s, const char *model_path, leat_error *error)
@@ -192,12 +258,15 @@ static leat_status open_all(serve *s, const char *model_path, leat_error *error)
     cli *c = s->c;
     server_signals_open();
     TRY(http_library_open(error)); /* the sandbox may forbid to map code */
+    TRY(read_files(s, error));
+    unknown_fields_tell(c->options.verbose > 0);
     TRY(open_auth(s, error));
     TRY(open_listening(s, error));
     TRY(engine_setup_open_model(model_path, &s->setup, error));
+    TRY(open_api(s, model_path, error));
     s->systemd = sd_notify_open();
     TRY(serve_sandbox_enter(&c->options, s->setup.info->path, s->listening.unlink_path, error));
-    TRY(open_api(s, model_path, error));
+    TRY(open_worker(s, error));
     TRY(open_http(s, error));
     say_where(s);
     sd_notify_send(&s->systemd, "STATUS=loading the model");
@@ -208,9 +277,11 @@ static void close_all(serve *s)
 {
     server_signals_make_deadly();
     if (s->http) http_server_cut(s->http);
-    if (s->worker) engine_worker_drain(s->worker, 0); /* ends what still runs, so that nobody holds an exchange */
+    if (s->worker) engine_worker_drain(s->worker, 0);          /* cancels what still runs */
+    if (s->http) http_server_stop(s->http);                    /* nobody asks any more */
+    if (s->worker) engine_worker_drain(s->worker, UINT64_MAX); /* all jobs have ended: nobody keeps an exchange */
     http_server_close(&s->http);
-    api_close(&s->routes);
+    api_close(&s->routes); /* whose template lies in the engine's memory */
     engine_worker_close(&s->worker);
     metrics_close(&s->counts);
     if (s->listening.fd >= 0) close(s->listening.fd);
@@ -218,6 +289,8 @@ static void close_all(serve *s)
     http_auth_close(&s->auth);
     engine_setup_close(&s->setup);
     sd_notify_close(&s->systemd);
+    strbuf_reset(&s->template_text);
+    mem_close(&s->requests);
 }
 
 leat_status cmd_serve(cli *c, leat_error *error)

@@ -90,6 +90,22 @@ bool value_read_size(const char *text, uint64_t *out_bytes)
     return true;
 }
 
+bool value_read_seconds(const char *text, uint32_t *out_seconds)
+{
+    static const char units[] = "smh";
+    char digits[16];
+    uint64_t number, each = 1;
+    const size_t count = strspn(text, "0123456789");
+    const char *unit = text[count] ? strchr(units, text[count]) : NULL;
+    if (count == 0 || count >= sizeof digits || (text[count] && (!unit || text[count + 1]))) return false;
+    memcpy(digits, text, count);
+    digits[count] = '\0';
+    for (const char *u = units; unit && u < unit; u++) each *= 60;
+    if (!value_read_u64(digits, &number) || number > UINT32_MAX / each) return false;
+    *out_seconds = (uint32_t)(number * each);
+    return true;
+}
+
 bool value_read_percent(const char *text, double *out_fraction)
 {
     const char *end;

@@ -15,6 +15,8 @@ bool value_read_flag(const char *text, bool *out_value);
 /* Bytes: a number, with K, M, G, T or KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, GB, TB (powers of 1000) behind it.
  */
 bool value_read_size(const char *text, uint64_t *out_bytes);
+/* Whole seconds: a number, with s, m or h behind it if any; no more than a uint32_t holds. */
+bool value_read_seconds(const char *text, uint32_t *out_seconds);
 /* "60%" -> 0.6; above 0, at most 100. */
 bool value_read_percent(const char *text, double *out_fraction);
 /* The place of `text` among the words of "a|b|c"; false when it is not there. */

@@ -126,6 +126,9 @@ static leat_status refuse_value(const option_spec *spec, const char *where, cons
     case KIND_COUNTER: return FAIL(error, USAGE, "%s: '%s' is not a whole number from 0 to 3", where, text);
     case KIND_SEED: return FAIL(error, USAGE, "%s: '%s' is not a whole number below 2^64 or random", where, text);
     case KIND_SIZE: return FAIL(error, USAGE, "%s: '%s' is not a size such as 64MiB or 1000000", where, text);
+    case KIND_SECONDS:
+        return FAIL(error, USAGE, "%s: '%s' is not a time from %.0f to %.0f seconds, such as 30, 30s or 5m", where,
+                    text, spec->least, spec->most);
     case KIND_RAM: return FAIL(error, USAGE, "%s: '%s' is not a size such as 24G, 1536MiB, 60%% or auto", where, text);
     case KIND_CHOICE: return FAIL(error, USAGE, "%s: '%s' is not one of %s", where, text, spec->value);
     default: return FAIL(error, USAGE, "%s: '%s' is not on or off", where, text);
@@ -146,6 +149,14 @@ static bool read_count(const option_spec *spec, const char *text, uint32_t *out_
     }
     if (!value_read_u64(text, &value) || (double)value < spec->least || (double)value > spec->most) return false;
     *out_value = (uint32_t)value;
+    return true;
+}
+
+static bool read_seconds(const option_spec *spec, const char *text, uint32_t *out_value)
+{
+    uint32_t value;
+    if (!value_read_seconds(text, &value) || value < spec->least || value > spec->most) return false;
+    *out_value = value;
     return true;
 }
 
@@ -207,6 +218,7 @@ leat_status option_set(cli_options *options, const option_spec *spec, const char
         is_known = value_read_u64(text, field);
         break;
     case KIND_SIZE: is_known = value_read_size(text, field); break;
+    case KIND_SECONDS: is_known = read_seconds(spec, text, field); break;
     case KIND_RAM: is_known = read_ram(text, field); break;
     case KIND_CHOICE: is_known = value_read_choice(spec->value, text, field); break;
     }

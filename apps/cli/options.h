@@ -45,6 +45,7 @@ typedef enum option_kind {
     KIND_NUMBER,
     KIND_SEED, /* "random" leaves 0 and is_set false */
     KIND_SIZE,
+    KIND_SECONDS, /* a number of seconds, or of s, m, h */
     KIND_RAM,
     KIND_CHOICE,
 } option_kind;
@@ -71,6 +72,7 @@ typedef uint32_t option_type_LIMIT;
 typedef double option_type_NUMBER;
 typedef uint64_t option_type_SEED;
 typedef uint64_t option_type_SIZE;
+typedef uint32_t option_type_SECONDS;
 typedef option_ram option_type_RAM;
 typedef uint32_t option_type_CHOICE;
 

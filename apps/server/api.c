@@ -122,11 +122,19 @@ const leat_chat *api_chat(api *a, api_error *error)
     return a->chat;
 }
 
-void api_prepare(api *a)
+leat_status api_prepare(api *a, leat_error *error)
 {
     api_error ignored;
-    if (!api_chat(a, &ignored) && a->has_tried_chat) log_write(LOG_WARN, "no chat completions: %s", a->chat_error.text);
+    if (api_chat(a, &ignored) || !a->has_tried_chat) return LEAT_OK;
+    if (a->settings.template_text) {
+        *error = a->chat_error;
+        return error->status;
+    }
+    log_write(LOG_WARN, "no chat completions: %s", a->chat_error.text);
+    return LEAT_OK;
 }
+
+void api_set_stopping(api *a) { atomic_store(&a->is_stopping, true); }
 
 bool api_chat_knows_developer(const leat_chat *chat)
 {

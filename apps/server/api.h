@@ -15,6 +15,7 @@
 #include "server/http.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef struct api_settings {
     mem *ledger;
@@ -33,6 +34,7 @@ typedef struct api {
     api_settings settings;
     engine_worker *worker;
     metrics *counts;
+    atomic_bool is_stopping;   /* said by api_set_stopping */
     char name[API_NAME_BYTES]; /* of the model, as clients are told it; never a path */
     int64_t created;           /* of the model's configuration, in seconds; 0: unknown */
     pthread_mutex_t lock;      /* guards the opening of `chat` */
@@ -47,9 +49,11 @@ void api_close(api *a);
 /* Before requests come; both outlive the api. */
 void api_set_worker(api *a, engine_worker *worker, metrics *counts);
 
-/* When the worker is ready: compiles the template, so that no request has to wait for that; warns when it cannot be
- * used. Not needed. */
-void api_prepare(api *a);
+/* When the worker is ready: compiles the template, so that no request has to wait for that. One of the model's that
+ * cannot be used is warned of; one that was given in its place is an error. */
+MUST_CHECK leat_status api_prepare(api *a, leat_error *error);
+/* No new requests are taken: /health says so, while those that run go on. */
+void api_set_stopping(api *a);
 
 /* What requests come to: http_settings.routes. */
 extern const http_route api_routes[];

@@ -1,6 +1,7 @@
 #include "server/chat_request.h"
 
 #include "server/chat_messages.h"
+#include "server/unknown_fields.h"
 
 #include <string.h>
 
@@ -157,6 +158,19 @@ static bool read_format(const json_view *body, api_error *error)
                                                  "'response_format' of type '%.40s' is not supported.", type);
 }
 
+static const char *const own_fields[] = {"messages",
+                                         "tools",
+                                         "tool_choice",
+                                         "parallel_tool_calls",
+                                         "logprobs",
+                                         "top_logprobs",
+                                         "reasoning_effort",
+                                         "chat_template_kwargs",
+                                         "add_generation_prompt",
+                                         "continue_final_message",
+                                         "response_format",
+                                         NULL};
+
 static bool read_all(const json_view *body, const request_limits *limits, bool knows_developer, chat_request *r,
                      api_error *error)
 {
@@ -171,7 +185,10 @@ bool chat_request_open(mem *ledger, const char *body, size_t bytes, const reques
     *out = (chat_request){.ledger = ledger, .conversation = {.ledger = ledger}};
     if (!json_value_parse(body, bytes, &out->document, error)) return false;
     json_view view = json_view_of(out->document);
-    if (read_all(&view, limits, knows_developer, out, error)) return true;
+    if (read_all(&view, limits, knows_developer, out, error)) {
+        unknown_fields_note(out->document, generation_request_fields, own_fields);
+        return true;
+    }
     chat_request_reset(out);
     return false;
 }

@@ -1,5 +1,7 @@
 #include "server/completion_request.h"
 
+#include "server/unknown_fields.h"
+
 #include <string.h>
 
 bool completion_read_ids(mem *ledger, const json_view *array, uint32_t vocab_size, uint32_t **out_ids,
@@ -79,6 +81,8 @@ static bool refuse_suffix(const json_view *body, api_error *error)
                                 "'suffix' is not supported: this model does not fill in the middle.");
 }
 
+static const char *const own_fields[] = {"prompt", "echo", "logprobs", "best_of", "suffix", NULL};
+
 static bool read_all(const json_view *body, const request_limits *limits, completion_request *r, api_error *error)
 {
     if (!generation_request_read(r->ledger, body, limits, COMPLETION_TOKENS_DEFAULT, &r->generation, error) ||
@@ -94,7 +98,10 @@ bool completion_request_open(mem *ledger, const char *body, size_t bytes, const 
     *out = (completion_request){.ledger = ledger};
     if (!json_value_parse(body, bytes, &out->document, error)) return false;
     json_view view = json_view_of(out->document);
-    if (read_all(&view, limits, out, error)) return true;
+    if (read_all(&view, limits, out, error)) {
+        unknown_fields_note(out->document, generation_request_fields, own_fields);
+        return true;
+    }
     completion_request_reset(out);
     return false;
 }

@@ -225,11 +225,21 @@ static void leave(engine_worker *w, job *j, const job_result *result)
     pthread_mutex_unlock(&w->mutex);
 }
 
+/* $LEAT_SERVE_TEST_HANG_MS: how long a test wants the engine to be lost before each job. */
+static void hang_for_test(void)
+{
+    const char *text = getenv("LEAT_SERVE_TEST_HANG_MS");
+    const long ms = text ? strtol(text, NULL, 10) : 0;
+    const struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    if (ms > 0) nanosleep(&time, NULL);
+}
+
 static void run_next(engine_worker *w, job *j)
 {
     job_result result;
     leat_error error = {0};
 
+    hang_for_test();
     job_run(&w->seat, j, &result, &error);
     leave(w, j, &result);
     if (result.end == JOB_FAILED) log_write(LOG_ERROR, "a request failed: %s", error.text);
@@ -404,6 +414,16 @@ void engine_worker_sources(engine_worker *w, metrics_sources *out_sources)
     out_sources->plan = *w->seat.plan;
     out_sources->expert_record_bytes = w->seat.info->expert_record_bytes;
     out_sources->ready_ns = atomic_load(&w->ready_ns) - atomic_load(&w->opened_ns);
+}
+
+bool engine_worker_is_stuck(engine_worker *w, uint64_t limit_ns)
+{
+    slot_snapshot now;
+    if (!has_engine(w)) return false;
+    engine_worker_snapshot(w, &now);
+    const uint64_t now_ns = clock_now_ns();
+    if (now_ns < now.progress_ns || now_ns - now.progress_ns < limit_ns) return false;
+    return leat_engine_get_stats(w->seat.engine).reads_in_flight == 0;
 }
 
 leat_status engine_worker_load_error(engine_worker *w, leat_error *out_error)

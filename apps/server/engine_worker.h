@@ -48,6 +48,10 @@ void engine_worker_close(engine_worker **w);
 void engine_worker_snapshot(engine_worker *w, slot_snapshot *out_snapshot);
 /* Snapshot, the engine's counters and the plan, for metrics_write. */
 void engine_worker_sources(engine_worker *w, metrics_sources *out_sources);
+/* The model is there, nothing has moved for so long, and no read is under way that could be waited for: a thread is
+ * lost. An engine without jobs moves once a second. Where nothing has moved it looks at the storage's counters, whose
+ * lock may be held for a moment: not for the threads of HTTP. */
+bool engine_worker_is_stuck(engine_worker *w, uint64_t limit_ns);
 /* Why the state is FAILED; LEAT_OK otherwise. */
 leat_status engine_worker_load_error(engine_worker *w, leat_error *out_error);
 

@@ -3,6 +3,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const generation_request_fields[] = {"model",
+                                                 "n_predict",
+                                                 "max_tokens",
+                                                 "max_completion_tokens",
+                                                 "temperature",
+                                                 "top_p",
+                                                 "min_p",
+                                                 "top_k",
+                                                 "seed",
+                                                 "n",
+                                                 "repetition_penalty",
+                                                 "repeat_penalty",
+                                                 "frequency_penalty",
+                                                 "presence_penalty",
+                                                 "stop",
+                                                 "logit_bias",
+                                                 "stream",
+                                                 "stream_options",
+                                                 "sse_ping_interval",
+                                                 "id_slot",
+                                                 "cache_prompt",
+                                                 "ignore_eos",
+                                                 "timings_per_token",
+                                                 "return_progress",
+                                                 "user",
+                                                 "metadata",
+                                                 "store",
+                                                 "service_tier",
+                                                 NULL};
+
 /* The three names for it; the first that is there counts, all are checked. -1 is llama.cpp's "as many as fit". */
 static bool read_max_tokens(const json_view *body, uint32_t *out, api_error *error)
 {

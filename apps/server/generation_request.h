@@ -38,6 +38,9 @@ typedef struct generation_request {
     uint32_t ping_seconds; /* a stream is never silent for longer */
 } generation_request;
 
+/* The members of a body that are read here, or known to be of no consequence; ends with NULL. */
+extern const char *const generation_request_fields[];
+
 /* max_tokens_default holds where the request says nothing. On failure the request is empty again. */
 bool generation_request_read(mem *ledger, const json_view *body, const request_limits *limits,
                              uint32_t max_tokens_default, generation_request *out, api_error *error);

@@ -217,6 +217,7 @@ static enum MHD_Result handle_access(void *user, struct MHD_Connection *mhd, con
     if (!x) {
         if (exchange_open(server, server->ledger, mhd, &x, NULL) != LEAT_OK) return MHD_NO;
         *slot = x;
+        if (server->settings.on_begun) server->settings.on_begun(server->settings.user);
         connection_set_exchange(server, c, x);
         connection_set_phase(server, c, CONNECTION_BODY, server->settings.limits.body_ms);
         if (accept_head(x, c, method, url, version)) return MHD_YES;
@@ -382,16 +383,24 @@ void http_server_cut(http_server *server)
         nanosleep(&tick, NULL);
 }
 
-void http_server_close(http_server **server_slot)
+void http_server_stop(http_server *server)
 {
-    http_server *server = *server_slot;
-    *server_slot = NULL;
-    if (!server) return;
+    if (server->is_stopped) return;
+    server->is_stopped = true;
     http_server_drain(server);
     workers_close(server);
     if (server->daemon) http_server_cut(server);
     watch_close(server);
     if (server->daemon) microhttpd.stop_daemon(server->daemon);
+    server->daemon = NULL;
+}
+
+void http_server_close(http_server **server_slot)
+{
+    http_server *server = *server_slot;
+    *server_slot = NULL;
+    if (!server) return;
+    http_server_stop(server);
     pthread_cond_destroy(&server->queue_filled);
     pthread_mutex_destroy(&server->queue_lock);
     pthread_mutex_destroy(&server->connections_lock);

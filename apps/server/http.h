@@ -11,7 +11,8 @@
  * been released before http_server_close.
  *
  * Threads: one thread does the sockets ("http"), one looks for hang-ups, deadlines and silence ("http-watch"), two run
- * handlers of requests that have a body ("http-work"), so that turning a long prompt into tokens holds nobody up.
+ * handlers of requests that have a body ("http-work"), so that turning a long prompt into tokens holds nobody up; of
+ * bodies over half a mebibyte one is handled at a time, and the other thread is left to the small ones.
  * Handlers of routes with HTTP_NO_BODY run on the first and must be quick. Every function on an exchange may be called
  * from any thread. None of them waits for the client. After the client has gone all of them are harmless.
  *
@@ -76,6 +77,9 @@ typedef struct http_settings {
     const char *const *cors_origins;
     uint32_t cors_origin_count;
     bool log_access; /* one line a request through log_write at LOG_INFO */
+    /* Called on the thread of the sockets for every request whose head is complete; on_finished follows. May be NULL.
+     */
+    void (*on_begun)(void *user);
     /* Called for every request when its reply is complete or its client has gone, on the thread of the sockets.
      * `route` is the path of the route, "" for none; status 499: the client has gone first. May be NULL. */
     void (*on_finished)(void *user, const char *route, int status, uint64_t duration_ns);
@@ -88,7 +92,10 @@ void http_server_drain(http_server *server);
 uint32_t http_server_busy_count(http_server *server);
 /* Ends streams with their farewell and fails what has no reply yet; waits up to two seconds for clients to take it. */
 void http_server_cut(http_server *server);
-/* Drains, cuts, ends the threads. NULL is accepted. */
+/* Drains, cuts, ends the threads: no handler and no hook runs any more, and no client is there. Exchanges that are
+ * still kept may be used as those of clients that have gone. */
+void http_server_stop(http_server *server);
+/* Stops, and forgets the server, when nobody keeps an exchange. NULL is accepted. */
 void http_server_close(http_server **server);
 
 /* The request. http_header ignores case; http_query decodes %XX; both NULL when it is not there. */

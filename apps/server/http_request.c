@@ -69,7 +69,8 @@ leat_status request_append_body(http_exchange *x, const char *bytes, size_t coun
     http_request *r = &x->request;
     uint64_t needed = r->body_bytes + count + 1;
     if (needed > r->body_capacity) {
-        uint64_t capacity = max_u64(needed, max_u64(FIRST_BYTES, r->body_capacity * 2));
+        uint64_t most = server_settings(x->server)->limits.body_bytes + 1; /* which `needed` keeps to */
+        uint64_t capacity = max_u64(needed, min_u64(most, max_u64(FIRST_BYTES, r->body_capacity * 2)));
         uint64_t grown = capacity - r->body_capacity;
         if (!server_take_body_bytes(x->server, grown))
             return FAIL(error, NO_MEMORY, "bodies of requests: more than fits at once");

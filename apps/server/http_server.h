@@ -51,6 +51,7 @@ struct http_server {
     atomic_uint_fast64_t id_count;
     atomic_uint_fast64_t body_bytes; /* held by all requests */
     atomic_bool is_draining;
+    bool is_stopped;
 
     pthread_mutex_t connections_lock; /* guards the list and its records */
     http_connection *connections;
@@ -60,6 +61,7 @@ struct http_server {
     pthread_cond_t queue_filled;
     http_exchange *queue_first, *queue_last;
     bool queue_is_closed;
+    bool has_large; /* a handler has a large body */
     own_thread handlers[HANDLER_THREADS];
 
     own_thread watch;

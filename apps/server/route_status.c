@@ -50,6 +50,7 @@ void route_health(http_exchange *x, void *user)
     json_writer w;
     strbuf text = {.ledger = a->settings.ledger};
     engine_worker_snapshot(a->worker, &now);
+    if (atomic_load(&a->is_stopping)) now.worker = WORKER_DRAINING;
     if (now.worker == WORKER_READY && !now.is_degraded) {
         http_reply(x, 200, "application/json", well, sizeof well - 1);
         return;
@@ -73,6 +74,7 @@ void route_metrics(http_exchange *x, void *user)
         return;
     }
     engine_worker_sources(a->worker, &sources);
+    metrics_set_http_bytes(a->counts, mem_total_usage(a->settings.ledger).current_bytes);
     if (metrics_write(a->counts, &sources, &text, &failure) == LEAT_OK) {
         http_reply(x, 200, METRICS_CONTENT_TYPE, strbuf_text(&text), text.count);
     } else {

@@ -47,6 +47,7 @@ static void print_value(output *out, const option_spec *spec, const void *field)
         break;
     case KIND_NUMBER: output_print(out, "%g", *(const double *)field); break;
     case KIND_SEED: output_print(out, "%llu", (unsigned long long)*(const uint64_t *)field); break;
+    case KIND_SECONDS: output_print(out, "%us", *(const uint32_t *)field); break;
     case KIND_SIZE: print_size(out, *(const uint64_t *)field); break;
     case KIND_RAM:
         if (ram->fraction > 0)

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,7 +81,9 @@ leat_status serve_sandbox_enter(const cli_options *options, const char *model_pa
     const struct rlimit none = {0};
     path_list list = {0};
     sandbox_report report;
-    setrlimit(RLIMIT_CORE, &none); /* a core file would hold everybody's prompts */
+    /* A core file, or another process of this user that attaches, would see everybody's prompts. */
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (options->sandbox == SANDBOX_OFF) {
         report_note("sandbox: off");
         return LEAT_OK;

@@ -1,8 +1,8 @@
 /*
  * server_signals.h - signals for a server: the main thread waits for them, all other threads have them blocked.
  *
- * SIGTERM and SIGINT end it, a second one at once (exit 143 or 130); SIGHUP reads files anew. From open on no signal is
- * delivered to a handler, so nothing is interrupted.
+ * SIGTERM and SIGINT end it, a second one at once (exit 143 or 130); SIGHUP reads files anew; SIGQUIT asks how it is.
+ * From open on no signal is delivered to a handler, so nothing is interrupted.
  *
  * Threads: the main thread, before others are started.
  */

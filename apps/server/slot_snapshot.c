@@ -10,7 +10,7 @@ const char *worker_state_label(worker_state state)
 {
     static const char *const labels[] = {[WORKER_LOADING] = "loading",
                                          [WORKER_READY] = "ok",
-                                         [WORKER_DRAINING] = "draining",
+                                         [WORKER_DRAINING] = "stopping",
                                          [WORKER_FAILED] = "failed"};
     return labels[state];
 }

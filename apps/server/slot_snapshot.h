@@ -21,7 +21,7 @@ typedef enum worker_state {
     WORKER_DRAINING, /* finishes what it has */
     WORKER_FAILED    /* the model could not be opened */
 } worker_state;
-/* "loading", "ok", "draining", "failed" */
+/* "loading", "ok", "stopping", "failed" */
 const char *worker_state_label(worker_state state);
 
 typedef struct slot_snapshot {

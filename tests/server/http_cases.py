@@ -1,6 +1,7 @@
 """HTTP itself, against the server without a model: malformed requests, limits, deadlines, streams, clients that go."""
 import json
 import resource
+import select
 import signal
 import socket
 import time
@@ -163,6 +164,20 @@ def test_all_bodies_together_are_bounded():
         for client in clients:
             client.close()
         until(lambda: server.ask("POST", "/echo", body=b"x" * 1000000).status == 200, "room again")
+
+
+def test_large_bodies_leave_a_handler_to_small_ones():
+    with probe() as server:
+        large = [server.connect().request("POST", "/sleep?ms=2000", body=b"x" * 900000) for _ in range(2)]
+        until(lambda: server.ask("POST", "/echo", body="{}").status == 200, "a small one is handled")
+        assert not any(has_reply(client) for client in large), "the small one has waited for a large one"
+        for client in large:
+            assert len(client.reply().body) == 900000
+            client.close()
+
+
+def has_reply(client):
+    return bool(select.select([client.socket], [], [], 0)[0])
 
 
 # ---- hosts, origins, keys ----

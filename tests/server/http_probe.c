@@ -6,6 +6,7 @@
  *
  *     POST /echo               the body
  *     POST /hold               kept for ever
+ *     POST /sleep?ms=N         the body, after its handler has slept
  *     POST /drop               forgotten by its handler
  *     POST /stream?count=N&bytes=B&pause_ms=P&idle_s=S&end=no
  *     GET  /counts             {"held", "closed", "refused"}: exchanges held, on_close calls, writes that were refused
@@ -51,6 +52,15 @@ static void handle_echo(http_exchange *x, void *user)
     const char *body = http_body(x, &bytes);
     http_set_header(x, "x-rest", http_path_rest(x));
     http_reply(x, 200, "application/json", body, bytes);
+}
+
+static void sleep_ms(uint32_t ms);
+static uint32_t query_number(const http_exchange *x, const char *name, uint32_t otherwise);
+
+static void handle_sleep(http_exchange *x, void *user)
+{
+    sleep_ms(query_number(x, "ms", 0));
+    handle_echo(x, user);
 }
 
 static void handle_hold(http_exchange *x, void *user)
@@ -134,6 +144,7 @@ static void handle_stream(http_exchange *x, void *user)
 static const http_route routes[] = {
     {"POST", "/echo", handle_echo, 0},
     {"POST", "/echo/*", handle_echo, 0},
+    {"POST", "/sleep", handle_sleep, 0},
     {"POST", "/hold", handle_hold, 0},
     {"POST", "/drop", handle_drop, 0},
     {"POST", "/stream", handle_stream, 0},

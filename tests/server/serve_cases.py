@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import re
+import select
 import signal
 import socket
 import stat
@@ -34,6 +35,148 @@ def test_health_while_loading():
         assert body["status"] == "loading" and 0 <= body["progress"] <= 1
         assert server.get("/livez").status == 200
         server.wait_until_ready()
+
+
+def chat_body(**fields):
+    return json.dumps(dict({"messages": [{"role": "user", "content": "What is 2+2?"}], "temperature": 0}, **fields))
+
+
+def busy_server(*arguments, hang_ms=600000, **named):
+    """Its engine does nothing for so long when it is given a job."""
+    env = dict({"LEAT_SERVE_TEST_HANG_MS": str(hang_ms)}, **named.pop("env", {}))
+    return leat(*arguments, env=env, **named).wait_until_ready()
+
+
+def test_health_while_stopping():
+    with busy_server("--drain", "600", hang_ms=2000) as server:
+        kept = server.connect()
+        assert kept.request("GET", "/health").reply().status == 200
+        busy = server.connect().request("POST", "/v1/chat/completions", body=chat_body())
+        until(lambda: server.get("/metrics").body.count(b"leat_requests_in_flight{model=\"brook\"} 2\n"), "it runs")
+        server.begin_stop()
+        until(lambda: "stopping" in server.log(), "it stops")
+        reply = kept.request("GET", "/health").reply()
+        assert reply.status == 503 and reply.json()["status"] == "stopping" and reply.headers["retry-after"] == "5", reply
+        assert reply.json()["error"] == {"code": 503, "message": "The server is shutting down", "type": "unavailable_error"}
+        assert kept.request("GET", "/livez").reply().status == 200
+        kept.close()
+        assert busy.reply().status == 200, "what runs is finished"
+        busy.close()
+
+
+def test_end_waits_for_the_engine():
+    """A step that takes longer than clients are waited for ends before what it works with is taken away."""
+    with busy_server("--drain", "0", hang_ms=4000) as server:
+        stream = server.connect().request("POST", "/v1/chat/completions", body=chat_body(stream=True))
+        assert stream.take_head()[0] == 200
+        queued = server.connect().request("POST", "/v1/chat/completions", body=chat_body())
+        until(lambda: server.get("/slots").json()[0]["queued"] == 1, "one waits")
+        assert server.stop() == 0
+        assert queued.reply().code() == "shutting_down"
+        body, is_whole = stream.take_chunks()
+        assert is_whole and b"shutting_down" in body, body
+
+
+def test_template_file():
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/own.jinja"
+        with open(path, "w") as file:
+            file.write("{% for m in messages %}[{{ m.role }}|{{ m.content }}]{% endfor %}")
+        with leat("--template", path) as server:
+            server.wait_until_ready()
+            reply = server.ask("POST", "/apply-template", body=chat_body()).json()
+            assert reply == {"prompt": "<bos>[user|What is 2+2?]"}, reply
+            assert server.get("/props").json()["chat_template"].startswith("{% for m in messages %}[")
+        with open(path, "w") as file:
+            file.write("{% for %}")
+        code, _, err = run("--template", path, "--port", "0")
+        assert code == 3 and "--template " + path in err, (code, err)
+        assert run("--template", folder + "/none", "--port", "0")[0] == 2
+
+
+def test_unknown_fields_are_told_once():
+    with leat("-v") as server:
+        server.wait_until_ready()
+        for _ in range(3):
+            fields = {"tempratur": 1, "nul\n": 1, "max_tokens": 1, "user": "x", "top_k": 3, "n" * 60: 1}
+            assert server.ask("POST", "/v1/chat/completions", body=chat_body(**fields)).status == 200
+            assert server.ask("POST", "/v1/completions", body=json.dumps({"prompt": "a", "max_tokens": 1, "ech": True})).status == 200
+        log = server.log()
+        assert log.count("'tempratur'") == 1 and log.count("'ech'") == 1 and log.count("not known") == 2, log
+    with leat() as server:
+        server.wait_until_ready()
+        server.ask("POST", "/v1/chat/completions", body=chat_body(tempratur=1, max_tokens=1))
+        assert "tempratur" not in server.log()
+
+
+# ---- metrics of HTTP ----
+
+
+def metric(server, name):
+    """The sum of a metric's series whose beginning is given."""
+    lines = server.get("/metrics").body.decode().splitlines()
+    found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name)]
+    assert found, name
+    return sum(found)
+
+
+def count_of(server, route, code):
+    line = 'leat_requests_total{model="brook",route="%s",code="%d"} ' % (route, code)
+    return metric(server, line) if line in server.get("/metrics").body.decode() else 0
+
+
+def test_requests_are_counted():
+    with leat() as server:
+        server.wait_until_ready()
+        for _ in range(3):
+            server.get("/version")
+        server.get("/v1/models/other"), server.get("/v1/models/brook")
+        server.get("/nothing"), server.ask("POST", "/version", body="{}")
+        server.ask("POST", "/v1/chat/completions", body="{")
+        server.ask("POST", "/v1/chat/completions", body=chat_body())
+        server.ask("POST", "/v1/chat/completions", body=chat_body(stream=True))
+        leaving = server.connect().send("POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        until(lambda: metric(server, "leat_requests_in_flight") == 2, "the scrape and one more")
+        leaving.close()
+        for route, code, count in (("/version", 200, 3), ("/v1/models/*", 404, 1), ("/v1/models/*", 200, 1), ("", 404, 1), ("", 405, 1),
+                                   ("/v1/chat/completions", 400, 1), ("/v1/chat/completions", 200, 2), ("/tokenize", 499, 1)):
+            until(lambda: count_of(server, route, code) == count, "%s %d: %d" % (route, code, count))
+        until(lambda: metric(server, "leat_requests_in_flight") == 1, "the scrape alone")
+
+
+def test_memory_of_requests_is_counted():
+    with leat() as server:
+        server.wait_until_ready()
+        before = metric(server, 'leat_ram_used_bytes{model="brook",pool="http"}')
+        half = server.connect().send("POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                                     "Content-Length: 3000000\r\n\r\n").send(b" " * 2000000)
+        until(lambda: metric(server, 'leat_ram_used_bytes{model="brook",pool="http"}') >= before + 2000000, "the body is counted")
+        half.close()
+        until(lambda: metric(server, 'leat_ram_used_bytes{model="brook",pool="http"}') < before + 100000, "and forgotten")
+
+
+def test_memory_of_requests_is_bounded():
+    """What 17 bodies become, of which each would take 12 MB, would be 200 MB."""
+    bound = (64 << 20) + 8 * (512 << 10)
+    with busy_server("--max-body", "512KiB", "--drain", "0", hang_ms=20000) as server:
+        body = json.dumps({"messages": [{"role": "user", "content": "a"}], "metadata": {"a": [0] * 150000}})
+        before = int(status_of(server, "VmRSS"))
+        clients = [server.connect().request("POST", "/v1/chat/completions", body=body) for _ in range(17)]
+        until(lambda: any(select.select([client.socket], [], [], 0)[0] for client in clients), "one is refused")
+        refused = next(client for client in clients if select.select([client.socket], [], [], 0)[0]).reply()
+        assert refused.status == 503 and refused.code() == "out_of_memory", refused
+        assert metric(server, 'leat_ram_used_bytes{model="brook",pool="http"}') <= bound
+        grown = (int(status_of(server, "VmRSS")) - before) << 10
+        if not is_sanitized(server):
+            assert grown < bound + (32 << 20), grown
+        for client in clients:
+            client.close()
+        until(lambda: metric(server, 'leat_ram_used_bytes{model="brook",pool="http"}') < 30 << 20, "room again")
+        assert server.ask("POST", "/tokenize", body='{"content": "a"}').status == 200
+
+
+def is_sanitized(server):
+    return re.search(b"lib[a-z]*san", of_process(server, "maps")) is not None
 
 
 def test_addresses():
@@ -139,12 +282,19 @@ def test_keys_are_not_shown():
     for arguments in (("--api-key", "visible-secret"), ("--api-key=visible-secret",)):
         with leat(*arguments) as server:
             for name in ("cmdline", "environ"):
-                with open("/proc/%d/%s" % (server.process.pid, name), "rb") as file:
-                    assert b"visible-secret" not in file.read(), name
+                assert b"visible-secret" not in of_process(server, name), name
     with leat(env={"LEAT_API_KEY": "visible-secret"}) as server:
-        with open("/proc/%d/environ" % server.process.pid, "rb") as file:
-            assert b"visible-secret" not in file.read()
+        assert b"visible-secret" not in of_process(server, "environ")
         assert server.get("/version", "x-api-key: visible-secret\r\n").status == 200
+
+
+def of_process(server, name):
+    """What others see of it: nothing, where they are not root."""
+    try:
+        with open("/proc/%d/%s" % (server.process.pid, name), "rb") as file:
+            return file.read()
+    except PermissionError:
+        return b""
 
 
 # ---- signals ----
@@ -169,6 +319,16 @@ def test_second_signal_ends_at_once():
             assert server.wait() == code
             server.may_fail = True
             busy.close()
+
+
+def test_state_is_told():
+    with busy_server("--drain", "0", hang_ms=3000) as server:
+        client = server.connect().request("POST", "/v1/chat/completions", body=chat_body())
+        until(lambda: metric(server, "leat_requests_in_flight") == 2, "it runs")
+        server.process.send_signal(signal.SIGQUIT)
+        until(lambda: "state: model ok, engine " in server.log(), "a line in the log")
+        assert re.search(r"; \d waiting; last progress \d+\.\d s ago; \d requests open; memory of requests \d+ of 201326592 bytes", server.log()), server.log()
+        assert client.reply().status == 200, "it goes on"
 
 
 def hold(server):
@@ -236,6 +396,36 @@ def test_notifications():
         listener.close()
 
 
+def test_watchdog_of_a_lost_engine():
+    """It is not fed while nothing moves, and is again when something does. An engine without jobs moves once a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listener.bind(folder + "/notify")
+        listener.settimeout(client.PATIENCE)
+        env = {"NOTIFY_SOCKET": folder + "/notify", "WATCHDOG_USEC": "400000", "LEAT_SERVE_TEST_STUCK_MS": "2500"}
+        with busy_server(hang_ms=8000, env=env) as server:
+            busy = server.connect().request("POST", "/v1/chat/completions", body=chat_body())
+            until(lambda: "not fed any more" in server.log(), "the lost engine is seen")
+            assert "state: " in server.log()
+            listener.setblocking(False)
+            drop_all(listener)
+            assert not select.select([busy.socket], [], [], 0)[0], "it is still lost"
+            select.select([busy.socket], [], [], client.PATIENCE)
+            assert drop_all(listener).count("WATCHDOG") <= 1
+            assert busy.reply().status == 200
+            until(lambda: "WATCHDOG=1" in drop_all(listener), "it is fed again")
+        listener.close()
+
+
+def drop_all(listener):
+    seen = ""
+    try:
+        while True:
+            seen += listener.recv(4096).decode() + "\n"
+    except BlockingIOError:
+        return seen
+
+
 # ---- the sandbox ----
 
 
@@ -271,6 +461,25 @@ def test_sandbox_holds():
             with open("/proc/%d/task/%s/status" % (server.process.pid, task)) as file:
                 text = file.read()
             assert re.search(r"^Seccomp:\s*2$", text, re.M) and re.search(r"^NoNewPrivs:\s*1$", text, re.M), "thread %s is free" % task
+
+
+def test_memory_is_nobodys_business():
+    """No core file, and no process of the same user may attach: the private files in /proc are root's then."""
+    def become_nobody():
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+    is_root = os.geteuid() == 0
+    if is_root and subprocess.run([client.LEAT, "info", MODEL], cwd=client.ROOT, capture_output=True, preexec_fn=become_nobody).returncode != 0:
+        skip("nobody cannot read the model")
+    with leat("--profile", "off", "--lease", "off", preexec_fn=become_nobody if is_root else None) as server:
+        server.wait_until_ready()
+        folder = "/proc/%d/" % server.process.pid
+        with open(folder + "limits") as file:
+            assert re.search(r"^Max core file size +0 +0 ", file.read(), re.M)
+        assert os.stat(folder + "environ").st_uid == 0, "it can be attached to"
+        assert server.get("/metrics").body.count(b"\nprocess_open_fds ") == 1, "its own files were opened before"
 
 
 def test_sandbox_guards_files():
@@ -309,14 +518,17 @@ def test_strict_sandbox_serves():
 def test_print_config():
     with tempfile.TemporaryDirectory() as folder:
         with open(folder + "/settings", "w") as file:
-            file.write("[serve]\ndrain = 7\nport = 9\n")
+            file.write("[serve]\ndrain = 7m\nport = 9\n")
         code, out, err = run("--print-config", "--config", folder + "/settings", "--port", "1234", "--api-key", "hidden",
                              env={"LEAT_MAX_BODY": "2MiB"})
     lines = out.splitlines()
     assert code == 0 and err == "", err
-    for line in ("port = 1234  # the command line", "drain = 7  # %s/settings" % folder, "max-body = 2MiB  # the environment",
+    for line in ("port = 1234  # the command line", "drain = 420s  # %s/settings" % folder, "max-body = 2MiB  # the environment",
                  "sandbox = auto  # the default", "host = 127.0.0.1  # the default"):
         assert line in lines, (line, out)
+    assert run("--print-config", "--drain", "90", "--request-timeout", "2h")[1].count("= 90s") == 1
+    for wrong in ("5x", "s", "1m30", "-1", "25h"):
+        assert run("--drain", wrong)[0] == 2, wrong
     assert "hidden" not in out and any(line.startswith("api-key = (1, not shown)") for line in lines)
 
 
@@ -337,8 +549,8 @@ def test_only_serving_loads_the_http_library():
     """It brings GnuTLS with it, which all other verbs would pay for."""
     names = "libmicrohttpd", "libgnutls"
     with leat() as server:
-        with open("/proc/%d/maps" % server.process.pid) as maps:
-            assert "libmicrohttpd" in maps.read()
+        maps = of_process(server, "maps")
+        assert maps == b"" or b"libmicrohttpd" in maps
     done = subprocess.run([client.LEAT, "version"], env={"LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, text=True, timeout=client.PATIENCE)
     assert done.returncode == 0 and "libc.so" in done.stdout, done
     assert not any(name in done.stdout for name in names), done.stdout
