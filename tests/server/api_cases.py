@@ -2,6 +2,7 @@
 import atexit
 import json
 import math
+import socket
 
 import client
 from client import leat, until
@@ -336,6 +337,54 @@ def test_cached_prompts_change_nothing():
     assert first["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
     assert again["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
     assert first["choices"] == again["choices"]
+
+
+def common(a, b):
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+
+
+def test_prefixes_are_reused():
+    """A conversation that goes on, and one whose tail was changed, pay for what is new, and say the same as without."""
+    with leat("--ctx", "1024").wait_until_ready() as server:
+        def ids(messages):
+            return good("/tokenize", {"messages": messages}, server)["tokens"]
+
+        def counted():
+            lines = server.get("/metrics").body.decode().splitlines()
+            return [int(float(line.split()[-1])) for name in ("leat_cached_prompt_tokens_total", "leat_prompt_tokens_total")
+                    for line in lines if line.startswith(name + "{")]
+
+        fields = {"max_tokens": 20, "logprobs": True, "top_logprobs": 2}
+        begun = [{"role": "system", "content": "You tell short stories about animals."}, STORY[0]]
+        answer = chat(begun, server, **fields)["choices"][0]["message"]["content"]
+        longer = begun + [{"role": "assistant", "content": answer}, {"role": "user", "content": "And then? Where did it go?"}]
+        changed = longer[:3] + [{"role": "user", "content": "And then? What did it eat?"}]
+        other = [begun[0], {"role": "user", "content": "What is 2+2?"}]
+        before = begun
+        for messages in (longer, changed, other, longer):
+            held, wanted, counters = ids(before), ids(messages), counted()
+            again = chat(messages, server, **fields)
+            cached = again["usage"]["prompt_tokens_details"]["cached_tokens"]
+            # What the session holds is the last prompt and the answer to it, which a longer conversation repeats.
+            least = common(held, wanted)
+            assert least > 5 and least <= cached < len(wanted) and (messages is longer or cached == least), (cached, least, len(wanted))
+            assert again["usage"]["prompt_tokens"] == len(wanted) and again["timings"]["prompt_n"] == len(wanted) - cached
+            assert [b - a for a, b in zip(counters, counted())] == [cached, len(wanted)], "the counters say the same"
+            anew = chat(messages, server, cache_prompt=False, **fields)
+            assert anew["usage"]["prompt_tokens_details"]["cached_tokens"] == 0 and anew["choices"] == again["choices"]
+            before = messages
+
+
+def test_who_reads_nothing_is_cut():
+    with leat("--ctx", "1024", limits="stall_bytes=8192,stall_ms=500").wait_until_ready() as server:
+        silent = server.connect()
+        silent.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.request("POST", "/v1/chat/completions", body=json.dumps({"messages": STORY, "stream": True, "ignore_eos": True, "max_tokens": 900,
+                                                                        "logprobs": True, "top_logprobs": 20}))
+        silent.take_head()
+        assert chat(SUM, server)["choices"][0]["message"]["content"] == "2 + 2 equals 4.", "others go on"
+        until(lambda: b'reason="client_closed"} 1\n' in server.get("/metrics").body, "it is cut")
+        silent.close()
 
 
 def test_nobody_sees_another_ones_text():

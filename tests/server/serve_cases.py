@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 
 import client
+import soak
 from client import MODEL, Client, leat, run, skip, until
 
 
@@ -577,3 +578,11 @@ def test_bad_model():
         server = client.Server([client.LEAT, "serve", folder, "--port", "0"], ready=False)
         assert server.wait() == 3, server.log()
         server.home.cleanup()
+
+
+# ---- much at once ----
+
+
+def test_soak():
+    """The short form of soak.py: more of it with hands."""
+    soak.run(600, growth=0.1)
