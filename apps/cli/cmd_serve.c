@@ -122,6 +122,7 @@ static leat_status open_http(serve *s, leat_error *error)
     cli_options *o = &s->c->options;
     http_settings settings = {.ledger = s->requests,
                               .listen_fd = s->listening.fd,
+                              .is_shared = s->listening.is_inherited,
                               .is_loopback = s->listening.is_loopback,
                               .is_local = s->listening.is_local,
                               .routes = api_routes,

@@ -104,6 +104,15 @@ bool api_fits(const api *a, size_t prompt_count, const char *param, api_error *e
     return false;
 }
 
+bool api_fail_encoding(const api *a, const leat_error *failure, size_t text_bytes, const char *param, api_error *error)
+{
+    enum { TOKEN_BYTES = 4 }; /* about what a token has */
+    uint32_t ctx = engine_worker_plan(a->worker)->ctx;
+    if (failure->status != LEAT_BUDGET || text_bytes / TOKEN_BYTES < ctx) return api_fail_status(error, failure, param);
+    return api_fail(error, API_CONTEXT_LENGTH, param, "The text has %zu bytes; the context has room for %u tokens.",
+                    text_bytes, ctx);
+}
+
 const leat_chat *api_chat(api *a, api_error *error)
 {
     const leat_tokenizer *tokenizer = engine_worker_tokenizer(a->worker);

@@ -66,6 +66,9 @@ request_limits api_limits(const api *a);
 bool api_knows_model(const api *a, const char *name, api_error *error);
 /* False with 400 for a prompt that leaves no room for an answer. */
 bool api_fits(const api *a, size_t prompt_count, const char *param, api_error *error);
+/* Why a text did not become tokens. An engine keeps room for encoding what fits its context: a text for which that is
+ * not enough, and which is not short, is told to be too long. */
+bool api_fail_encoding(const api *a, const leat_error *failure, size_t text_bytes, const char *param, api_error *error);
 /* How the model converses; opened when it is first asked for. NULL with the reason: it cannot. */
 const leat_chat *api_chat(api *a, api_error *error);
 bool api_chat_knows_developer(const leat_chat *chat);

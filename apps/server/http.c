@@ -15,8 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -324,7 +324,7 @@ leat_status http_server_open(const http_settings *settings, http_server **out_se
     TRY(MEM_NEW(settings->ledger, META, 1, &server, error));
     server->settings = *settings;
     server->ledger = settings->ledger;
-    server->watch_event = -1;
+    server->watch_event = server->quiet_fd = -1;
     if (getrandom(&server->id_seed, sizeof server->id_seed, 0) < 0) server->id_seed = clock_now_ns();
     pthread_mutex_init(&server->connections_lock, NULL);
     pthread_mutex_init(&server->queue_lock, NULL);
@@ -342,9 +342,10 @@ failed:
 void http_server_drain(http_server *server)
 {
     if (!server->daemon || atomic_exchange(&server->is_draining, true)) return;
-    /* The descriptor comes back open: clients would wait in its queue for ever. */
-    int fd = microhttpd.quiesce_daemon(server->daemon);
-    if (fd >= 0) close(fd);
+    /* The descriptor comes back open: clients would wait in its queue for ever. Their thread may be about to accept
+     * on it, so its number must stay what it is until that thread has ended. */
+    server->quiet_fd = microhttpd.quiesce_daemon(server->daemon);
+    if (server->quiet_fd >= 0 && !server->settings.is_shared) shutdown(server->quiet_fd, SHUT_RDWR);
 }
 
 uint32_t http_server_busy_count(http_server *server)
@@ -393,6 +394,8 @@ void http_server_stop(http_server *server)
     watch_close(server);
     if (server->daemon) microhttpd.stop_daemon(server->daemon);
     server->daemon = NULL;
+    if (server->quiet_fd >= 0) close(server->quiet_fd);
+    server->quiet_fd = -1;
 }
 
 void http_server_close(http_server **server_slot)

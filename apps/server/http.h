@@ -64,7 +64,8 @@ extern const http_limits http_limits_default;
 
 typedef struct http_settings {
     mem *ledger;
-    int listen_fd;    /* listening; the server closes it when it stops to accept */
+    int listen_fd;    /* listening; the server closes it */
+    bool is_shared;   /* the socket is also another's (systemd's), which goes on to listen when this server stops */
     bool is_loopback; /* reachable from this machine only: then Host and Origin must be this machine's */
     bool is_local;    /* a Unix socket: no addresses, any Host */
     http_limits limits;

@@ -52,6 +52,7 @@ struct http_server {
     atomic_uint_fast64_t body_bytes; /* held by all requests */
     atomic_bool is_draining;
     bool is_stopped;
+    int quiet_fd; /* where it listened, until the end; -1: not yet, or no more */
 
     pthread_mutex_t connections_lock; /* guards the list and its records */
     http_connection *connections;

@@ -32,7 +32,7 @@ static bool render(chat_work *work, api_error *error)
                          &failure) == LEAT_OK)
         return true;
     if (failure.status == LEAT_USAGE) return api_fail(error, API_TEMPLATE, "messages", "%s", failure.text);
-    return api_fail_status(error, &failure, "messages");
+    return api_fail_encoding(work->owner, &failure, conversation->count, "messages", error);
 }
 
 static bool append_tokens(leat_tokens *tokens, const leat_tokens *more, api_error *error)

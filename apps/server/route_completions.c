@@ -34,7 +34,7 @@ static bool tokenize_prompt(completion_work *work, uint32_t idx, api_error *erro
     if (!prompt->text) return copy_ids(prompt, &work->prompts[idx], error);
     if (!tokenizer) return api_fail(error, API_NOT_SUPPORTED, "prompt", "This model has no tokenizer: send token ids.");
     if (leat_tokenize_prompt(tokenizer, prompt->text, prompt->text_bytes, &work->prompts[idx], &failure) != LEAT_OK)
-        return api_fail_status(error, &failure, "prompt");
+        return api_fail_encoding(work->owner, &failure, prompt->text_bytes, "prompt", error);
     return work->prompts[idx].count > 0 ||
            api_fail(error, API_OUT_OF_RANGE, "prompt", "'prompt' is empty, and this model has no token to begin with.");
 }

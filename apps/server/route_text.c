@@ -51,9 +51,10 @@ static bool render(text_work *work, api_error *error)
         return false;
     leat_status status =
         leat_chat_render(chat, strbuf_text(&conversation), conversation.count, &work->tokens, &work->text, &failure);
+    size_t bytes = conversation.count;
     strbuf_reset(&conversation);
     if (status == LEAT_USAGE) return api_fail(error, API_TEMPLATE, "messages", "%s", failure.text);
-    return status == LEAT_OK || api_fail_status(error, &failure, "messages");
+    return status == LEAT_OK || api_fail_encoding(work->owner, &failure, bytes, "messages", error);
 }
 
 /* ---- /tokenize --------------------------------------------------------------------------------------------------- */
@@ -87,7 +88,7 @@ static bool tokenize_text(text_work *work, const tokenize_wish *wish, api_error 
                              ? leat_tokenize_prompt(work->tokenizer, text, bytes, &work->tokens, &failure)
                              : leat_tokenize(work->tokenizer, text, bytes, wish->parse_special, wish->add_special,
                                              &work->tokens, &failure);
-    return status == LEAT_OK || api_fail_status(error, &failure, name);
+    return status == LEAT_OK || api_fail_encoding(work->owner, &failure, bytes, name, error);
 }
 
 /* A piece that is no text by itself is the list of its bytes. */

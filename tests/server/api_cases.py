@@ -459,6 +459,15 @@ def test_too_long_prompts():
     assert error["n_prompt_tokens"] == 1024
 
 
+def test_texts_far_too_long():
+    """What would not even fit the memory for encoding: no fault of the server's."""
+    text = "fox " * 400000
+    for path, body, param in (("/v1/chat/completions", {"messages": [{"role": "user", "content": text}]}, "messages"), ("/v1/completions", {"prompt": text}, "prompt"),
+                              ("/tokenize", {"content": text}, "content"), ("/apply-template", {"messages": [{"role": "user", "content": text}]}, "messages")):
+        refused(path, body, 400, param, "context_length_exceeded")
+    assert good("/tokenize", {"content": "fox " * 1000})["tokens"]
+
+
 def test_what_is_not_here():
     for path in ("/v1/embeddings", "/completion", "/infill", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens", "/rerank", "/props",
                  "/slots/0", "/v1/audio/speech"):
