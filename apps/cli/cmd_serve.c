@@ -43,16 +43,20 @@ typedef struct serve {
     http_auth *auth;
     http_server *http;
     sd_notifier systemd;
-    mem *requests;        /* what clients can make the process take; bounded */
-    strbuf template_text; /* --template */
+    mem *connections, *requests; /* what clients can make the process take */
+    strbuf template_text;        /* --template */
     bool is_ready;
     bool is_stuck; /* and it was said */
     uint64_t stuck_ns, watchdog_ns;
 } serve;
 
-/* Threads, connections and queues of small requests need little; what large ones are made of, while they are turned
- * into tokens and while they wait, is a few times their size. */
-enum { REQUESTS_BYTES = 64 << 20, REQUESTS_BODIES = 8 };
+/*
+ * What clients can make the process take is bounded, connections apart from what requests become: where requests have
+ * taken all of theirs, /health still answers. In bytes, and in bodies of the greatest size: as many lie with
+ * connections as http.h allows, and one for replies; what a body becomes, and leaves behind while it waits, is some
+ * times its size.
+ */
+enum { CONNECTIONS_BYTES = 32 << 20, CONNECTIONS_BODIES = 5, REQUESTS_BYTES = 32 << 20, REQUESTS_BODIES = 6 };
 
 /* ---- opening ---- */
 
@@ -88,6 +92,7 @@ static leat_status open_api(serve *s, const char *model_path, leat_error *error)
                              .template_text = o->chat_template ? strbuf_text(&s->template_text) : NULL,
                              .template_bytes = s->template_text.count,
                              .model_path = model_path,
+                             .connections = s->connections,
                              .aliases = o->alias.items,
                              .alias_count = o->alias.count,
                              .request_timeout_ns = (uint64_t)o->request_timeout * 1000000000};
@@ -120,7 +125,7 @@ static void count_request(void *user, const char *route, int status, uint64_t du
 static leat_status open_http(serve *s, leat_error *error)
 {
     cli_options *o = &s->c->options;
-    http_settings settings = {.ledger = s->requests,
+    http_settings settings = {.ledger = s->connections,
                               .listen_fd = s->listening.fd,
                               .is_shared = s->listening.is_inherited,
                               .is_loopback = s->listening.is_loopback,
@@ -165,14 +170,14 @@ static void log_state(serve *s)
     slot_snapshot now;
     engine_worker_snapshot(s->worker, &now);
     const uint64_t now_ns = clock_now_ns(), since_ns = now_ns > now.progress_ns ? now_ns - now.progress_ns : 0;
-    const mem_usage memory = mem_total_usage(s->requests);
+    const mem_usage requests = mem_total_usage(s->requests), connections = mem_total_usage(s->connections);
     report_note("state: model %s%s, engine %s, request %llu: prompt %u/%u, tokens %u; %u waiting; last progress %.1f s "
-                "ago; %u requests open; memory of requests %llu of %llu bytes, at most %llu so far",
+                "ago; %u requests open; requests take %llu bytes (at most %llu so far), connections %llu (%llu)",
                 worker_state_label(now.worker), now.is_degraded ? " (degraded)" : "", slot_state_label(now.slot),
                 (unsigned long long)now.job_number, now.prefill_done, now.prompt_count, now.generated_count,
                 now.queue_length, now.progress_ns > 0 ? (double)since_ns * 1e-9 : 0.0, http_server_busy_count(s->http),
-                (unsigned long long)memory.current_bytes, (unsigned long long)mem_budget(s->requests),
-                (unsigned long long)memory.peak_bytes);
+                (unsigned long long)requests.current_bytes, (unsigned long long)requests.peak_bytes,
+                (unsigned long long)connections.current_bytes, (unsigned long long)connections.peak_bytes);
 }
 
 /* Tells systemd that all is well, as long as it is. A disk that does not answer is no reason to be restarted. */
@@ -242,12 +247,19 @@ static void drain(serve *s)
     }
 }
 
+/* 0, none, for bodies of a size that no machine has. */
+static uint64_t bound(const cli_options *o, uint64_t bytes, uint64_t bodies)
+{
+    return o->max_body < UINT64_C(1) << 50 ? bytes + bodies * o->max_body : 0;
+}
+
 /* What is read before the sandbox closes. */
 static leat_status read_files(serve *s, leat_error *error)
 {
     const cli_options *o = &s->c->options;
     const char *stuck_ms = getenv("LEAT_SERVE_TEST_STUCK_MS");
-    TRY(mem_open(REQUESTS_BYTES + REQUESTS_BODIES * o->max_body, &s->requests, error));
+    TRY(mem_open(bound(o, CONNECTIONS_BYTES, CONNECTIONS_BODIES), &s->connections, error));
+    TRY(mem_open(bound(o, REQUESTS_BYTES, REQUESTS_BODIES), &s->requests, error));
     s->template_text = (strbuf){.ledger = s->c->ledger};
     s->stuck_ns = (stuck_ms ? strtoull(stuck_ms, NULL, 10) : 120000) * 1000000;
     s->watchdog_ns = clock_now_ns();
@@ -292,6 +304,7 @@ static void close_all(serve *s)
     sd_notify_close(&s->systemd);
     strbuf_reset(&s->template_text);
     mem_close(&s->requests);
+    mem_close(&s->connections);
 }
 
 leat_status cmd_serve(cli *c, leat_error *error)

@@ -19,6 +19,7 @@
 
 typedef struct api_settings {
     mem *ledger;
+    const mem *connections; /* the HTTP server's, for its metric; NULL: none */
     const char *model_path; /* as the user wrote it */
     /* Names that requests may use; the first is the one that replies use. None: the model's folder's. */
     const char *const *aliases;

@@ -74,7 +74,9 @@ void route_metrics(http_exchange *x, void *user)
         return;
     }
     engine_worker_sources(a->worker, &sources);
-    metrics_set_http_bytes(a->counts, mem_total_usage(a->settings.ledger).current_bytes);
+    uint64_t bytes = mem_total_usage(a->settings.ledger).current_bytes;
+    if (a->settings.connections) bytes += mem_total_usage(a->settings.connections).current_bytes;
+    metrics_set_http_bytes(a->counts, bytes);
     if (metrics_write(a->counts, &sources, &text, &failure) == LEAT_OK) {
         http_reply(x, 200, METRICS_CONTENT_TYPE, strbuf_text(&text), text.count);
     } else {

@@ -133,6 +133,7 @@ static void test_looking_does_not_wait_for_the_disk(void **state)
     assert_ok(metrics_write(x.metrics, &sources, &text, &error), &error);
     assert_text_has(strbuf_text(&text), "leat_slots{model=\"tiny\",state=\"prefill\"} 1\n");
     assert_int_equal(job_position(second), 1);
+    assert_false(engine_worker_is_stuck(x.worker, 0)); /* it waits for a read */
     job_cancel(second);
     assert_int_equal(waiting->end_count, 1);
     job_cancel(j);
@@ -147,6 +148,18 @@ static void test_looking_does_not_wait_for_the_disk(void **state)
     x.settings.cache_prompt = true;
     assert_goes_on(&x);
     strbuf_reset(&text);
+    close_world(&x);
+}
+
+/* Nothing moves and no read is out: a thread is lost, if it lasts. */
+static void test_a_lost_thread_is_noticed(void **state)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    world x;
+    (void)state;
+    open_world(&x);
+    while (!engine_worker_is_stuck(x.worker, 1)) nanosleep(&pause, NULL); /* idle: it moves once a second */
+    assert_false(engine_worker_is_stuck(x.worker, UINT64_MAX));
     close_world(&x);
 }
 
@@ -249,11 +262,9 @@ static void test_what_is_no_number_is_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failing_disk_ends_one_job),
-        cmocka_unit_test(test_looking_does_not_wait_for_the_disk),
-        cmocka_unit_test(test_loading_is_told),
-        cmocka_unit_test(test_no_memory_at_any_allocation),
-        cmocka_unit_test(test_what_is_no_number_is_an_error),
+        cmocka_unit_test(test_failing_disk_ends_one_job),   cmocka_unit_test(test_looking_does_not_wait_for_the_disk),
+        cmocka_unit_test(test_a_lost_thread_is_noticed),    cmocka_unit_test(test_loading_is_told),
+        cmocka_unit_test(test_no_memory_at_any_allocation), cmocka_unit_test(test_what_is_no_number_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
