@@ -8,13 +8,26 @@
 
 static bool is_file_option(const option_spec *spec)
 {
-    return spec->id == OPTION_file || spec->id == OPTION_config || spec->id == OPTION_logits ||
-           spec->id == OPTION_tokens || spec->id == OPTION_audit || spec->id == OPTION_stats;
+    switch (spec->id) {
+    case OPTION_file:
+    case OPTION_config:
+    case OPTION_logits:
+    case OPTION_tokens:
+    case OPTION_audit:
+    case OPTION_stats:
+    case OPTION_chat_template:
+    case OPTION_chat:
+    case OPTION_api_key_file:
+    case OPTION_route_trace:
+    case OPTION_svg:
+    case OPTION_log_file: return true;
+    default: return false;
+    }
 }
 
 static bool takes_model(const verb_spec *verb) { return strncmp(verb->words, "MODEL", 5) == 0; }
 
-/* The fixed words that a verb takes in place of a model: "bash|zsh|fish", or verbs for help. */
+/* The fixed words that a verb takes in place of a model: "bash|zsh|fish", "[leat|serve|conf]", or verbs for help. */
 static void print_fixed_words(output *out, const verb_spec *verb)
 {
     if (verb->id == VERB_HELP) {
@@ -22,8 +35,9 @@ static void print_fixed_words(output *out, const verb_spec *verb)
         output_print(out, "all");
         return;
     }
-    if (verb->id != VERB_COMPLETIONS) return;
-    for (const char *p = verb->words; *p; p++) output_write(out, *p == '|' ? " " : p, 1);
+    if (verb->id != VERB_COMPLETIONS && verb->id != VERB_MAN) return;
+    for (const char *p = verb->words; *p; p++)
+        if (*p != '[' && *p != ']') output_write(out, *p == '|' ? " " : p, 1);
 }
 
 static void print_choices(output *out, const option_spec *spec)

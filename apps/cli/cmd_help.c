@@ -86,10 +86,34 @@ static void print_verbs(output *out)
     }
 }
 
-static void print_examples(output *out)
+/* Beside each other where both fit a line, else below. */
+static void print_example(output *out, const char *command, const char *what)
+{
+    enum { COMMAND_COLUMNS = 46 };
+    if (strlen(command) <= COMMAND_COLUMNS && COMMAND_COLUMNS + 3 + strlen(what) <= HELP_COLUMNS)
+        output_print(out, "  %-*s %s\n", COMMAND_COLUMNS, command, what);
+    else
+        output_print(out, "  %s\n  %*s %s\n", command, 4, "", what);
+}
+
+/* What one begins with. */
+static void print_first_examples(output *out)
 {
     output_print(out, "\nExamples\n");
-#define EXAMPLE(command, what) output_print(out, "  %-46s %s\n", command, what);
+#define EXAMPLE(verb, command, what) print_example(out, command, what);
+#include "examples.inc"
+}
+
+static void print_examples_of(output *out, verb_id id)
+{
+    bool has_title = false;
+#define EXAMPLE(verb, command, what)                                                                                   \
+    if (id == VERB_##verb) {                                                                                           \
+        if (!has_title) output_print(out, "\nExamples\n");                                                             \
+        has_title = true;                                                                                              \
+        print_example(out, command, what);                                                                             \
+    }
+#define MORE(verb, command, what) EXAMPLE(verb, command, what)
 #include "examples.inc"
 }
 
@@ -97,7 +121,7 @@ void help_print_short(output *out)
 {
     output_print(out, "leat runs language models larger than the machine's memory.\n\n");
     print_verbs(out);
-    print_examples(out);
+    print_first_examples(out);
     output_print(out, "\nleat help VERB explains a verb, leat help all lists every option.\n");
 }
 
@@ -109,6 +133,8 @@ void help_print_verb(output *out, verb_id id)
     print_options(out, 1u << id);
     output_print(out, "\nA switch is undone by --no-NAME. Options may also stand in the environment\n"
                       "(names in brackets) and in $XDG_CONFIG_HOME/leat/config; the command line wins.\n");
+    if (id == VERB_SERVE) output_print(out, "Endpoints, signals and files: leat-serve(1), also by leat man serve.\n");
+    print_examples_of(out, id);
 }
 
 static void print_all(output *out)
@@ -119,7 +145,7 @@ static void print_all(output *out)
 #define X(code, meaning) print_indented(out, "  " code, meaning);
     EXIT_CODE_MAP(X)
 #undef X
-    print_examples(out);
+    print_first_examples(out);
 }
 
 leat_status cmd_help(cli *c, leat_error *error)

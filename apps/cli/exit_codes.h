@@ -15,8 +15,8 @@ enum { EXIT_DIFFERENT = 8 };
     X("6", "something is not permitted")                                                                               \
     X("7", "the context is full")                                                                                      \
     X("8", "two audits differ")                                                                                        \
-    X("130", "interrupted (Ctrl-C)")                                                                                   \
     X("129", "hung up (SIGHUP: the terminal is gone)")                                                                 \
+    X("130", "interrupted (Ctrl-C)")                                                                                   \
     X("141", "the reader of the output went away (as by SIGPIPE)")                                                     \
     X("143", "terminated (SIGTERM)")
 

@@ -275,24 +275,99 @@ def test_config_errors_name_the_line():
 # ---- the generated texts ---------------------------------------------------------------------------------------------------------
 
 
-def test_man_page():
-    page = expect(leat("man"), err="").out
-    for name in options():
-        assert "\\-\\-" + name.replace("-", "\\-") in page, name
+PAGES = {"leat.1": "leat", "leat-serve.1": "serve", "leat.conf.5": "conf"}
+
+
+def man_page(word):
+    """A page's source, and the same without roff's escapes."""
+    page = expect(leat("man", word), err="").out
+    return page, page.replace("\\-", "-").replace("\\(dq", '"').replace("\\e", "\\")
+
+
+def options_of(verb):
+    """Long names that `leat help VERB` lists."""
+    return re.findall(r"^  (?:-\w, |    )--(?:no-)?([a-z-]+)", expect(leat("help", verb)).out, re.M)
+
+
+def has_option(page, name):
+    return re.search(r"^\\fB.*--%s\\fR" % name, page, re.M)
+
+
+def test_man_has_every_verb_and_option():
+    assert leat("man").out == leat("man", "leat").out
+    own = set(options_of("serve")) - {name for verb in verbs() if verb != "serve" for name in options_of(verb)}
+    assert {"port", "max-queue"} <= own < set(options_of("serve"))
+    page, serve = man_page("leat")[1], man_page("serve")[1]
     for name in verbs():
-        assert ".B leat %s" % name in page
+        assert ".B leat %s" % name in page, name
+    for name in options():
+        assert bool(has_option(page, name)) == (name not in own), name
+    for name in options():
+        assert bool(has_option(serve, name)) == (name in options_of("serve")), name
+    expect(leat("man", "other"), 2, "", usage_error("leat man: there is no page 'other'", "usage: leat man [leat|serve|conf]"))
+
+
+def test_man_has_every_exit_code():
+    codes = re.findall(r"^  (\d+) ", leat("help", "all").out.split("Exit codes")[1].split("Examples")[0], re.M)
+    assert codes == sorted(codes, key=int) and len(codes) > 10
+    page = man_page("leat")[1].split(".SH EXIT STATUS")[1].split(".SH")[0]
+    assert re.findall(r'^\.B "(\d+)"', page, re.M) == codes
+    serve = man_page("serve")[1].split(".SH EXIT STATUS")[1].split(".SH")[0]
+    assert set(re.findall(r'^\.B "(\d+)"', serve, re.M)) == {"0", "1", "2", "3", "4", "5", "6", "130", "143"}
+
+
+def test_man_has_every_endpoint():
+    with open(ROOT + "/apps/server/api_routes.c", encoding="utf-8") as file:
+        routes = re.findall(r'\{"(\w+)", "([^"]+)", (\w+),', file.read())
+    page = man_page("serve")[1].split(".SH ENDPOINTS")[1].split(".SH")[0]
+    served = {path for _, path, handler in routes if handler != "route_unsupported"}
+    named = set(re.findall(r"/[\w./-]+", " ".join(re.findall(r'^\.B "(.*)"', page, re.M))))
+    assert named == {path.replace("*", "ID") for path in served}, named ^ served
+
+
+def test_man_conf_has_every_key():
+    page = man_page("conf")[1]
+    keys = re.findall(r'^\.B "([a-z-]+) = ', page.split(".SH KEYS")[1], re.M)
+    assert sorted(keys) == sorted(set(options()) - {"help", "config"})
+    example = page.split(".SH EXAMPLE")[1].split(".nf\n")[1].split(".fi")[0]
+    shown = expect(leat("serve", "--print-config", "--config", write(HOME + "/example.ini", example))).out
+    for line in ("ram = 12GiB", "alias = qwen3", "max-queue = 4", "model = /srv/models/qwen3-30b"):
+        assert "%s  # %s/example.ini" % (line, HOME) in shown, shown
+
+
+def test_man_pages_are_clean_roff():
     if not shutil.which("groff"):
         skip("groff is not installed")
-    done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=page, capture_output=True, text=True, env=environment())
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+    for word in PAGES.values():
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=man_page(word)[0], capture_output=True, text=True, env=environment())
+        assert done.returncode == 0 and done.stderr == "", (word, done.stderr)
 
 
-def test_man_accepts_the_page():
+def test_man_accepts_the_pages():
     if not shutil.which("man"):
         skip("man is not installed")
-    path = write(HOME + "/leat.1", leat("man").out)
-    done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path], capture_output=True, text=True, env=environment({"MANWIDTH": "80"}))
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+    for name, word in PAGES.items():
+        path = write(HOME + "/" + name, man_page(word)[0])
+        done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path], capture_output=True, text=True,
+                              env=environment({"MANWIDTH": "80"}))
+        assert done.returncode == 0 and done.stderr == "", (word, done.stderr)
+
+
+def test_mandoc_accepts_the_pages():
+    if not shutil.which("mandoc"):
+        skip("mandoc is not installed")
+    for name, word in PAGES.items():
+        done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", write(HOME + "/" + name, man_page(word)[0])], capture_output=True, text=True,
+                              env=environment())
+        assert done.returncode == 0, done.stdout
+
+
+def test_help_ends_with_examples():
+    for name, text in verbs().items():
+        if name in ("version", "help"):
+            continue
+        command = text.split("\nExamples\n")[1].splitlines()[0]
+        assert re.search(r"\bleat %s\b" % name, command), (name, command)
 
 
 def test_completions_hold_every_option():
@@ -324,6 +399,12 @@ def test_completions_work_in_bash():
     assert complete("leat", "run", "--isa", "avx") == ["avx2", "avx512"]
     assert "brook" in complete("leat", "run", "br")
     assert complete("leat", "completions", "f") == ["fish"]
+    assert complete("leat", "man", "s") == ["serve"]
+    assert complete("leat", "se") == ["serve"] and "brook" in complete("leat", "serve", "br")
+    assert complete("leat", "serve", "--sandbox", "s") == ["strict"]
+    assert complete("leat", "serve", "--api-key-file", ROOT + "/READ") == [ROOT + "/README.md"]
+    offered = complete("leat", "serve", "-")
+    assert {"--" + name for name in options_of("serve")} <= set(offered) and "--temp" not in offered
 
 
 def test_completions_parse():
@@ -1844,6 +1925,7 @@ def test_installation():
         "bin/leat", "include/leat/leat.h", "include/leat/status.h", chosen["libdir"] + "/libleat.a", chosen["libdir"] + "/libleat.so",
         chosen["libdir"] + "/libleat.so.0", chosen["libdir"] + "/libleat.so." + version, chosen["libdir"] + "/pkgconfig/leat.pc",
         "share/bash-completion/completions/leat", "share/fish/vendor_completions.d/leat.fish", "share/man/man1/leat.1",
+        "share/man/man1/leat-serve.1", "share/man/man5/leat.conf.5",
         "share/zsh/vendor-completions/_leat"]), found
     source = write(HOME + "/program.c", PROGRAM)
     flags = lambda *more: run("pkg-config", "--define-variable=prefix=" + prefix, "--cflags", "--libs", *more, "leat",
