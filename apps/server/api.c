@@ -8,13 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ORG/REPO stays; of a path the folder's own name is left. */
-static void set_name(api *a, const char *path)
+void api_name_of(const char *path, char out_name[API_NAME_BYTES])
 {
     char real[PATH_MAX];
     struct stat info;
     if (!realpath(path, real) || stat(real, &info) != 0) {
-        snprintf(a->name, sizeof a->name, "%s", path);
+        snprintf(out_name, API_NAME_BYTES, "%s", path);
         return;
     }
     char *last = strrchr(real, '/');
@@ -22,7 +21,7 @@ static void set_name(api *a, const char *path)
         *last = '\0';
         last = strrchr(real, '/');
     }
-    snprintf(a->name, sizeof a->name, "%.*s", API_NAME_BYTES - 1, last[1] != '\0' ? last + 1 : "model");
+    snprintf(out_name, API_NAME_BYTES, "%.*s", API_NAME_BYTES - 1, last[1] != '\0' ? last + 1 : "model");
 }
 
 static int64_t time_of(const char *path)
@@ -38,7 +37,7 @@ leat_status api_open(api *a, const api_settings *settings, leat_error *error)
     if (settings->alias_count > 0)
         snprintf(a->name, sizeof a->name, "%s", settings->aliases[0]);
     else
-        set_name(a, settings->model_path);
+        api_name_of(settings->model_path, a->name);
     json_value_setup(settings->ledger);
     return LEAT_OK;
 }

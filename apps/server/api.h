@@ -44,6 +44,9 @@ typedef struct api {
     leat_error chat_error;
 } api;
 
+/* What a model without an alias is called: ORG/REPO stays, of a path the folder's own name is left. */
+void api_name_of(const char *model_path, char out_name[API_NAME_BYTES]);
+
 /* The texts in `settings` are borrowed as long as the api is open. */
 MUST_CHECK leat_status api_open(api *a, const api_settings *settings, leat_error *error);
 void api_close(api *a);

@@ -1,5 +1,7 @@
 #include "serve_config.h"
 
+#include "api_routes.h"
+
 #include "base/bytes.h"
 
 #include <stdio.h>
@@ -89,52 +91,57 @@ void serve_config_print(cli *c)
 
 /* ---- clients ---- */
 
-/* In the texts @URL, @MODEL and @KEY stand for the server's. */
+/* In the texts @URL, @MODEL and @KEY stand for the server's. `path` is what the client posts to. */
 static const struct {
-    const char *client, *text;
+    const char *client, *path, *text;
 } clients[] = {
-    {"openai", "# Python, package openai\n"
-               "from openai import OpenAI\n"
-               "\n"
-               "# A slow answer takes longer than the client's usual ten minutes.\n"
-               "client = OpenAI(base_url=\"@URL/v1\", api_key=\"@KEY\", timeout=3600, max_retries=0)\n"
-               "stream = client.chat.completions.create(\n"
-               "    model=\"@MODEL\", messages=[{\"role\": \"user\", \"content\": \"Hello\"}], stream=True)\n"
-               "for chunk in stream:\n"
-               "    if chunk.choices:\n"
-               "        print(chunk.choices[0].delta.content or \"\", end=\"\", flush=True)\n"},
-    {"curl", "curl -N @URL/v1/chat/completions \\\n"
-             "  -H 'Authorization: Bearer @KEY' -H 'Content-Type: application/json' \\\n"
-             "  -d '{\"model\": \"@MODEL\", \"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": "
-             "\"Hello\"}]}'\n"},
-    {"opencode", "{\n"
-                 "  \"$schema\": \"https://opencode.ai/config.json\",\n"
-                 "  \"provider\": {\n"
-                 "    \"leat\": {\n"
-                 "      \"npm\": \"@ai-sdk/openai-compatible\",\n"
-                 "      \"name\": \"leat\",\n"
-                 "      \"options\": { \"baseURL\": \"@URL/v1\", \"apiKey\": \"@KEY\", \"timeout\": false },\n"
-                 "      \"models\": { \"@MODEL\": { \"name\": \"@MODEL\" } }\n"
-                 "    }\n"
-                 "  },\n"
-                 "  \"model\": \"leat/@MODEL\"\n"
-                 "}\n"},
-    {"codex", "# ~/.codex/config.toml; the key is taken from the environment: export LEAT_API_KEY=@KEY\n"
-              "model = \"@MODEL\"\n"
-              "model_provider = \"leat\"\n"
-              "\n"
-              "[model_providers.leat]\n"
-              "name = \"leat\"\n"
-              "base_url = \"@URL/v1\"\n"
-              "wire_api = \"responses\"\n"
-              "env_key = \"LEAT_API_KEY\"\n"
-              "stream_idle_timeout_ms = 3600000\n"},
-    {"claude", "export ANTHROPIC_BASE_URL=@URL\n"
-               "export ANTHROPIC_AUTH_TOKEN=@KEY\n"
-               "export ANTHROPIC_MODEL=@MODEL\n"
-               "export ANTHROPIC_SMALL_FAST_MODEL=@MODEL\n"
-               "export API_TIMEOUT_MS=3600000\n"
-               "claude\n"},
+    {"openai", "/v1/chat/completions",
+     "# Python, package openai\n"
+     "from openai import OpenAI\n"
+     "\n"
+     "# A slow answer takes longer than the client's usual ten minutes.\n"
+     "client = OpenAI(base_url=\"@URL/v1\", api_key=\"@KEY\", timeout=3600, max_retries=0)\n"
+     "stream = client.chat.completions.create(\n"
+     "    model=\"@MODEL\", messages=[{\"role\": \"user\", \"content\": \"Hello\"}], stream=True)\n"
+     "for chunk in stream:\n"
+     "    if chunk.choices:\n"
+     "        print(chunk.choices[0].delta.content or \"\", end=\"\", flush=True)\n"},
+    {"curl", "/v1/chat/completions",
+     "curl -N @URL/v1/chat/completions \\\n"
+     "  -H 'Authorization: Bearer @KEY' -H 'Content-Type: application/json' \\\n"
+     "  -d '{\"model\": \"@MODEL\", \"stream\": true, \"messages\": [{\"role\": \"user\", \"content\": "
+     "\"Hello\"}]}'\n"},
+    {"opencode", "/v1/chat/completions",
+     "{\n"
+     "  \"$schema\": \"https://opencode.ai/config.json\",\n"
+     "  \"provider\": {\n"
+     "    \"leat\": {\n"
+     "      \"npm\": \"@ai-sdk/openai-compatible\",\n"
+     "      \"name\": \"leat\",\n"
+     "      \"options\": { \"baseURL\": \"@URL/v1\", \"apiKey\": \"@KEY\", \"timeout\": false },\n"
+     "      \"models\": { \"@MODEL\": { \"name\": \"@MODEL\" } }\n"
+     "    }\n"
+     "  },\n"
+     "  \"model\": \"leat/@MODEL\"\n"
+     "}\n"},
+    {"codex", "/v1/responses",
+     "# ~/.codex/config.toml; the key is taken from the environment: export LEAT_API_KEY=@KEY\n"
+     "model = \"@MODEL\"\n"
+     "model_provider = \"leat\"\n"
+     "\n"
+     "[model_providers.leat]\n"
+     "name = \"leat\"\n"
+     "base_url = \"@URL/v1\"\n"
+     "wire_api = \"responses\"\n"
+     "env_key = \"LEAT_API_KEY\"\n"
+     "stream_idle_timeout_ms = 3600000\n"},
+    {"claude", "/v1/messages",
+     "export ANTHROPIC_BASE_URL=@URL\n"
+     "export ANTHROPIC_AUTH_TOKEN=@KEY\n"
+     "export ANTHROPIC_MODEL=@MODEL\n"
+     "export ANTHROPIC_SMALL_FAST_MODEL=@MODEL\n"
+     "export API_TIMEOUT_MS=3600000\n"
+     "claude\n"},
 };
 
 static void print_filled(output *out, const char *text, const char *url, const char *model, const char *key)
@@ -156,20 +163,45 @@ static void print_filled(output *out, const char *text, const char *url, const c
     }
 }
 
-leat_status serve_config_print_client(cli *c, const char *client, const char *model, leat_error *error)
+static bool is_served(const char *path)
 {
-    char url[300];
-    const char *host = c->options.host, *slash = strrchr(model, '/');
+    for (uint32_t i = 0; i < api_route_count; i++)
+        if (strcmp(api_routes[i].path, path) == 0) return api_routes[i].handler != route_unsupported;
+    return false;
+}
+
+/* "http://127.0.0.1:8080": where a client on this machine finds the server. */
+static leat_status make_url(const cli_options *options, char *url, size_t bytes, leat_error *error)
+{
+    const char *host = options->host;
     bool has_colon = strchr(host, ':') && host[0] != '[';
-    if (strncmp(host, "unix:", 5) == 0) return FAIL(error, USAGE, "clients need an address, not a Unix socket");
+    if (strncmp(host, "unix:", 5) == 0)
+        return FAIL(error, USAGE, "--print-client-config: clients need an address, not a Unix socket");
+    if (options->port == 0)
+        return FAIL(error, USAGE, "--print-client-config: with --port 0 the port is known only when the server runs");
     if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0) host = "localhost", has_colon = false;
-    snprintf(url, sizeof url, "http://%s%s%s:%u", has_colon ? "[" : "", host, has_colon ? "]" : "", c->options.port);
-    for (size_t i = 0; i < ARRAY_COUNT(clients); i++)
-        if (strcmp(clients[i].client, client) == 0) {
-            const char *key = c->options.api_key.count > 0 || c->options.api_key_file ? "YOUR-KEY" : "none";
-            print_filled(&c->out, clients[i].text, url, slash && slash[1] ? slash + 1 : model, key);
-            return LEAT_OK;
-        }
-    return FAIL(error, USAGE, "--print-client-config: '%s' is not one of openai, curl, opencode, codex, claude",
-                client);
+    snprintf(url, bytes, "http://%s%s%s:%u", has_colon ? "[" : "", host, has_colon ? "]" : "", options->port);
+    return LEAT_OK;
+}
+
+leat_status serve_config_print_client(cli *c, const char *client, const char *model_path, leat_error *error)
+{
+    const cli_options *o = &c->options;
+    char url[300], name[API_NAME_BYTES];
+    size_t i = 0;
+    while (i < ARRAY_COUNT(clients) && strcmp(clients[i].client, client) != 0) i++;
+    if (i == ARRAY_COUNT(clients))
+        return FAIL(error, USAGE, "--print-client-config: '%s' is not one of openai, curl, opencode, codex, claude",
+                    client);
+    if (!is_served(clients[i].path)) {
+        leat_status status =
+            FAIL(error, USAGE, "%s needs POST %s, which this server does not have yet", client, clients[i].path);
+        status_hint(error, "clients of /v1/chat/completions work: openai, curl, opencode");
+        return status;
+    }
+    TRY(make_url(o, url, sizeof url, error));
+    api_name_of(model_path, name);
+    const char *key = o->api_key.count > 0 || o->api_key_file ? "YOUR-KEY" : "none";
+    print_filled(&c->out, clients[i].text, url, o->alias.count > 0 ? o->alias.items[0] : name, key);
+    return LEAT_OK;
 }

@@ -8,7 +8,7 @@
 
 /* "ram = 24G  # /etc/leat/config", one line an option, as in a configuration file. Keys are not shown. */
 void serve_config_print(cli *c);
-/* `model`: what the client shall call it. LEAT_USAGE: unknown client. */
-MUST_CHECK leat_status serve_config_print_client(cli *c, const char *client, const char *model, leat_error *error);
+/* LEAT_USAGE: a client that is not known, or that needs what the server does not have; no address to give it. */
+MUST_CHECK leat_status serve_config_print_client(cli *c, const char *client, const char *model_path, leat_error *error);
 
 #endif

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -535,7 +536,7 @@ def test_print_config():
 
 
 def test_print_client_config():
-    for name in ("openai", "curl", "opencode", "codex", "claude"):
+    for name in ("openai", "curl", "opencode"):
         code, out, err = run("--print-client-config", name, "--port", "4321", "--host", "::1")
         assert code == 0 and "http://[::1]:4321" in out and "brook" in out, (name, out, err)
         assert "@URL" not in out and "@MODEL" not in out and "@KEY" not in out
@@ -543,8 +544,37 @@ def test_print_client_config():
             assert json.loads(out)["provider"]["leat"]["options"]["baseURL"] == "http://[::1]:4321/v1"
         if name == "openai":
             compile(out, "client", "exec")
-    code, _, err = run("--print-client-config", "other")
-    assert code == 2 and "openai" in err
+        assert '"first"' in run("--print-client-config", name, "--alias", "first", "--alias", "second")[1].replace("leat/first", "first")
+    assert "YOUR-KEY" in run("--print-client-config", "curl", "--api-key", "hidden")[1]
+    for bad in (["other"], ["curl", "--host", "unix:/tmp/none"], ["curl", "--port", "0"]):
+        assert run("--print-client-config", *bad)[0] == 2, bad
+    # The name of a model that is not a path is the one that requests have to give.
+    hub = client.Server([client.LEAT, "serve", "some/model", "--print-client-config", "opencode"], ready=False)
+    assert hub.wait() == 0 and json.loads(hub.out())["model"] == "leat/some/model"
+    hub.home.cleanup()
+
+
+def test_client_configs_tell_what_is_not_served():
+    """A client whose endpoint is not there gets no configuration, and the endpoint is really not there."""
+    with client.leat() as server:
+        server.wait_until_ready()
+        for name, path in (("openai", "/v1/chat/completions"), ("codex", "/v1/responses"), ("claude", "/v1/messages")):
+            code, out, err = run("--print-client-config", name)
+            is_there = server.ask("POST", path, body="{}").status != 501
+            assert is_there == (code == 0) == bool(out), (name, err)
+            assert is_there or path in err
+
+
+def test_curl_config_works():
+    """What is printed for curl is run as it is."""
+    if not shutil.which("curl"):
+        skip("curl is not installed")
+    with client.leat("--alias", "some name") as server:
+        server.wait_until_ready()
+        command = run("--print-client-config", "curl", "--port", str(server.address[1]), "--alias", "some name")[1]
+        done = subprocess.run(["bash", "-c", command.replace('"stream"', '"max_tokens": 4, "stream"')], capture_output=True, text=True,
+                              timeout=client.PATIENCE)
+        assert done.returncode == 0 and done.stdout.rstrip().endswith("data: [DONE]"), done
 
 
 def test_only_serving_loads_the_http_library():
