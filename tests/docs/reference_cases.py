@@ -1,4 +1,5 @@
 """docs/server.md against the server: its tables of endpoints, fields, ranges, replies, metrics and errors are what is there.
+Other pages' tables of what the source has.
 
 Names are compared with the source both ways, so that neither a field nor a row can be forgotten; types and ranges, and
 what replies hold, with a running server.
@@ -64,6 +65,14 @@ def asked_for(*files):
         if name == "generation_request.c":
             found |= set(re.findall(r'"(\w+)"', re.search(r"names\[\] = \{(.*?)\}", source, re.S).group(1)))
     return found
+
+
+def test_answer_formats():
+    labels = set(re.findall(r'\.label = "([^"]+)"', read("src/text/answer/answer_format.c")))
+    table = read("docs/answers.md").split("| label |")[1].split("\n\n")[0]
+    told = {label for line in table.splitlines()[2:] for label in quoted(line.split("|")[1])}
+    assert told == labels, told ^ labels
+    assert "%d labels" % len(labels) in read("docs/architecture.md")
 
 
 def test_server_endpoints():
