@@ -47,7 +47,7 @@ static void print_option(output *out, const option_spec *spec)
              option_takes_value(spec) ? " " : "", option_takes_value(spec) ? spec->value : "");
     for (uint32_t i = 0; i < option_alias_count; i++)
         if (option_aliases[i].id == spec->id)
-            snprintf(aliases + strlen(aliases), sizeof aliases - strlen(aliases), "%s --%s", *aliases ? "," : ", also",
+            snprintf(aliases + strlen(aliases), sizeof aliases - strlen(aliases), "%s --%s", *aliases ? "," : "; also",
                      option_aliases[i].name);
     option_env_name(spec, env);
     if (!option_is_setting(spec))

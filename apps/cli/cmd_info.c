@@ -74,7 +74,7 @@ static void print_sizes(output *out, const leat_model_info *info)
                  human_count(info->active_parameter_count, b));
     output_print(out, "weights       %s in %u file%s, %u tensors\n", human_bytes(info->weight_bytes, a),
                  info->file_count, info->file_count == 1 ? "" : "s", info->tensor_count);
-    output_print(out, "  trunk       %s, always in memory\n", human_bytes(info->trunk_bytes, a));
+    output_print(out, "  trunk       %s, used by every token\n", human_bytes(info->trunk_bytes, a));
     if (info->expert_bytes > 0)
         output_print(out, "  experts     %s, streamed; the largest is %s\n", human_bytes(info->expert_bytes, a),
                      human_bytes(info->expert_record_bytes, b));

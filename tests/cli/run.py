@@ -362,6 +362,19 @@ def test_mandoc_accepts_the_pages():
         assert done.returncode == 0, done.stdout
 
 
+def test_examples_are_for_their_verbs():
+    """What examples name is there: verbs, their options, models."""
+    page = man_page("leat")[1].split(".SH EXAMPLES")[1].split(".SH")[0]
+    commands = [line for line in re.findall(r'^\.B "(.*)"$', page, re.M) if "leat" in line]
+    assert len(commands) > 25
+    for command in commands:
+        verb, rest = re.search(r"\bleat ([a-z]+)(.*)", command).groups()
+        known = options_of(verb)
+        for name in re.findall(r"--([a-z-]+)", rest):
+            assert name in known, command
+        assert "models/" not in command or "models/brook" in command, command
+
+
 def test_help_ends_with_examples():
     for name, text in verbs().items():
         if name in ("version", "help"):
