@@ -347,7 +347,7 @@ def test_man_accepts_the_pages():
     if not shutil.which("man"):
         skip("man is not installed")
     for name, word in PAGES.items():
-        path = write(HOME + "/" + name, man_page(word)[0])
+        path = write(HOME + "/man/" + name, man_page(word)[0])
         done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", path], capture_output=True, text=True,
                               env=environment({"MANWIDTH": "80"}))
         assert done.returncode == 0 and done.stderr == "", (word, done.stderr)
@@ -357,7 +357,7 @@ def test_mandoc_accepts_the_pages():
     if not shutil.which("mandoc"):
         skip("mandoc is not installed")
     for name, word in PAGES.items():
-        done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", write(HOME + "/" + name, man_page(word)[0])], capture_output=True, text=True,
+        done = subprocess.run(["mandoc", "-Tlint", "-Wwarning", write(HOME + "/man/" + name, man_page(word)[0])], capture_output=True, text=True,
                               env=environment())
         assert done.returncode == 0, done.stdout
 
