@@ -18,7 +18,8 @@ void man_conf(output *out);  /* leat.conf(5) */
 void man_begin(output *out, const char *title, const char *section, const char *manual);
 void man_text(output *out, const char *text);
 void man_section(output *out, const char *title);
-/* A paragraph of its own. */
+/* The first paragraph of a section, and a further one. */
+void man_lead(output *out, const char *text);
 void man_paragraph(output *out, const char *text);
 /* A term and what it means. */
 void man_item(output *out, const char *term, const char *text);

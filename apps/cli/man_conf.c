@@ -17,8 +17,8 @@ static void print_key(output *out, const option_spec *spec)
 static void print_keys(output *out)
 {
     man_section(out, "KEYS");
-    man_paragraph(out, "What each means stands in leat(1) and leat-serve(1), beside the option of the same name. Other "
-                       "names of an option are keys, too.");
+    man_lead(out, "What each means stands in leat(1) and leat-serve(1), beside the option of the same name. Other "
+                  "names of an option are keys, too.");
     for (uint32_t group = 0; group < GROUP_COUNT; group++) {
         bool has_title = false;
         for (uint32_t i = 0; i < OPTION_COUNT; i++) {
@@ -34,7 +34,7 @@ static void print_keys(output *out)
 static void print_order(output *out)
 {
     man_section(out, "ORDER");
-    man_paragraph(out, "The first that says something wins:");
+    man_lead(out, "The first that says something wins:");
     man_item(out, "1", "the command line");
     man_item(out, "2", "the environment: LEAT_ and the key in capitals with underscores (max-tokens: LEAT_MAX_TOKENS)");
     man_item(out, "3", "the file of --config");
@@ -49,8 +49,8 @@ static void print_order(output *out)
 static void print_format(output *out)
 {
     man_section(out, "FORMAT");
-    man_paragraph(
-        out, "A line is KEY = VALUE; keys are long options without dashes. White space around both is dropped, the "
+    man_lead(out,
+             "A line is KEY = VALUE; keys are long options without dashes. White space around both is dropped, the "
              "value goes to the end of the line, and there are no quotes. Empty lines and lines that begin with # "
              "or ; are skipped. What stands below [VERB] is for that verb only; what stands before any such line, "
              "or below [*], is for all verbs that know the key. A switch is on, true, yes, enabled or 1, or the "
@@ -85,10 +85,11 @@ void man_conf(output *out)
     man_text(out, "/etc/leat/config, $XDG_CONFIG_HOME/leat/config, and the file of --config");
     output_print(out, "\n");
     man_section(out, "DESCRIPTION");
-    man_paragraph(out, "Every option of leat but --help and --config can be given a value in a file.");
+    man_lead(out, "Every option of leat but --help and --config can be given a value in a file.");
     print_order(out);
     print_format(out);
     man_section(out, "EXAMPLE");
+    man_lead(out, "A machine that serves a model, and on which somebody chats:");
     man_verbatim(out, example);
     print_keys(out);
     man_section(out, "SEE ALSO");

@@ -18,15 +18,14 @@ static void print_verb(output *out, const verb_spec *verb)
 static void print_description(output *out)
 {
     man_section(out, "DESCRIPTION");
-    man_paragraph(
+    man_lead(
         out,
         "leat runs a language model inside a memory budget: the weights that every token needs stay in memory, the "
         "experts of a mixture are read from the disk when they are chosen and kept while there is room. The budget "
         "changes the speed, never the text: the same prompt, seed and settings give the same answer at every "
         "budget.");
     man_section(out, "STANDARD INPUT AND OUTPUT");
-    man_paragraph(out,
-                  "Without a text, and for the word -, text is read from standard input. When leat run has a prompt "
+    man_lead(out, "Without a text, and for the word -, text is read from standard input. When leat run has a prompt "
                   "and standard input is a pipe or a file, what comes from there follows the prompt after an empty "
                   "line; < /dev/null prevents that. Only the model's text, or the JSON document, goes to standard "
                   "output. On a terminal its control characters are shown as U+FFFD.");
@@ -35,8 +34,7 @@ static void print_description(output *out)
 static void print_environment(output *out)
 {
     man_section(out, "ENVIRONMENT");
-    man_paragraph(out,
-                  "Every option is also a variable (--max-tokens is LEAT_MAX_TOKENS) and a key of the configuration "
+    man_lead(out, "Every option is also a variable (--max-tokens is LEAT_MAX_TOKENS) and a key of the configuration "
                   "files, leat.conf(5), which has the order in which they count.");
     man_item(out, "LEAT_MODELS",
              "folders, separated by colons, in which leat list looks for models beside the Hugging Face cache");

@@ -32,11 +32,16 @@ void man_text(output *out, const char *text)
 
 void man_section(output *out, const char *title) { output_print(out, ".SH %s\n", title); }
 
+void man_lead(output *out, const char *text)
+{
+    man_text(out, text);
+    output_print(out, "\n");
+}
+
 void man_paragraph(output *out, const char *text)
 {
     output_print(out, ".PP\n");
-    man_text(out, text);
-    output_print(out, "\n");
+    man_lead(out, text);
 }
 
 void man_item(output *out, const char *term, const char *text)
@@ -105,8 +110,8 @@ static void print_option(output *out, const option_spec *spec, bool with_verbs)
 void man_options(output *out, uint32_t verbs, uint32_t without, bool with_verbs)
 {
     man_section(out, "OPTIONS");
-    man_paragraph(out, "Long options take their value after a space or an equals sign. A switch is undone by "
-                       "--no-NAME. Two dashes end the options.");
+    man_lead(out, "Long options take their value after a space or an equals sign. A switch is undone by "
+                  "--no-NAME. Two dashes end the options.");
     for (uint32_t group = 0; group < GROUP_COUNT; group++) {
         bool has_title = false;
         for (uint32_t i = 0; i < OPTION_COUNT; i++) {

@@ -16,8 +16,7 @@ static void print_terms(output *out, const char *title, const term *terms, size_
 static void print_description(output *out)
 {
     man_section(out, "DESCRIPTION");
-    man_paragraph(out,
-                  "leat serve answers HTTP/1.1 requests with one model, in the form of OpenAI's API and with some of "
+    man_lead(out, "leat serve answers HTTP/1.1 requests with one model, in the form of OpenAI's API and with some of "
                   "llama.cpp's additions. Options, keys, the address and the model's headers are checked before "
                   "anyone listens; then the server listens, and loads the weights behind it.");
     man_paragraph(out,
@@ -78,8 +77,7 @@ static void print_exit_codes(output *out)
 static void print_systemd(output *out)
 {
     man_section(out, "SYSTEMD");
-    man_paragraph(out,
-                  "leat.service and leat.socket are installed with the program, and nothing is enabled by that. The "
+    man_lead(out, "leat.service and leat.socket are installed with the program, and nothing is enabled by that. The "
                   "service runs as a user of its own with /etc/leat/config, whose key model says what is served, and "
                   "with the key in /etc/leat/api-key. MemoryMax of the unit should be a little above --ram.");
     man_verbatim(out, "systemctl edit leat.service      # MemoryMax=, ReadOnlyPaths= of the models\n"
@@ -108,8 +106,8 @@ void man_serve(output *out)
     print_terms(out, "ENVIRONMENT", environment, ARRAY_COUNT(environment));
     print_terms(out, "FILES", files, ARRAY_COUNT(files));
     man_section(out, "LOG");
-    man_paragraph(out, "One line a request on standard error and in --log-file: method, path, status, bytes, tokens, "
-                       "seconds, the request's id. Never text of prompts or answers, never keys.");
+    man_lead(out, "One line a request on standard error and in --log-file: method, path, status, bytes, tokens, "
+                  "seconds, the request's id. Never text of prompts or answers, never keys.");
     man_examples(out, VERB_SERVE);
     man_section(out, "SEE ALSO");
     output_print(out, ".BR leat (1),\n.BR leat.conf (5),\n.BR systemd.service (5)\n");

@@ -41,7 +41,7 @@ def python_with(*packages):
     if can_import(sys.executable, packages):
         return sys.executable
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(cache, "leat-tests", "python%d.%d" % sys.version_info[:2])
+    folder = os.path.join(cache, "leat-test-clients")
     python = os.path.join(folder, "bin/python")
     if os.path.exists(python) and can_import(python, packages):
         return python
