@@ -3,6 +3,9 @@
 #include "chat.h"
 #include "external_editor.h"
 #include "input.h"
+#include "paths.h"
+
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,10 +32,13 @@ static leat_status clear(chat *t, const char *rest, leat_error *error)
 static leat_status answer_again(chat *t, const char *rest, leat_error *error)
 {
     (void)rest;
-    if (strcmp(conversation_last_role(&t->talk), "assistant") == 0) conversation_drop_last(&t->talk);
-    if (t->talk.count > 0) return chat_answer(t, error);
-    chat_say(t, "There is nothing to answer yet.");
-    return LEAT_OK;
+    conversation_drop_answer(&t->talk);
+    if (t->talk.count == 0) {
+        chat_say(t, "There is nothing to answer yet.");
+        return LEAT_OK;
+    }
+    if (t->sampling.temperature > 0) chat_say(t, "[seed %llu]", (unsigned long long)t->sampling.seed);
+    return chat_answer(t, error);
 }
 
 static leat_status undo(chat *t, const char *rest, leat_error *error)
@@ -42,7 +48,7 @@ static leat_status undo(chat *t, const char *rest, leat_error *error)
         chat_say(t, "There is nothing to undo.");
     else
         chat_say(t, "The last question and its answer are forgotten.");
-    if (strcmp(conversation_last_role(&t->talk), "assistant") == 0) conversation_drop_last(&t->talk);
+    conversation_drop_answer(&t->talk);
     conversation_drop_last(&t->talk);
     return LEAT_OK;
 }
@@ -55,7 +61,7 @@ static leat_status set_system(chat *t, const char *rest, leat_error *error)
 }
 
 /* Options of the answer only: the engine's are fixed when it is opened. */
-static const option_spec *find_setting(const char *name)
+const option_spec *chat_find_setting(const char *name)
 {
     const option_spec *spec = option_find(VERB_CHAT, name);
     return spec && spec->group == GROUP_ANSWER && option_is_setting(spec) ? spec : NULL;
@@ -68,7 +74,7 @@ static leat_status set_option(chat *t, const char *rest, leat_error *error)
     size_t length = strcspn(rest, " ");
     value = rest + length + strspn(rest + length, " ");
     snprintf(name, sizeof name, "%.*s", (int)(length < sizeof name ? length : sizeof name - 1), rest);
-    const option_spec *spec = find_setting(name);
+    const option_spec *spec = chat_find_setting(name);
     if (!spec || !*value) {
         chat_say(t, spec ? "/set %s needs a value" : "/set: there is no setting '%s' for answers; see /show", name);
         return LEAT_OK;
@@ -79,7 +85,23 @@ static leat_status set_option(chat *t, const char *rest, leat_error *error)
         chat_say(t, "/set: %s", refused.text);
         return LEAT_OK;
     }
-    return chat_open_sampler(t, error);
+    chat_take_options(t, spec->id == OPTION_seed);
+    return LEAT_OK;
+}
+
+static const char *const think_words[] = {"auto", "on", "off"};
+
+static leat_status set_thinking(chat *t, const char *rest, leat_error *error)
+{
+    leat_error refused = {0};
+    (void)error;
+    if (*rest && option_set(&t->c->options, &option_specs[OPTION_think], "/think", rest, &refused) != LEAT_OK)
+        chat_say(t, "%s", refused.text);
+    else if (!chat_frame_can_think(&t->frame))
+        chat_say(t, "This model's template knows nothing of thinking.");
+    else
+        chat_say(t, "thinking: %s", think_words[t->c->options.think]);
+    return LEAT_OK;
 }
 
 static leat_status show_settings(chat *t, const char *rest, leat_error *error)
@@ -94,7 +116,8 @@ static leat_status show_settings(chat *t, const char *rest, leat_error *error)
              (unsigned long long)s->seed);
     if (t->c->options.max_tokens != UINT32_MAX) chat_say(t, "max-tokens %u", t->c->options.max_tokens);
     for (uint32_t i = 0; i < t->c->options.stop.count; i++) chat_say(t, "stop       %s", t->c->options.stop.items[i]);
-    chat_say(t, "system     %s", t->talk.system ? t->talk.system : "(none)");
+    chat_say(t, "thinking   %s%s", think_words[t->c->options.think], t->c->options.hide_thinking ? ", hidden" : "");
+    chat_say(t, "system     %s", t->talk.system.count > 0 ? t->talk.system.bytes : "(none)");
     return LEAT_OK;
 }
 
@@ -109,15 +132,31 @@ static leat_status show_stats(chat *t, const char *rest, leat_error *error)
     return LEAT_OK;
 }
 
+/* The rest of a line as a file's name, without the spaces around it; says what is wrong, and is false, when there is
+ * none. */
+static bool take_path(chat *t, const char *command, const char *rest, char out[PATH_BYTES_MAX])
+{
+    if (!path_expand(rest, out))
+        chat_say(t, "%s: the name is too long", command);
+    else if (!*out)
+        chat_say(t, "%s: which file?", command);
+    else
+        return true;
+    return false;
+}
+
 static leat_status ask_file(chat *t, const char *rest, leat_error *error)
 {
+    char path[PATH_BYTES_MAX];
     strbuf text = {.ledger = t->c->ledger};
     leat_error refused = {0};
     leat_status status = LEAT_OK;
-    if (!*rest || input_read_file(t->c, rest, &text, &refused) != LEAT_OK)
-        chat_say(t, "/read: %s", *rest ? refused.text : "which file?");
-    else if (text.count == 0 || strlen(text.bytes) != text.count)
-        chat_say(t, "/read: %s: not a text", rest);
+    if (!take_path(t, "/read", rest, path)) return LEAT_OK;
+    if (input_read_file(t->c, path, &text, &refused) != LEAT_OK)
+        chat_say(t, "/read: %s", refused.text);
+    else if (text.count == 0 || strlen(text.bytes) != text.count ||
+             utf8_valid_bytes(text.bytes, text.count) != text.count)
+        chat_say(t, "/read: %s: not a text", path);
     else
         status = chat_ask(t, text.bytes, error);
     strbuf_reset(&text);
@@ -151,27 +190,64 @@ static leat_status show_tokens(chat *t, const char *rest, leat_error *error)
     return LEAT_OK;
 }
 
+static leat_status save(chat *t, const char *rest, leat_error *error)
+{
+    static const char force[] = "--force ";
+    char path[PATH_BYTES_MAX];
+    leat_error refused = {0};
+    const bool is_forced = strncmp(rest, force, sizeof force - 1) == 0;
+    (void)error;
+    if (is_forced) rest += sizeof force - 1;
+    if (!take_path(t, "/save", rest + strspn(rest, " "), path)) return LEAT_OK;
+    if (chat_save(t, path, is_forced, &refused) == LEAT_OK)
+        chat_say(t, "%zu messages are in %s", t->talk.count, path);
+    else
+        chat_say(t, "/save: %s%s", refused.text, is_forced ? "" : "; /save --force FILE replaces any regular file");
+    return LEAT_OK;
+}
+
+static leat_status load(chat *t, const char *rest, leat_error *error)
+{
+    char path[PATH_BYTES_MAX];
+    leat_error refused = {0};
+    (void)error;
+    if (!take_path(t, "/load", rest, path)) return LEAT_OK;
+    if (chat_load(t, path, false, &refused) != LEAT_OK) chat_say(t, "/load: %s", refused.text);
+    return LEAT_OK;
+}
+
+typedef enum command_argument {
+    ARGUMENT_NONE,
+    ARGUMENT_TEXT,
+    ARGUMENT_FILE,
+    ARGUMENT_SETTING,
+    ARGUMENT_THINK
+} command_argument;
+
 static const struct chat_command_row {
     const char *name, *others, *words, *help; /* others: more names, each with a space behind it */
+    command_argument argument;
     command_fn *fn;
 } commands[] = {
-    {"/help", "/? ", "", "this list", show_help},
-    {"/exit", "/bye /quit /q ", "", "end (as Ctrl-D)", end},
-    {"/clear", "/reset ", "", "begin a new conversation", clear},
-    {"/regen", "", "", "answer the last question again", answer_again},
-    {"/undo", "", "", "forget the last question and its answer", undo},
-    {"/system", "", "TEXT", "instructions that stand before the conversation", set_system},
-    {"/set", "", "NAME VALUE", "change an option of the answers, such as temp or max-tokens", set_option},
-    {"/show", "", "", "the model and the settings", show_settings},
-    {"/stats", "", "", "what the last answer cost", show_stats},
-    {"/read", "", "FILE", "ask what stands in a file", ask_file},
-    {"/edit", "", "TEXT", "write the question in your editor ($VISUAL); Ctrl-G for the line", edit_question},
-    {"/tokens", "", "", "how full the context is", show_tokens},
+    {"/help", "/? ", "", "this list", ARGUMENT_NONE, show_help},
+    {"/exit", "/bye /quit /q ", "", "end (as Ctrl-D)", ARGUMENT_NONE, end},
+    {"/clear", "/reset ", "", "begin a new conversation", ARGUMENT_NONE, clear},
+    {"/regen", "", "", "answer the last question again, with the next seed", ARGUMENT_NONE, answer_again},
+    {"/undo", "", "", "forget the last question and its answer", ARGUMENT_NONE, undo},
+    {"/edit", "", "TEXT", "write the question in your editor ($VISUAL); Ctrl-G for the line", ARGUMENT_TEXT,
+     edit_question},
+    {"/system", "", "TEXT", "instructions that stand before the conversation", ARGUMENT_TEXT, set_system},
+    {"/set", "", "NAME VALUE", "change an option of the answers, such as temp or max-tokens", ARGUMENT_SETTING,
+     set_option},
+    {"/think", "", "on|off|auto", "whether the model thinks before it answers", ARGUMENT_THINK, set_thinking},
+    {"/show", "", "", "the model and the settings", ARGUMENT_NONE, show_settings},
+    {"/stats", "", "", "what the last answer cost", ARGUMENT_NONE, show_stats},
+    {"/tokens", "", "", "how full the context is", ARGUMENT_NONE, show_tokens},
+    {"/save", "", "FILE", "keep the conversation in a file", ARGUMENT_FILE, save},
+    {"/load", "", "FILE", "go on with a conversation that was kept", ARGUMENT_FILE, load},
+    {"/read", "", "FILE", "ask what stands in a file", ARGUMENT_FILE, ask_file},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
-
-const char *const chat_command_names[] = {"/help",   "/exit", "/bye",  "/quit",  "/clear", "/reset", "/regen",  "/undo",
-                                          "/system", "/set",  "/show", "/stats", "/read",  "/edit",  "/tokens", NULL};
 
 static leat_status show_help(chat *t, const char *rest, leat_error *error)
 {
@@ -195,13 +271,72 @@ static bool is_named(const struct chat_command_row *row, const char *word, size_
     return false;
 }
 
+static const struct chat_command_row *find_command(const char *line, size_t length)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (is_named(&commands[i], line, length)) return &commands[i];
+    return NULL;
+}
+
 leat_status chat_command(chat *t, const char *line, leat_error *error)
 {
     size_t length = strcspn(line, " \n");
     const char *rest = line + length + strspn(line + length, " \n");
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (is_named(&commands[i], line, length)) return commands[i].fn(t, rest, error);
-    chat_say(t, "There is no command %.*s; /help lists them. A question that begins with a slash is typed with two.",
-             (int)(length < 64 ? length : 64), line);
+    const struct chat_command_row *command = find_command(line, length);
+    strbuf argument = {.ledger = t->c->ledger};
+    if (!command) {
+        chat_say(t,
+                 "There is no command %.*s; /help lists them. A question that begins with a slash is typed with two.",
+                 (int)(length < 64 ? length : 64), line);
+        return LEAT_OK;
+    }
+    size_t count = strlen(rest);
+    while (command->argument != ARGUMENT_TEXT && count > 0 && rest[count - 1] == ' ') count--;
+    leat_status status = strbuf_append(&argument, rest, count, error);
+    if (status == LEAT_OK) status = command->fn(t, strbuf_text(&argument), error);
+    strbuf_reset(&argument);
+    return status;
+}
+
+/* ---- Tab ------------------------------------------------------------------------------------------------------ */
+
+static leat_status offer_commands(completion *out, const char *typed, leat_error *error)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        TRY(completion_offer(out, typed, commands[i].name, error));
+        for (const char *other = commands[i].others; *other; other += strcspn(other, " ") + 1) {
+            char name[16];
+            snprintf(name, sizeof name, "%.*s", (int)strcspn(other, " "), other);
+            TRY(completion_offer(out, typed, name, error));
+        }
+    }
     return LEAT_OK;
+}
+
+static leat_status offer_settings(completion *out, const char *typed, leat_error *error)
+{
+    for (uint32_t i = 0; i < OPTION_COUNT; i++)
+        if (chat_find_setting(option_specs[i].name)) TRY(completion_offer(out, typed, option_specs[i].name, error));
+    return LEAT_OK;
+}
+
+leat_status chat_complete(void *user, const char *line, completion *out, leat_error *error)
+{
+    (void)user;
+    if (*line != '/' || strchr(line, '\n')) return LEAT_OK;
+    const size_t length = strcspn(line, " ");
+    const char *typed = line + length + strspn(line + length, " ");
+    const struct chat_command_row *command = find_command(line, length);
+    out->adds_space = true;
+    if (line[length] == '\0') return offer_commands(out, line, error);
+    out->begin = (size_t)(typed - line);
+    switch (command ? command->argument : ARGUMENT_NONE) {
+    case ARGUMENT_FILE: out->adds_space = false; return completion_offer_files(out, typed, error);
+    case ARGUMENT_SETTING: return offer_settings(out, typed, error);
+    case ARGUMENT_THINK:
+        out->adds_space = false;
+        for (int i = 0; i < 3; i++) TRY(completion_offer(out, typed, think_words[i], error));
+        return LEAT_OK;
+    default: return LEAT_OK;
+    }
 }

@@ -37,25 +37,11 @@ void chat_say(chat *t, const char *format, ...)
         report_note("%s", line);
 }
 
-leat_status chat_open_sampler(chat *t, leat_error *error)
+void chat_take_options(chat *t, bool renews_seed)
 {
-    leat_sampler *sampler = NULL;
-    leat_sampler_options options = generate_sampler_options(t->setup.model, &t->c->options);
-    TRY(leat_sampler_open(&options, t->setup.info->vocab_size, &sampler, error));
-    leat_sampler_close(&t->sampler);
-    t->sampler = sampler;
-    t->sampling = options;
-    return LEAT_OK;
-}
-
-/* The conversation as ids. */
-static leat_status render_talk(chat *t, leat_tokens *out_ids, leat_error *error)
-{
-    strbuf request = {.ledger = t->c->ledger};
-    TRY(conversation_request(&t->talk, &request, error));
-    leat_status status = leat_chat_render(t->format, strbuf_text(&request), request.count, out_ids, NULL, error);
-    strbuf_reset(&request);
-    return status;
+    const uint64_t seed = t->sampling.seed;
+    t->sampling = generate_sampler_options(t->setup.model, &t->c->options);
+    if (!renews_seed) t->sampling.seed = seed;
 }
 
 leat_status chat_count_tokens(chat *t, size_t *out_count, leat_error *error)
@@ -63,7 +49,7 @@ leat_status chat_count_tokens(chat *t, size_t *out_count, leat_error *error)
     leat_tokens ids = {0};
     *out_count = 0;
     if (t->talk.count == 0) return LEAT_OK;
-    TRY(render_talk(t, &ids, error));
+    TRY(chat_frame_render(&t->frame, &t->talk, &ids, NULL, NULL, error));
     *out_count = ids.count;
     leat_tokens_free(&ids);
     return LEAT_OK;
@@ -75,39 +61,62 @@ static leat_status render(chat *t, leat_error *error)
 {
     leat_tokens ids = {0};
     t->timeline.count = 0;
-    TRY(render_talk(t, &ids, error));
+    TRY(chat_frame_render(&t->frame, &t->talk, &ids, NULL, &t->source, error));
     leat_status status = u32_list_append(&t->timeline, ids.ids, ids.count, error);
     leat_tokens_free(&ids);
     return status;
 }
 
-static leat_status answer(chat *t, leat_error *error)
+static leat_status answer(chat *t, leat_sampler *sampler, leat_error *error)
 {
     cli *c = t->c;
     generate_request request = {
         .session = t->setup.session,
         .tokenizer = t->setup.tokenizer,
         .info = t->setup.info,
-        .sampler = t->sampler,
+        .sampler = sampler,
         .options = &c->options,
         .ctx = t->setup.plan->ctx,
         .phases = &c->phases,
+        .source = &t->source,
         .out = &c->out,
     };
     generation_reset(&t->last);
     generation_init(&t->last, c->ledger);
     t->before = leat_engine_get_stats(t->setup.engine);
     TRY(generate(&request, &t->timeline, &t->last, error));
-    TRY(conversation_add(&t->talk, "assistant", strbuf_text(&t->last.text), error));
+    const answer_parts *parts = &t->last.parts;
+    TRY(conversation_add_answer(&t->talk, &parts->content, &parts->reasoning, &parts->calls, error));
     if (!c->out.ends_line) output_write(&c->out, "\n", 1);
     if (!t->is_interactive) output_write(&c->out, "\n", 1);
     return output_flush(&c->out, error);
 }
 
+/* With a sampler of its own, so that it depends on what it is an answer to and on its seed, and on nothing else that
+ * was said or regenerated before: a conversation that was saved goes on as this one would. */
+static leat_status answer_with_seed(chat *t, leat_error *error)
+{
+    leat_sampler *sampler = NULL;
+    TRY(render(t, error));
+    TRY(leat_sampler_open(&t->sampling, t->setup.info->vocab_size, &sampler, error));
+    leat_status status = answer(t, sampler, error);
+    leat_sampler_close(&sampler);
+    t->sampling.seed++;
+    return status;
+}
+
+/* What is left to say when an answer was stopped; LEAT_CANCELLED when that was meant for the program. */
+static leat_status end_stopped(chat *t, leat_error *error)
+{
+    if (!t->c->out.is_closed) chat_say(t, "[stopped]");
+    if (!t->is_interactive || signals_want_end()) return FAIL(error, CANCELLED, "cancelled");
+    t->stopped_ns = clock_now_ns();
+    return LEAT_OK;
+}
+
 leat_status chat_answer(chat *t, leat_error *error)
 {
-    leat_status status = render(t, error);
-    if (status == LEAT_OK) status = answer(t, error);
+    leat_status status = answer_with_seed(t, error);
     /* This question cannot be asked; others can. LEAT_BUDGET: turning it into tokens takes more than was planned. */
     if (status == LEAT_CONTEXT || status == LEAT_USAGE || status == LEAT_BUDGET) {
         report_error(error);
@@ -117,9 +126,7 @@ leat_status chat_answer(chat *t, leat_error *error)
         return LEAT_OK;
     }
     TRY(status);
-    bool is_stopped = t->last.reason == STOP_CANCELLED;
-    if (is_stopped && !t->c->out.is_closed) chat_say(t, "[stopped]");
-    if (is_stopped && (!t->is_interactive || signals_want_end())) return FAIL(error, CANCELLED, "cancelled");
+    if (t->last.reason == STOP_CANCELLED) TRY(end_stopped(t, error));
     signals_forget();
     if (t->last.reason == STOP_CONTEXT) chat_say(t, "[the context of %u tokens is full]", t->setup.plan->ctx);
     account_report(&t->setup, &t->last, &t->before);
@@ -128,7 +135,7 @@ leat_status chat_answer(chat *t, leat_error *error)
 
 leat_status chat_ask(chat *t, const char *question, leat_error *error)
 {
-    TRY(conversation_add(&t->talk, "user", question, error));
+    TRY(conversation_add(&t->talk, "user", question, strlen(question), error));
     return chat_answer(t, error);
 }
 
@@ -138,7 +145,11 @@ static leat_status take_line(chat *t, const char *line, leat_error *error)
     const char *word = line + strspn(line, " ");
     if (*word == '/') line = word;
     if (line[0] == '/' && line[1] == '/') return chat_ask(t, line + 1, error);
-    if (line[0] == '/') return chat_command(t, line, error);
+    if (line[0] == '/') {
+        TRY(chat_command(t, line, error));
+        signals_forget(); /* a Ctrl-C that a command has dealt with is not for the next answer */
+        return LEAT_OK;
+    }
     return chat_ask(t, line, error);
 }
 
@@ -179,29 +190,35 @@ static leat_status edit_question(line_editor *e, strbuf *question, edit_end *out
 }
 
 /* Ctrl-C with nothing to drop: a hint, or the end when it is the second in a second. */
-static leat_status refuse_interrupt(chat *t, uint64_t *last_ns, leat_error *error)
+static leat_status refuse_interrupt(chat *t, leat_error *error)
 {
     uint64_t now = clock_now_ns();
-    if (*last_ns != 0 && now - *last_ns < HURRY_NS) return FAIL(error, CANCELLED, "cancelled");
-    *last_ns = now;
+    if (t->stopped_ns != 0 && now - t->stopped_ns < HURRY_NS) return FAIL(error, CANCELLED, "cancelled");
+    t->stopped_ns = now;
     chat_say(t, "Use Ctrl-D or /exit to end.");
     return LEAT_OK;
 }
 
 static leat_status talk_at_terminal(chat *t, line_editor *e, strbuf *question, leat_error *error)
 {
-    uint64_t interrupted_ns = 0;
     while (!t->is_over) {
         edit_end end;
         TRY(output_flush(&t->c->out, error));
         TRY(edit_question(e, question, &end, error));
         if (end == EDIT_EOF) break;
-        if (end == EDIT_REFUSED) TRY(refuse_interrupt(t, &interrupted_ns, error));
+        if (end == EDIT_REFUSED) TRY(refuse_interrupt(t, error));
         if (end != EDIT_LINE || question->count == 0) continue;
         TRY(history_add(e->past, question->bytes, error));
         TRY(take_line(t, question->bytes, error));
     }
     return LEAT_OK;
+}
+
+/* Memory that others need is given back also while nobody asks anything. */
+static void poll_engine(void *user)
+{
+    const chat *t = user;
+    leat_engine_poll(t->setup.engine);
 }
 
 static leat_status open_terminal(chat *t, leat_error *error)
@@ -210,7 +227,8 @@ static leat_status open_terminal(chat *t, leat_error *error)
     line_editor editor;
     strbuf question = {.ledger = t->c->ledger};
     TRY(history_open(t->c->ledger, &past, error));
-    line_editor_init(&editor, t->c->ledger, past, chat_command_names);
+    line_editor_init(&editor, t->c->ledger, past,
+                     (line_editor_hooks){.complete = chat_complete, .idle = poll_engine, .user = t});
     chat_say(t, "%s. /help lists the commands.", t->setup.info->path);
     leat_status status = talk_at_terminal(t, &editor, &question, error);
     line_editor_reset(&editor);
@@ -224,7 +242,11 @@ static leat_status open_terminal(chat *t, leat_error *error)
 static leat_status talk_in_pipe(chat *t, leat_error *error)
 {
     strbuf line = {.ledger = t->c->ledger};
-    line_reader reader = {.fd = STDIN_FILENO, .name = "standard input", .pending = {.ledger = t->c->ledger}};
+    line_reader reader = {.fd = STDIN_FILENO,
+                          .name = "standard input",
+                          .pending = {.ledger = t->c->ledger},
+                          .idle = poll_engine,
+                          .idle_user = t};
     leat_status status = LEAT_OK;
     while (status == LEAT_OK && !t->is_over && !t->c->out.is_closed) {
         bool has_line;
@@ -247,32 +269,38 @@ static leat_status open_chat(chat *t, leat_error *error)
     TRY(engine_setup_open_model(path, &t->setup, error));
     TRY(engine_setup_open_engine(c, 0, &t->setup, error));
     if (!t->setup.tokenizer) return FAIL(error, MODEL, "%s: has no tokenizer, so that text cannot be read", path);
-    leat_status status = chat_open_template(c, t->setup.tokenizer, &t->format, error);
-    if (status == LEAT_USAGE && !c->options.chat_template) {
+    bool is_missing;
+    leat_status status = chat_frame_open(c, t->setup.tokenizer, &t->frame, &is_missing, error);
+    if (is_missing) {
         status = FAIL(error, USAGE, "%s: the model has no chat template", path);
         status_hint(error, "leat run %s continues a text; --template FILE gives a template", path);
     }
     TRY(status);
-    TRY(chat_open_sampler(t, error));
+    if (c->options.think != 0 && !chat_frame_can_think(&t->frame))
+        report_warning("--think: this model's template knows nothing of thinking");
+    chat_take_options(t, true);
+    TRY(conversation_set_system(&t->talk, c->options.system, error));
+    if (c->options.load) TRY(chat_load(t, c->options.load, true, error));
     if (t->sampling.temperature > 0 && !c->options.is_set[OPTION_seed])
         report_note("seed: %llu", (unsigned long long)t->sampling.seed);
-    return conversation_set_system(&t->talk, c->options.system, error);
+    return LEAT_OK;
 }
 
 leat_status cmd_chat(cli *c, leat_error *error)
 {
     chat t = {.c = c,
               .is_interactive = terminal_is_interactive(),
-              .talk = {.ledger = c->ledger},
-              .timeline = {.ledger = c->ledger}};
+              .timeline = {.ledger = c->ledger},
+              .source = {.request = {.ledger = c->ledger}}};
+    conversation_init(&t.talk, c->ledger);
     generation_init(&t.last, c->ledger);
     leat_status status = open_chat(&t, error);
     if (status == LEAT_OK) status = t.is_interactive ? open_terminal(&t, error) : talk_in_pipe(&t, error);
     generation_reset(&t.last);
-    leat_sampler_close(&t.sampler);
-    leat_chat_close(&t.format);
+    chat_frame_close(&t.frame);
     engine_setup_close(&t.setup);
     u32_list_reset(&t.timeline);
+    strbuf_reset(&t.source.request);
     conversation_reset(&t.talk);
     return status;
 }

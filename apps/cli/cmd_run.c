@@ -2,7 +2,6 @@
 #include "account.h"
 #include "audit_writer.h"
 #include "chat_open.h"
-#include "conversation.h"
 #include "generate.h"
 #include "input.h"
 #include "model_list.h"
@@ -13,8 +12,9 @@
 typedef struct run_work {
     cli *c;
     const char *model_path;
-    strbuf prompt;     /* as the user gave it; unused with --tokens */
-    u32_list timeline; /* the prompt's ids, then the answer's */
+    strbuf prompt;        /* as the user gave it; unused with --tokens */
+    u32_list timeline;    /* the prompt's ids, then the answer's */
+    answer_source source; /* how the answer is read */
     engine_setup setup;
     leat_sampler *sampler;
     leat_sampler_options sampling;
@@ -22,48 +22,56 @@ typedef struct run_work {
     audit_writer audit;
 } run_work;
 
-/* NULL where the text is to be continued as it is: --raw, or a model without a chat template. */
-static leat_status open_chat(const cli *c, const leat_tokenizer *tokenizer, leat_chat **out_chat, leat_error *error)
+/* Without a template where the text is to be continued as it is: --raw, or a model that has none. */
+static leat_status open_frame(const cli *c, const leat_tokenizer *tokenizer, chat_frame *frame, leat_error *error)
 {
+    bool is_missing = false;
+    *frame = (chat_frame){.c = c};
     if (c->options.raw) return LEAT_OK;
-    leat_status status = chat_open_template(c, tokenizer, out_chat, error);
-    return status == LEAT_USAGE && !c->options.chat_template ? LEAT_OK : status;
+    leat_status status = chat_frame_open(c, tokenizer, frame, &is_missing, error);
+    return is_missing ? LEAT_OK : status;
 }
 
-static leat_status render_chat(const cli *c, const leat_chat *chat, strbuf *prompt, leat_tokens *out_ids,
-                               leat_text *out_shown, leat_error *error)
+static leat_status render_chat(const chat_frame *frame, strbuf *prompt, leat_tokens *out_ids, leat_text *out_shown,
+                               answer_source *out_source, leat_error *error)
 {
-    conversation talk = {.ledger = c->ledger};
-    strbuf request = {.ledger = c->ledger};
-    if (strlen(strbuf_text(prompt)) != prompt->count)
-        return FAIL(error, USAGE, "the prompt holds a zero byte; try --raw");
+    const cli *c = frame->c;
+    conversation talk;
     /* Shells and editors end text with a newline that nobody means. */
     if (prompt->count > 0 && prompt->bytes[prompt->count - 1] == '\n') strbuf_cut(prompt, prompt->count - 1);
+    if (c->options.think != 0 && !chat_frame_can_think(frame))
+        report_warning("--think: this model's template knows nothing of thinking");
+    conversation_init(&talk, c->ledger);
     leat_status status = conversation_set_system(&talk, c->options.system, error);
-    if (status == LEAT_OK) status = conversation_add(&talk, "user", strbuf_text(prompt), error);
-    if (status == LEAT_OK) status = conversation_request(&talk, &request, error);
-    if (status == LEAT_OK)
-        status = leat_chat_render(chat, strbuf_text(&request), request.count, out_ids, out_shown, error);
-    strbuf_reset(&request);
+    if (status == LEAT_OK) status = conversation_add(&talk, "user", strbuf_text(prompt), prompt->count, error);
+    if (status == LEAT_OK) status = chat_frame_render(frame, &talk, out_ids, out_shown, out_source, error);
     conversation_reset(&talk);
     return status;
 }
 
-/* From text to ids: as a conversation of one message where the model has a chat template, else as a text to be
- * continued. out_shown, if any: what the model sees. */
-static leat_status render_prompt(const cli *c, const leat_tokenizer *tokenizer, strbuf *prompt, leat_tokens *out_ids,
-                                 leat_text *out_shown, leat_error *error)
+static leat_status render_raw(const cli *c, const leat_tokenizer *tokenizer, const strbuf *prompt, leat_tokens *out_ids,
+                              leat_error *error)
 {
-    leat_chat *chat = NULL;
-    TRY(open_chat(c, tokenizer, &chat, error));
-    if (chat) {
-        leat_status status = render_chat(c, chat, prompt, out_ids, out_shown, error);
-        leat_chat_close(&chat);
-        return status;
-    }
     if (c->options.system)
         return FAIL(error, USAGE, "--system: the text is continued as it is (no chat template, or --raw)");
+    if (c->options.tools)
+        return FAIL(error, USAGE, "--tools: the text is continued as it is (no chat template, or --raw)");
     return leat_tokenize_prompt(tokenizer, strbuf_text(prompt), prompt->count, out_ids, error);
+}
+
+/* From text to ids: as a conversation of one message where the model has a chat template, else as a text to be
+ * continued. out_shown: what the model sees; out_source: how its answer is read; both may be NULL. */
+static leat_status render_prompt(const cli *c, const leat_tokenizer *tokenizer, strbuf *prompt, leat_tokens *out_ids,
+                                 leat_text *out_shown, answer_source *out_source, leat_error *error)
+{
+    chat_frame frame;
+    leat_status status = open_frame(c, tokenizer, &frame, error);
+    if (status == LEAT_OK && frame.chat)
+        status = render_chat(&frame, prompt, out_ids, out_shown, out_source, error);
+    else if (status == LEAT_OK)
+        status = render_raw(c, tokenizer, prompt, out_ids, error);
+    chat_frame_close(&frame);
+    return status;
 }
 
 static leat_status read_input(run_work *work, leat_error *error)
@@ -117,7 +125,7 @@ static leat_status show_prompt(run_work *work, leat_error *error)
     leat_status status = LEAT_OK;
     if (c->options.tokens) return FAIL(error, USAGE, "--show-prompt: --tokens are shown as they were given");
     TRY_OR(done, leat_tokenizer_open(work->model_path, &tokenizer, error));
-    TRY_OR(done, render_prompt(c, tokenizer, &work->prompt, &ids, &shown, error));
+    TRY_OR(done, render_prompt(c, tokenizer, &work->prompt, &ids, &shown, NULL, error));
     if (c->options.json)
         print_prompt_json(c, &ids, &shown, &work->prompt);
     else
@@ -133,7 +141,7 @@ static leat_status take_ids(run_work *work, const leat_tokenizer *tokenizer, lea
 {
     leat_tokens ids = {0};
     const phase before = phase_clock_switch(&work->c->phases, PHASE_TEXT);
-    leat_status status = render_prompt(work->c, tokenizer, &work->prompt, &ids, NULL, error);
+    leat_status status = render_prompt(work->c, tokenizer, &work->prompt, &ids, NULL, &work->source, error);
     phase_clock_switch(&work->c->phases, before);
     TRY(status);
     status = u32_list_append(&work->timeline, ids.ids, ids.count, error);
@@ -183,6 +191,17 @@ static void write_sampling(json_writer *w, const leat_sampler_options *s)
     json_writer_end_object(w);
 }
 
+static void write_parts(json_writer *w, const answer_parts *parts)
+{
+    json_writer_bytes(w, "text", strbuf_text(&parts->content), parts->content.count);
+    if (parts->reasoning.count > 0)
+        json_writer_bytes(w, "reasoning_content", strbuf_text(&parts->reasoning), parts->reasoning.count);
+    if (parts->call_count == 0) return;
+    json_writer_begin_array(w, "tool_calls");
+    json_writer_raw(w, NULL, strbuf_text(&parts->calls), parts->calls.count);
+    json_writer_end_array(w);
+}
+
 static void print_json(run_work *work)
 {
     const generation *g = &work->answer;
@@ -190,7 +209,7 @@ static void print_json(run_work *work)
     json_writer_init(&w, &work->c->out);
     json_writer_begin_document(&w, "leat.run/1");
     json_writer_text(&w, "model", work->setup.info->path);
-    json_writer_bytes(&w, "text", strbuf_text(&g->text), g->text.count);
+    write_parts(&w, &g->parts);
     json_writer_ids(&w, "tokens", g->tokens.items, g->tokens.count);
     json_writer_text(&w, "stop_reason", stop_reason_label(g->reason));
     json_writer_u64(&w, "prompt_token_count", g->prompt_count);
@@ -227,6 +246,7 @@ static leat_status answer_prompt(run_work *work, leat_error *error)
         .options = &c->options,
         .ctx = work->setup.plan->ctx,
         .phases = &c->phases,
+        .source = &work->source,
         .out = c->options.json ? NULL : &c->out,
     };
     if (work->sampling.temperature > 0 && !c->options.is_set[OPTION_seed])
@@ -262,6 +282,7 @@ static leat_status run(run_work *work, leat_error *error)
 leat_status cmd_run(cli *c, leat_error *error)
 {
     run_work work = {.c = c, .prompt = {.ledger = c->ledger}, .timeline = {.ledger = c->ledger}};
+    work.source.request.ledger = c->ledger;
     generation_init(&work.answer, c->ledger);
     leat_status status = run(&work, error);
     generation_reset(&work.answer);
@@ -269,6 +290,7 @@ leat_status cmd_run(cli *c, leat_error *error)
     audit_writer_close(&work.audit);
     engine_setup_close(&work.setup);
     u32_list_reset(&work.timeline);
+    strbuf_reset(&work.source.request);
     strbuf_reset(&work.prompt);
     return status;
 }

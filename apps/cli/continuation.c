@@ -82,7 +82,7 @@ static leat_status add_text(continuation *c, bool *out_is_stopped, leat_error *e
     size_t bytes;
     const uint32_t id = c->timeline->items[c->timeline->count - 1];
     *out_is_stopped = false;
-    if (!c->stream) return LEAT_OK;
+    if (!c->stream || (c->rules.hides_end && is_end_token(c->rules.info, id))) return LEAT_OK;
     TRY(leat_stream_push(c->stream, id, &text, &bytes, error));
     return stop_match_push(&c->match, &c->rules.stops, text, bytes, c->text, out_is_stopped, error);
 }

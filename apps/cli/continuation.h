@@ -35,6 +35,7 @@ typedef struct continuation_rules {
     uint32_t max_tokens, ctx;
     bool ignore_eos;
     bool shows_control; /* control tokens are spelled out */
+    bool hides_end;     /* of those not the end tokens that ignore_eos passes over */
     stop_texts stops;
 } continuation_rules;
 

@@ -4,14 +4,21 @@
 
 #include <string.h>
 
-static leat_status copy_text(mem *ledger, const char *text, char **out_copy, leat_error *error)
+static void message_init(chat_message *m, mem *ledger, const char *role)
 {
-    char *copy;
-    size_t bytes = strlen(text) + 1;
-    TRY(MEM_NEW(ledger, META, bytes, &copy, error));
-    memcpy(copy, text, bytes);
-    *out_copy = copy;
-    return LEAT_OK;
+    *m = (chat_message){role, {.ledger = ledger}, {.ledger = ledger}, {.ledger = ledger}};
+}
+
+static void message_reset(chat_message *m)
+{
+    strbuf_reset(&m->content);
+    strbuf_reset(&m->reasoning);
+    strbuf_reset(&m->calls);
+}
+
+void conversation_init(conversation *v, mem *ledger)
+{
+    *v = (conversation){.ledger = ledger, .system = {.ledger = ledger}};
 }
 
 void conversation_clear(conversation *v)
@@ -22,69 +29,106 @@ void conversation_clear(conversation *v)
 void conversation_reset(conversation *v)
 {
     conversation_clear(v);
-    mem_free(v->ledger, v->system);
+    strbuf_reset(&v->system);
     mem_free(v->ledger, v->items);
-    *v = (conversation){.ledger = v->ledger};
+    conversation_init(v, v->ledger);
 }
 
 leat_status conversation_set_system(conversation *v, const char *text, leat_error *error)
 {
-    char *copy = NULL;
-    if (text && *text) TRY(copy_text(v->ledger, text, &copy, error));
-    mem_free(v->ledger, v->system);
+    strbuf copy = {.ledger = v->ledger};
+    TRY(strbuf_append_text(&copy, text ? text : "", error));
+    strbuf_reset(&v->system);
     v->system = copy;
     return LEAT_OK;
 }
 
-leat_status conversation_add(conversation *v, const char *role, const char *text, leat_error *error)
+static leat_status make_room(conversation *v, leat_error *error)
 {
-    char *copy;
-    if (v->count == v->capacity) {
-        void *block = v->items;
-        size_t capacity = max_u64(16, v->capacity * 2);
-        TRY(mem_resize(v->ledger, MEM_META, &block, capacity, sizeof *v->items, "messages", error));
-        v->items = block;
-        v->capacity = capacity;
-    }
-    TRY(copy_text(v->ledger, text, &copy, error));
-    v->items[v->count++] = (chat_message){role, copy};
+    if (v->count < v->capacity) return LEAT_OK;
+    void *block = v->items;
+    size_t capacity = max_u64(16, v->capacity * 2);
+    TRY(mem_resize(v->ledger, MEM_META, &block, capacity, sizeof *v->items, "messages", error));
+    v->items = block;
+    v->capacity = capacity;
     return LEAT_OK;
+}
+
+leat_status conversation_add(conversation *v, const char *role, const char *text, size_t bytes, leat_error *error)
+{
+    TRY(make_room(v, error));
+    chat_message *m = &v->items[v->count];
+    message_init(m, v->ledger, role);
+    TRY(strbuf_append(&m->content, text, bytes, error));
+    v->count++;
+    return LEAT_OK;
+}
+
+leat_status conversation_add_answer(conversation *v, const strbuf *content, const strbuf *reasoning,
+                                    const strbuf *calls, leat_error *error)
+{
+    TRY(conversation_add(v, "assistant", strbuf_text(content), content->count, error));
+    chat_message *m = &v->items[v->count - 1];
+    leat_status status = strbuf_append(&m->reasoning, strbuf_text(reasoning), reasoning->count, error);
+    if (status == LEAT_OK) status = strbuf_append(&m->calls, strbuf_text(calls), calls->count, error);
+    if (status != LEAT_OK) conversation_drop_last(v);
+    return status;
 }
 
 bool conversation_drop_last(conversation *v)
 {
     if (v->count == 0) return false;
-    mem_free(v->ledger, v->items[--v->count].content);
+    message_reset(&v->items[--v->count]);
     return true;
 }
 
-const char *conversation_last_role(const conversation *v) { return v->count > 0 ? v->items[v->count - 1].role : ""; }
+bool conversation_drop_answer(conversation *v)
+{
+    bool is_answer = v->count > 0 && strcmp(v->items[v->count - 1].role, "assistant") == 0;
+    return is_answer && conversation_drop_last(v);
+}
 
-static void write_message(json_writer *w, const char *role, const char *content)
+/* Templates that call it "thinking" take it in place of the text before a call, not beside it. */
+static bool has_room_for_reasoning(const chat_message *m, const char *reasoning_member)
+{
+    bool is_exclusive = strcmp(reasoning_member, "thinking") == 0 && m->calls.count > 0 && m->content.count > 0;
+    return m->reasoning.count > 0 && !is_exclusive;
+}
+
+static void write_message(json_writer *w, const chat_message *m, const char *reasoning_member)
 {
     json_writer_begin_object(w, NULL);
-    json_writer_text(w, "role", role);
-    json_writer_text(w, "content", content);
+    json_writer_text(w, "role", m->role);
+    json_writer_bytes(w, "content", strbuf_text(&m->content), m->content.count);
+    if (has_room_for_reasoning(m, reasoning_member))
+        json_writer_bytes(w, reasoning_member, strbuf_text(&m->reasoning), m->reasoning.count);
+    if (m->calls.count > 0) {
+        json_writer_begin_array(w, "tool_calls");
+        json_writer_raw(w, NULL, strbuf_text(&m->calls), m->calls.count);
+        json_writer_end_array(w);
+    }
     json_writer_end_object(w);
 }
 
-leat_status conversation_request(const conversation *v, strbuf *out_request, leat_error *error)
+void conversation_write(const conversation *v, const char *reasoning_member, json_writer *w)
 {
-    output text;
+    for (size_t i = 0; i < v->count; i++) write_message(w, &v->items[i], reasoning_member);
+}
+
+leat_status conversation_request(const conversation *v, const conversation_rules *rules, strbuf *out_request,
+                                 leat_error *error)
+{
+    const chat_message system = {.role = "system", .content = v->system};
     json_writer w;
-    output_init_memory(&text, v->ledger);
-    json_writer_init(&w, &text);
+    strbuf_cut(out_request, 0);
+    json_writer_init_text(&w, out_request);
     json_writer_begin_object(&w, NULL);
     json_writer_begin_array(&w, "messages");
-    if (v->system) write_message(&w, "system", v->system);
-    for (size_t i = 0; i < v->count; i++) write_message(&w, v->items[i].role, v->items[i].content);
+    if (v->system.count > 0) write_message(&w, &system, rules->reasoning_member);
+    conversation_write(v, rules->reasoning_member, &w);
     json_writer_end_array(&w);
+    if (*rules->tools) json_writer_raw(&w, "tools", rules->tools, strlen(rules->tools));
+    if (*rules->kwargs) json_writer_raw(&w, "kwargs", rules->kwargs, strlen(rules->kwargs));
     json_writer_end_object(&w);
-    if (text.status != LEAT_OK) {
-        output_reset(&text);
-        return FAIL(error, NO_MEMORY, "no memory for the conversation");
-    }
-    strbuf_reset(out_request);
-    *out_request = text.pending;
-    return LEAT_OK;
+    return w.status == LEAT_OK ? LEAT_OK : FAIL(error, NO_MEMORY, "no memory for the conversation");
 }

@@ -7,14 +7,15 @@
 
 void generation_init(generation *g, mem *ledger)
 {
-    *g = (generation){.tokens = {.ledger = ledger}, .step_us = {.ledger = ledger}, .text = {.ledger = ledger}};
+    *g = (generation){.tokens = {.ledger = ledger}, .step_us = {.ledger = ledger}};
+    answer_parts_init(&g->parts, ledger);
 }
 
 void generation_reset(generation *g)
 {
     u32_list_reset(&g->tokens);
     u32_list_reset(&g->step_us);
-    strbuf_reset(&g->text);
+    answer_parts_reset(&g->parts);
 }
 
 const char *stop_reason_label(stop_reason reason)
@@ -45,16 +46,17 @@ typedef struct answer {
     const generate_request *request;
     generation *g;
     continuation text;
+    strbuf written; /* by the model, and not read yet */
+    answer_reader reader;
     uint64_t begin_ns;
 } answer;
 
-/* Shows what was added to the text since `shown` bytes. */
-static leat_status show_text(answer *a, size_t shown, leat_error *error)
+static leat_status read_text(answer *a, leat_error *error)
 {
-    output *out = a->request->out;
-    if (!out || a->g->text.count == shown) return LEAT_OK;
-    output_write(out, a->g->text.bytes + shown, a->g->text.count - shown);
-    return output_flush(out, error);
+    if (a->written.count == 0) return LEAT_OK;
+    TRY(answer_reader_push(&a->reader, a->written.bytes, a->written.count, error));
+    strbuf_cut(&a->written, 0);
+    return a->request->out ? output_flush(a->request->out, error) : LEAT_OK;
 }
 
 static leat_status pick_token(answer *a, leat_error *error)
@@ -74,10 +76,9 @@ static leat_status pick_token(answer *a, leat_error *error)
 static leat_status show_token(answer *a, leat_error *error)
 {
     const generate_request *r = a->request;
-    const size_t shown = a->g->text.count;
     const phase before = phase_clock_switch(r->phases, PHASE_TEXT);
     leat_status status = continuation_show(&a->text, error);
-    if (status == LEAT_OK) status = show_text(a, shown, error);
+    if (status == LEAT_OK) status = read_text(a, error);
     phase_clock_switch(r->phases, before);
     TRY(status);
     if (a->text.reason == STOP_NONE && (signals_cancel || (r->out && r->out->is_closed)))
@@ -122,25 +123,39 @@ static leat_status answer_prompt(answer *a, leat_error *error)
         if (a->text.reason == STOP_NONE) TRY(show_token(a, error));
         if (a->text.reason == STOP_NONE) TRY(compute_token(a, error));
     }
-    const size_t shown = a->g->text.count;
     TRY(continuation_finish(&a->text, error));
-    return show_text(a, shown, error);
+    TRY(read_text(a, error));
+    TRY(answer_reader_finish(&a->reader, error));
+    return a->request->out ? output_flush(a->request->out, error) : LEAT_OK;
+}
+
+/* Opens what reads the answer, then what writes it; both are closed by the caller. */
+static leat_status open_answer(answer *a, u32_list *timeline, leat_error *error)
+{
+    const generate_request *r = a->request;
+    const cli_options *o = r->options;
+    const bool is_read = r->source && r->source->format;
+    const continuation_rules rules = {.info = r->info,
+                                      .tokenizer = r->tokenizer,
+                                      .max_tokens = o->max_tokens,
+                                      .ctx = r->ctx,
+                                      .ignore_eos = o->ignore_eos,
+                                      .shows_control = is_read,
+                                      .hides_end = is_read,
+                                      .stops = {o->stop.items, o->stop.count}};
+    const thought_display display = r->out ? answer_thought_display(o, r->out) : THOUGHT_HIDDEN;
+    TRY(answer_reader_open(&a->reader, r->source, display, &a->g->parts, r->out, error));
+    return continuation_init(&a->text, &rules, r->session, r->sampler, timeline, &a->written, error);
 }
 
 leat_status generate(const generate_request *request, u32_list *timeline, generation *g, leat_error *error)
 {
-    const cli_options *o = request->options;
-    const continuation_rules rules = {.info = request->info,
-                                      .tokenizer = request->tokenizer,
-                                      .max_tokens = o->max_tokens,
-                                      .ctx = request->ctx,
-                                      .ignore_eos = o->ignore_eos,
-                                      .stops = {o->stop.items, o->stop.count}};
-    answer a = {.request = request, .g = g, .begin_ns = clock_now_ns()};
-    leat_status status =
-        continuation_init(&a.text, &rules, request->session, request->sampler, timeline, &g->text, error);
+    answer a = {.request = request, .g = g, .written = {.ledger = timeline->ledger}, .begin_ns = clock_now_ns()};
+    leat_status status = open_answer(&a, timeline, error);
     if (status == LEAT_OK) status = answer_prompt(&a, error);
     g->reason = status == LEAT_OK ? a.text.reason : STOP_NONE;
     continuation_reset(&a.text);
+    answer_reader_reset(&a.reader);
+    strbuf_reset(&a.written);
     return status;
 }

@@ -4,7 +4,7 @@
 #ifndef CLI_GENERATE_H
 #define CLI_GENERATE_H
 
-#include "cli.h"
+#include "answer_reader.h"
 #include "continuation.h"
 
 typedef struct generate_request {
@@ -15,14 +15,15 @@ typedef struct generate_request {
     const cli_options *options;
     uint32_t ctx;
     phase_clock *phases;
-    output *out; /* receives the text as it comes; NULL: it is only collected */
+    const answer_source *source; /* how the answer is read; NULL: all of it is text */
+    output *out;                 /* receives the answer as it comes; NULL: it is only collected */
 } generate_request;
 
 /* What came out. Zeroed with the ledgers of its lists set, then filled; generation_reset frees it. */
 typedef struct generation {
     u32_list tokens;  /* generated, the end token included */
     u32_list step_us; /* time of each decode step */
-    strbuf text;
+    answer_parts parts;
     stop_reason reason;
     uint64_t prompt_count, reused_count, prefill_ns, first_token_ns, decode_ns;
 } generation;

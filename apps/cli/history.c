@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { HISTORY_BYTES_MAX = 16 << 20, HISTORY_MODE = 0600 };
@@ -55,10 +56,10 @@ static leat_status escape(const char *text, strbuf *line, leat_error *error)
     return strbuf_append_text(line, "\n", error);
 }
 
-/* A file that has grown to twice what is kept is written anew. */
+/* A file that has grown beyond what is kept is written anew. */
 static leat_status shorten_file(const history *past, size_t line_count, leat_error *error)
 {
-    if (line_count <= (size_t)2 * HISTORY_ENTRIES_MAX) return LEAT_OK;
+    if (line_count <= HISTORY_ENTRIES_MAX) return LEAT_OK;
     strbuf lines = {.ledger = past->ledger};
     leat_status status = LEAT_OK;
     for (size_t i = 0; i < past->count && status == LEAT_OK; i++) status = escape(past->entries[i], &lines, error);
@@ -124,7 +125,8 @@ static leat_status append_to_file(const history *past, const char *text, leat_er
     int fd =
         status == LEAT_OK ? open(past->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, HISTORY_MODE) : -1;
     if (fd >= 0) {
-        ssize_t ignored = write(fd, line.bytes, line.count);
+        bool is_private = fchmod(fd, HISTORY_MODE) == 0; /* whoever made it, and however */
+        ssize_t ignored = is_private ? write(fd, line.bytes, line.count) : 0;
         (void)ignored;
         close(fd);
     }

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_BYTES = 64 * 1024, PATIENCE_MS = 2000 };
+enum { READ_BYTES = 64 * 1024, PATIENCE_MS = 2000, IDLE_MS = 1000 };
 
 static const char stdin_name[] = "standard input";
 
@@ -172,6 +172,12 @@ leat_status input_read_tokens(const cli *c, u32_list *out_ids, leat_error *error
     return out_ids->count > 0 ? LEAT_OK : FAIL(error, USAGE, "--tokens: there are none");
 }
 
+static void wait_for_input(const line_reader *reader)
+{
+    struct pollfd waiting = {.fd = reader->fd, .events = POLLIN};
+    while (reader->idle && !signals_cancel && poll(&waiting, 1, IDLE_MS) == 0) reader->idle(reader->idle_user);
+}
+
 leat_status line_reader_next(line_reader *reader, uint64_t bytes_max, strbuf *line, bool *out_has_line,
                              leat_error *error)
 {
@@ -188,6 +194,7 @@ leat_status line_reader_next(line_reader *reader, uint64_t bytes_max, strbuf *li
         }
         size_t count;
         seen = reader->pending.count;
+        wait_for_input(reader);
         TRY(read_some(reader->fd, reader->name, bytes_max, &reader->pending, &count, error));
         reader->is_at_end = count == 0;
     }

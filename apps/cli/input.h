@@ -36,6 +36,8 @@ typedef struct line_reader {
     int fd;
     const char *name;
     strbuf pending;
+    void (*idle)(void *user); /* about once a second while nothing comes; may be NULL */
+    void *idle_user;
     bool is_at_end;
 } line_reader;
 MUST_CHECK leat_status line_reader_next(line_reader *reader, uint64_t bytes_max, strbuf *line, bool *out_has_line,

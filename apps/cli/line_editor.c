@@ -16,20 +16,19 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ESCAPE = 27, ESCAPE_PATIENCE_MS = 50, SEQUENCE_BYTES = 32 };
+enum { ESCAPE = 27, ESCAPE_PATIENCE_MS = 50, SEQUENCE_BYTES = 32, IDLE_MS = 1000 };
 #define CTRL(letter) ((letter)&0x1f)
 
 /* Keys beyond bytes; the numbers are above every byte. */
 enum { KEY_EOF = 256, KEY_INTERRUPTED, KEY_NONE };
 
-void line_editor_init(line_editor *e, mem *ledger, history *past, const char *const *completions)
+void line_editor_init(line_editor *e, mem *ledger, history *past, line_editor_hooks hooks)
 {
-    *e = (line_editor){.past = past, .completions = completions};
+    *e = (line_editor){.past = past, .hooks = hooks};
     e->saved.ledger = e->killed.ledger = e->screen.ledger = ledger;
 }
 
@@ -258,44 +257,90 @@ static leat_status show_past(line_editor *e, bool older, leat_error *error)
                         error);
 }
 
-/* As much as all words that begin with the text have in common. */
+static leat_status show_words(line_editor *e, const completion *found, leat_error *error)
+{
+    const size_t cursor = e->cursor;
+    TRY(leave(e, "", error));
+    strbuf_cut(&e->screen, 0);
+    TRY(completion_list(found, terminal_columns(), &e->screen, error));
+    send_screen(e);
+    e->cursor = cursor;
+    e->cursor_row = 0;
+    return LEAT_OK;
+}
+
+/* As much as all words have in common; where that is nothing new, the words. */
+static leat_status apply_completion(line_editor *e, const completion *found, leat_error *error)
+{
+    const size_t typed = e->text->count - found->begin, common = completion_common(found);
+    if (found->count == 0 || common < typed) return LEAT_OK;
+    if (found->count > 1 && common == typed) return show_words(e, found, error);
+    TRY(insert(e, strbuf_text(&found->words) + typed, common - typed, error));
+    return found->count == 1 && found->adds_space ? insert(e, " ", 1, error) : LEAT_OK;
+}
+
 static leat_status complete(line_editor *e, leat_error *error)
 {
-    const char *common = NULL, *text = strbuf_text(e->text);
-    size_t common_bytes = 0, typed = e->text->count;
-    bool is_only = true;
-    if (typed == 0 || e->cursor != typed) return LEAT_OK;
-    for (const char *const *word = e->completions; word && *word; word++) {
-        if (strncmp(*word, text, typed) != 0) continue;
-        size_t shared = 0;
-        is_only = common == NULL;
-        if (!common) {
-            common = *word;
-            common_bytes = strlen(common);
-        }
-        while (shared < common_bytes && common[shared] == (*word)[shared]) shared++;
-        common_bytes = shared;
-    }
-    if (!common) return LEAT_OK;
-    TRY(insert(e, common + typed, common_bytes - typed, error));
-    return is_only ? insert(e, " ", 1, error) : LEAT_OK;
+    completion found = {.words = {.ledger = e->screen.ledger}};
+    if (!e->hooks.complete || e->text->count == 0 || e->cursor != e->text->count) return LEAT_OK;
+    leat_status status = e->hooks.complete(e->hooks.user, strbuf_text(e->text), &found, error);
+    if (status == LEAT_OK) status = apply_completion(e, &found, error);
+    completion_reset(&found);
+    return status;
 }
 
 /* ---- keys ----------------------------------------------------------------------------------------------------- */
 
-static int read_key(void)
+/* The terminal has folded the rows anew, so the prompt stands elsewhere above the cursor. */
+static leat_status find_cursor_row(line_editor *e, leat_error *error)
+{
+    place cursor = {0, 0}, end = {0, 0};
+    strbuf_cut(&e->screen, 0);
+    TRY(draw_text(e, terminal_columns(), &cursor, &end, error));
+    e->cursor_row = cursor.row;
+    return LEAT_OK;
+}
+
+static leat_status take_event(line_editor *e, terminal_event event, leat_error *error)
+{
+    switch (event) {
+    case TERMINAL_SAME: return LEAT_OK;
+    case TERMINAL_RESIZED: TRY(find_cursor_row(e, error)); break;
+    case TERMINAL_STOP:
+        terminal_suspend();
+        e->cursor_row = 0;
+        break;
+    case TERMINAL_CONTINUED: e->cursor_row = 0; break;
+    }
+    return draw(e, error);
+}
+
+/* Waits for a byte, and for what else may happen to somebody who waits. A signal that comes between a look and the wait
+ * is seen at the next look, after a second. */
+static leat_status read_key(line_editor *e, int *out_key, leat_error *error)
 {
     unsigned char byte;
+    for (;;) {
+        struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
+        int ready = poll(&waiting, 1, IDLE_MS);
+        *out_key = KEY_INTERRUPTED;
+        if (signals_arrived() != 0) return LEAT_OK;
+        if (ready > 0) break;
+        if (ready < 0 && errno != EINTR) break;
+        TRY(take_event(e, terminal_next_event(), error));
+        if (ready == 0 && e->hooks.idle) e->hooks.idle(e->hooks.user);
+    }
     ssize_t count = read(STDIN_FILENO, &byte, 1);
-    if (count == 1) return byte;
-    return count < 0 && errno == EINTR ? KEY_INTERRUPTED : KEY_EOF;
+    *out_key = count == 1 ? byte : count < 0 && errno == EINTR ? KEY_INTERRUPTED : KEY_EOF;
+    return LEAT_OK;
 }
 
 /* The rest of an escape sequence follows at once; a lone Escape is not followed by anything. */
-static int read_key_soon(void)
+static leat_status read_key_soon(line_editor *e, int *out_key, leat_error *error)
 {
     struct pollfd waiting = {.fd = STDIN_FILENO, .events = POLLIN};
-    return poll(&waiting, 1, ESCAPE_PATIENCE_MS) == 1 ? read_key() : KEY_NONE;
+    *out_key = KEY_NONE;
+    return poll(&waiting, 1, ESCAPE_PATIENCE_MS) == 1 ? read_key(e, out_key, error) : LEAT_OK;
 }
 
 /* Text from outside: line ends become \n, tabs spaces, other control characters are dropped. */
@@ -321,8 +366,9 @@ static leat_status read_paste(line_editor *e, leat_error *error)
     strbuf pasted = {.ledger = e->screen.ledger};
     leat_status status = LEAT_OK;
     while (status == LEAT_OK) {
-        int key = read_key();
-        if (key >= KEY_EOF) break;
+        int key;
+        status = read_key(e, &key, error);
+        if (status != LEAT_OK || key >= KEY_EOF) break;
         char byte = (char)key;
         status = strbuf_append(&pasted, &byte, 1, error);
         if (pasted.count >= sizeof end - 1 &&
@@ -365,12 +411,16 @@ static leat_status read_escape(line_editor *e, leat_error *error)
 {
     char parameters[SEQUENCE_BYTES];
     size_t count = 0;
-    int key = read_key_soon();
+    int key;
+    TRY(read_key_soon(e, &key, error));
     switch (key) {
     case '[':
     case 'O':
-        for (key = read_key_soon(); key >= 0x20 && key < 0x40 && count + 1 < sizeof parameters; key = read_key_soon())
+        TRY(read_key_soon(e, &key, error));
+        while (key >= 0x20 && key < 0x40 && count + 1 < sizeof parameters) {
             parameters[count++] = (char)key;
+            TRY(read_key_soon(e, &key, error));
+        }
         parameters[count] = '\0';
         return key < 0x80 ? apply_sequence(e, parameters, (char)key, error) : LEAT_OK;
     case 'b': e->cursor = previous_word(e); return LEAT_OK;
@@ -388,19 +438,12 @@ static leat_status read_character(line_editor *e, int first, leat_error *error)
     char bytes[4] = {(char)first};
     size_t count = 1, want = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
     for (; count < want; count++) {
-        int key = read_key();
+        int key;
+        TRY(read_key(e, &key, error));
         if (key >= KEY_EOF) return LEAT_OK;
         bytes[count] = (char)key;
     }
     return utf8_valid_bytes(bytes, count) == count ? insert(e, bytes, count, error) : LEAT_OK;
-}
-
-static void suspend(line_editor *e)
-{
-    terminal_restore();
-    raise(SIGTSTP);
-    terminal_set_raw();
-    e->cursor_row = 0;
 }
 
 static leat_status clear_screen(line_editor *e)
@@ -412,15 +455,21 @@ static leat_status clear_screen(line_editor *e)
     return LEAT_OK;
 }
 
-/* A failed editor leaves the text as it was; the next drawing shows so. */
-static leat_status edit_outside(line_editor *e)
+/* A failed editor leaves the text as it was, and what it was is said above it. */
+static leat_status edit_outside(line_editor *e, leat_error *error)
 {
-    leat_error ignored = {0};
+    leat_error refused = {0};
     terminal_restore();
-    leat_status status = external_editor_run(e->text, &ignored);
+    leat_status status = external_editor_run(e->text, &refused);
     terminal_set_raw();
+    TRY(clear_screen(e));
     e->cursor = status == LEAT_OK ? e->text->count : e->cursor;
-    return clear_screen(e);
+    if (status == LEAT_OK) return LEAT_OK;
+    strbuf_cut(&e->screen, 0);
+    TRY(strbuf_append_text(&e->screen, refused.text, error));
+    TRY(strbuf_append_text(&e->screen, "\r\n", error));
+    send_screen(e);
+    return LEAT_OK;
 }
 
 /* Keys that change the text or the cursor; those that end the question are in read_keys. */
@@ -432,7 +481,7 @@ static leat_status apply_key(line_editor *e, int key, leat_error *error)
     case CTRL('D'): erase(e, e->cursor, next_character(e, e->cursor)); return LEAT_OK;
     case CTRL('E'): e->cursor = line_end(e); return LEAT_OK;
     case CTRL('F'): e->cursor = next_character(e, e->cursor); return LEAT_OK;
-    case CTRL('G'): return edit_outside(e);
+    case CTRL('G'): return edit_outside(e, error);
     case CTRL('H'):
     case 0x7f: erase(e, previous_character(e, e->cursor), e->cursor); return LEAT_OK;
     case CTRL('I'): return complete(e, error);
@@ -443,7 +492,10 @@ static leat_status apply_key(line_editor *e, int key, leat_error *error)
     case CTRL('U'): return cut_out(e, line_begin(e), e->cursor, error);
     case CTRL('W'): return cut_out(e, previous_word(e), e->cursor, error);
     case CTRL('Y'): return insert(e, strbuf_text(&e->killed), e->killed.count, error);
-    case CTRL('Z'): suspend(e); return LEAT_OK;
+    case CTRL('Z'):
+        terminal_suspend();
+        e->cursor_row = 0;
+        return LEAT_OK;
     case ESCAPE: return read_escape(e, error);
     default: return key >= 0x20 ? read_character(e, key, error) : LEAT_OK;
     }
@@ -453,9 +505,10 @@ static leat_status read_keys(line_editor *e, edit_end *out_end, leat_error *erro
 {
     for (;;) {
         TRY(draw(e, error));
-        int key = read_key();
+        int key;
+        TRY(read_key(e, &key, error));
         if (key == KEY_INTERRUPTED && signals_want_end()) return FAIL(error, CANCELLED, "terminated");
-        if (key == KEY_INTERRUPTED && signals_arrived() == 0) continue; /* SIGCONT and the like */
+        if (key == KEY_INTERRUPTED && signals_arrived() == 0) continue;
         if (key == '\r' || key == '\n') {
             *out_end = EDIT_LINE;
             return leave(e, "", error);

@@ -8,6 +8,7 @@
 #ifndef CLI_LINE_EDITOR_H
 #define CLI_LINE_EDITOR_H
 
+#include "completion.h"
 #include "history.h"
 #include "strbuf.h"
 
@@ -18,10 +19,17 @@ typedef enum edit_end {
     EDIT_REFUSED, /* Ctrl-C with nothing typed */
 } edit_end;
 
+/* Either may be NULL. */
+typedef struct line_editor_hooks {
+    /* Tab: offers words for the end of the line. */
+    leat_status (*complete)(void *user, const char *line, completion *out, leat_error *error);
+    void (*idle)(void *user); /* about once a second while nothing is typed */
+    void *user;
+} line_editor_hooks;
+
 typedef struct line_editor {
     history *past; /* borrowed */
-    const char *const
-        *completions; /* words that Tab completes at the beginning of a line; ends with NULL; may be NULL */
+    line_editor_hooks hooks;
     /* the rest belongs to the editor */
     const char *prompt, *continuation;
     strbuf *text;
@@ -33,7 +41,7 @@ typedef struct line_editor {
     strbuf screen;       /* one frame's bytes */
 } line_editor;
 
-void line_editor_init(line_editor *e, mem *ledger, history *past, const char *const *completions);
+void line_editor_init(line_editor *e, mem *ledger, history *past, line_editor_hooks hooks);
 void line_editor_reset(line_editor *e);
 /* Replaces *text. Newlines within it come from pastes and Alt-Enter. LEAT_CANCELLED after SIGTERM and SIGHUP. */
 MUST_CHECK leat_status line_editor_read(line_editor *e, const char *prompt, const char *continuation, strbuf *text,

@@ -20,6 +20,14 @@ bool path_in_home(const char *variable, const char *fallback, const char *name, 
     return home && *home == '/' && path_join(fallback, name, below) && path_join(home, below, out);
 }
 
+bool path_expand(const char *path, char out[PATH_BYTES_MAX])
+{
+    const char *home = getenv("HOME");
+    if (path[0] == '~' && path[1] == '/' && home && *home == '/') return path_join(home, path + 2, out);
+    int length = snprintf(out, PATH_BYTES_MAX, "%s", path);
+    return length >= 0 && length < PATH_BYTES_MAX;
+}
+
 bool path_make_folders(const char *path)
 {
     char folder[PATH_BYTES_MAX];

@@ -18,7 +18,7 @@ enum { REDRAW_FIRST_NS = 300 * 1000 * 1000, REDRAW_NS = 100 * 1000 * 1000, LINE_
 
 static struct {
     bool is_terminal, wants_color, is_quiet;
-    uint32_t verbosity;
+    uint32_t color, verbosity;
     int log_fd; /* of --log-file; -1: none */
     const char *log_path;
     struct {
@@ -60,6 +60,7 @@ void report_init(uint32_t color, uint32_t verbosity, bool is_quiet)
     memset(&report, 0, sizeof report);
     report.is_terminal = isatty(STDERR_FILENO);
     report.wants_color = decide_color(color, report.is_terminal);
+    report.color = color;
     report.verbosity = verbosity;
     report.is_quiet = is_quiet;
     report.log_fd = -1;
@@ -124,6 +125,7 @@ static void write_log(const char *level, const char *text)
 uint32_t report_verbosity(void) { return report.verbosity; }
 bool report_is_quiet(void) { return report.is_quiet; }
 bool report_wants_color(void) { return report.wants_color; }
+bool report_wants_color_on(bool is_terminal) { return decide_color(report.color, is_terminal); }
 
 static void erase_progress(void)
 {

@@ -26,6 +26,8 @@ void report_say_more(void);
 uint32_t report_verbosity(void);
 bool report_is_quiet(void);
 bool report_wants_color(void);
+/* The same for another output than standard error. */
+bool report_wants_color_on(bool is_terminal);
 
 /* "leat: error: ..." and "hint: ..."; never silenced. */
 void report_error(const leat_error *error);

@@ -10,12 +10,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Both ends are terminals that understand cursor movement (TERM is not "dumb"). */
+/* TERM names a terminal that understands escape sequences: it is set, and not "dumb". */
+bool terminal_is_capable(void);
+/* Both ends are such terminals. */
 bool terminal_is_interactive(void);
 /* false when the terminal refuses. */
 bool terminal_set_raw(void);
 /* Puts back what terminal_set_raw found; harmless otherwise. Safe in a signal handler. */
 void terminal_restore(void);
+/* What happened to the raw terminal since the last question; a signal that brings one interrupts poll(). */
+typedef enum terminal_event {
+    TERMINAL_SAME,
+    TERMINAL_RESIZED,
+    TERMINAL_CONTINUED, /* after a stop: it is raw again, and what stood there may be gone */
+    TERMINAL_STOP,      /* the process is asked to stop: terminal_suspend */
+} terminal_event;
+terminal_event terminal_next_event(void);
+/* Stops the process, with the terminal as it was found, until it is continued. */
+void terminal_suspend(void);
 uint32_t terminal_columns(void);
 /* Columns that `length` bytes of UTF-8 take. */
 uint32_t terminal_width(const char *text, uint64_t length);
