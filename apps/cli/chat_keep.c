@@ -2,6 +2,8 @@
 #include "chat.h"
 #include "report.h"
 
+#include "base/visible.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,9 +132,10 @@ static void take_talk(chat *t, kept_conversation *k, bool is_opening)
 static void describe(chat *t, const kept_conversation *k, const char *path)
 {
     const leat_model_info *info = t->setup.info;
+    char name[200]; /* as any enemy may have written it */
+    visible_text(strbuf_text(&k->model_name), k->model_name.count, name, sizeof name);
     if (strcmp(strbuf_text(&k->fingerprint), info->fingerprint) != 0)
-        report_warning("%s: this conversation was with another model, %.200s", path,
-                       k->model_name.count > 0 ? k->model_name.bytes : "which is not named");
+        report_warning("%s: this conversation was with another model, %s", path, *name ? name : "which is not named");
     chat_say(t, "%zu messages from %s", t->talk.count, path);
 }
 

@@ -77,11 +77,10 @@ static const char *think_kwargs(const chat_frame *frame)
                  : "{\"enable_thinking\": false, \"thinking\": false}";
 }
 
-/* The member of a message in which the template looks for what the model thought. */
-static const char *reasoning_member(const chat_frame *frame)
+/* gpt-oss's template refuses a call with text and a thought before it. */
+static bool refuses_text_beside_thought(const chat_frame *frame)
 {
-    const char *text = leat_chat_get_info(frame->chat).template_text;
-    return strstr(text, "message.thinking") && !strstr(text, "reasoning_content") ? "thinking" : "reasoning_content";
+    return strstr(leat_chat_get_info(frame->chat).template_text, "Cannot pass both content and thinking") != NULL;
 }
 
 static leat_status describe_answer(const chat_frame *frame, const leat_text *prompt, answer_source *source,
@@ -102,7 +101,8 @@ leat_status chat_frame_render(const chat_frame *frame, const conversation *talk,
 {
     strbuf request = {.ledger = frame->c->ledger};
     leat_text shown = {0};
-    const conversation_rules rules = {strbuf_text(&frame->tools), think_kwargs(frame), reasoning_member(frame)};
+    const conversation_rules rules = {strbuf_text(&frame->tools), think_kwargs(frame),
+                                      refuses_text_beside_thought(frame)};
     leat_status status = conversation_request(talk, &rules, &request, error);
     if (status == LEAT_OK)
         status = leat_chat_render(frame->chat, strbuf_text(&request), request.count, out_ids,

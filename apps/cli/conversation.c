@@ -88,20 +88,14 @@ bool conversation_drop_answer(conversation *v)
     return is_answer && conversation_drop_last(v);
 }
 
-/* Templates that call it "thinking" take it in place of the text before a call, not beside it. */
-static bool has_room_for_reasoning(const chat_message *m, const char *reasoning_member)
+static void write_message(json_writer *w, const chat_message *m, bool is_exclusive)
 {
-    bool is_exclusive = strcmp(reasoning_member, "thinking") == 0 && m->calls.count > 0 && m->content.count > 0;
-    return m->reasoning.count > 0 && !is_exclusive;
-}
-
-static void write_message(json_writer *w, const chat_message *m, const char *reasoning_member)
-{
+    const bool has_no_room = is_exclusive && m->calls.count > 0 && m->content.count > 0;
     json_writer_begin_object(w, NULL);
     json_writer_text(w, "role", m->role);
     json_writer_bytes(w, "content", strbuf_text(&m->content), m->content.count);
-    if (has_room_for_reasoning(m, reasoning_member))
-        json_writer_bytes(w, reasoning_member, strbuf_text(&m->reasoning), m->reasoning.count);
+    if (m->reasoning.count > 0 && !has_no_room)
+        json_writer_bytes(w, "reasoning_content", strbuf_text(&m->reasoning), m->reasoning.count);
     if (m->calls.count > 0) {
         json_writer_begin_array(w, "tool_calls");
         json_writer_raw(w, NULL, strbuf_text(&m->calls), m->calls.count);
@@ -110,9 +104,9 @@ static void write_message(json_writer *w, const chat_message *m, const char *rea
     json_writer_end_object(w);
 }
 
-void conversation_write(const conversation *v, const char *reasoning_member, json_writer *w)
+void conversation_write(const conversation *v, json_writer *w)
 {
-    for (size_t i = 0; i < v->count; i++) write_message(w, &v->items[i], reasoning_member);
+    for (size_t i = 0; i < v->count; i++) write_message(w, &v->items[i], false);
 }
 
 leat_status conversation_request(const conversation *v, const conversation_rules *rules, strbuf *out_request,
@@ -124,8 +118,8 @@ leat_status conversation_request(const conversation *v, const conversation_rules
     json_writer_init_text(&w, out_request);
     json_writer_begin_object(&w, NULL);
     json_writer_begin_array(&w, "messages");
-    if (v->system.count > 0) write_message(&w, &system, rules->reasoning_member);
-    conversation_write(v, rules->reasoning_member, &w);
+    if (v->system.count > 0) write_message(&w, &system, false);
+    for (size_t i = 0; i < v->count; i++) write_message(&w, &v->items[i], rules->is_exclusive);
     json_writer_end_array(&w);
     if (*rules->tools) json_writer_raw(&w, "tools", rules->tools, strlen(rules->tools));
     if (*rules->kwargs) json_writer_raw(&w, "kwargs", rules->kwargs, strlen(rules->kwargs));

@@ -27,8 +27,8 @@ typedef struct conversation {
 
 /* What stands in a request beside the messages. */
 typedef struct conversation_rules {
-    const char *tools, *kwargs;   /* JSON; "" leaves them out */
-    const char *reasoning_member; /* "reasoning_content", or as the template has it */
+    const char *tools, *kwargs; /* JSON; "" leaves them out */
+    bool is_exclusive;          /* a message with calls may have text or reasoning, not both: text it is */
 } conversation_rules;
 
 void conversation_init(conversation *v, mem *ledger);
@@ -47,7 +47,7 @@ bool conversation_drop_answer(conversation *v);
 /* Drops all messages but the system's. */
 void conversation_clear(conversation *v);
 /* The elements of the open array: all messages but the system's. */
-void conversation_write(const conversation *v, const char *reasoning_member, json_writer *w);
+void conversation_write(const conversation *v, json_writer *w);
 /* What the model is to see, as the JSON request that leat_chat_render takes: the messages with the system's, if any, in
  * front. Replaces *out_request. */
 MUST_CHECK leat_status conversation_request(const conversation *v, const conversation_rules *rules, strbuf *out_request,

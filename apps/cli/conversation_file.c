@@ -77,7 +77,7 @@ static leat_status write_document(const kept_conversation *k, strbuf *text, leat
     if (k->has_seed) json_writer_u64(&w, "seed", k->seed);
     if (k->tools.count > 0) json_writer_raw(&w, "tools", k->tools.bytes, k->tools.count);
     json_writer_begin_array(&w, "messages");
-    conversation_write(&k->talk, "reasoning_content", &w);
+    conversation_write(&k->talk, &w);
     json_writer_end_array(&w);
     json_writer_end_document(&w);
     return w.status == LEAT_OK ? LEAT_OK : FAIL(error, NO_MEMORY, "no memory for the conversation");

@@ -27,6 +27,8 @@ import termios
 import time
 import traceback
 
+import chat_cases
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = "models/brook"
 LEAT = None
@@ -2213,7 +2215,8 @@ def test_stats_file_problems():
 def main():
     global LEAT, HOME
     LEAT = os.path.abspath(sys.argv[1])
-    cases = [(name[5:], case) for name, case in globals().items() if name.startswith("test_")]
+    chat_cases.use(sys.modules[__name__])
+    cases = [(name[5:], case) for name, case in [*globals().items(), *vars(chat_cases).items()] if name.startswith("test_")]
     if sys.argv[2:]:
         cases = [(name, case) for name, case in cases if any(part in name for part in sys.argv[2:])]
     passed = failed = skipped = 0
