@@ -63,7 +63,7 @@ static void write_settings(json_writer *w, const kept_conversation *k)
     json_writer_end_object(w);
 }
 
-static leat_status write_document(const kept_conversation *k, strbuf *text, leat_error *error)
+leat_status conversation_document(const kept_conversation *k, strbuf *text, leat_error *error)
 {
     json_writer w;
     json_writer_init_text(&w, text);
@@ -103,7 +103,7 @@ leat_status conversation_save(const kept_conversation *k, const char *path, bool
 {
     strbuf text = {.ledger = k->talk.ledger};
     TRY(check_target(path, force, text.ledger, error));
-    leat_status status = write_document(k, &text, error);
+    leat_status status = conversation_document(k, &text, error);
     if (status == LEAT_OK && text.count > CONVERSATION_FILE_BYTES_MAX)
         status = FAIL(error, USAGE, "%s: the conversation is longer than %d bytes", path, CONVERSATION_FILE_BYTES_MAX);
     if (status == LEAT_OK) status = file_replace(path, strbuf_text(&text), text.count, FILE_MODE, error);
@@ -334,25 +334,33 @@ static leat_status read_document(loader *l, leat_error *error)
     return json_fail_at(l->parser, 0, error, "no \"schema\": \"%s\" and \"messages\"", schema);
 }
 
-leat_status conversation_load(const char *path, kept_conversation *out, leat_error *error)
+leat_status conversation_read(const char *name, const char *text, uint64_t bytes, kept_conversation *out,
+                              leat_error *error)
 {
     mem *ledger = out->talk.ledger;
     json_limits limits = json_limits_default;
-    loader l = {.to = out, .name = {.ledger = ledger}};
-    char *text = NULL;
-    uint64_t bytes;
-    leat_status status = LEAT_OK;
+    loader l = {.text = text, .to = out, .name = {.ledger = ledger}};
     limits.depth_max = JSON_DEPTH_MAX;
     limits.string_bytes_max = CONVERSATION_FILE_BYTES_MAX;
     limits.unique_keys = true;
-    TRY_OR(done, file_load(ledger, MEM_META, AT_FDCWD, path, false, CONVERSATION_FILE_BYTES_MAX, &text, &bytes, error));
-    l.text = text;
-    TRY_OR(done, json_open(ledger, MEM_META, path, text, bytes, &limits, &l.parser, error));
-    status = read_document(&l, error);
-done:
+    TRY(json_open(ledger, MEM_META, name, text, bytes, &limits, &l.parser, error));
+    leat_status status = read_document(&l, error);
     json_close(&l.parser);
     strbuf_reset(&l.name);
-    mem_free(ledger, text);
+    if (status == LEAT_MODEL) status = error->status = LEAT_USAGE;
+    return status;
+}
+
+leat_status conversation_load(const char *path, kept_conversation *out, leat_error *error)
+{
+    mem *ledger = out->talk.ledger;
+    char *text;
+    uint64_t bytes;
+    leat_status status =
+        file_load(ledger, MEM_META, AT_FDCWD, path, false, CONVERSATION_FILE_BYTES_MAX, &text, &bytes, error);
     if (status == LEAT_MODEL || status == LEAT_IO) status = error->status = LEAT_USAGE;
+    TRY(status);
+    status = conversation_read(path, text, bytes, out, error);
+    mem_free(ledger, text);
     return status;
 }

@@ -37,7 +37,11 @@ MUST_CHECK leat_status kept_setting_add(kept_conversation *k, const char *name, 
 /* The settings in order: *at begins with 0; false behind the last. They live until the next one is added. */
 bool kept_setting_next(const kept_conversation *k, size_t *at, kept_setting *out);
 
+/* Appends the document. */
+MUST_CHECK leat_status conversation_document(const kept_conversation *k, strbuf *text, leat_error *error);
 /* Reads into an initialised *out. LEAT_USAGE: it cannot be read, or is no such document. */
+MUST_CHECK leat_status conversation_read(const char *name, const char *text, uint64_t bytes, kept_conversation *out,
+                                         leat_error *error);
 MUST_CHECK leat_status conversation_load(const char *path, kept_conversation *out, leat_error *error);
 /* Whole or not at all, readable by its owner only. LEAT_USAGE when `path` is there and no such document, unless `force`
  * is set, or cannot be written. */
