@@ -36,6 +36,9 @@ MUST_CHECK leat_status chat_ask(chat *t, const char *question, leat_error *error
 MUST_CHECK leat_status chat_answer(chat *t, leat_error *error);
 
 /* chat_commands.c */
+/* Every command with its arguments, and what it does. */
+typedef void chat_command_fn(void *user, const char *head, const char *help);
+void chat_list_commands(chat_command_fn *fn, void *user);
 /* Tab: commands, the settings of /set, and files where a command wants one. A line_editor_hooks.complete. */
 MUST_CHECK leat_status chat_complete(void *chat, const char *line, completion *out, leat_error *error);
 /* A line that begins with one slash. An unknown command is only said to be so. */

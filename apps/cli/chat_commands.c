@@ -249,14 +249,21 @@ static const struct chat_command_row {
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
+void chat_list_commands(chat_command_fn *fn, void *user)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        char head[48];
+        snprintf(head, sizeof head, "%s%s%s", commands[i].name, *commands[i].words ? " " : "", commands[i].words);
+        fn(user, head, commands[i].help);
+    }
+}
+
+static void say_command(void *user, const char *head, const char *help) { chat_say(user, "  %-18s %s", head, help); }
+
 static leat_status show_help(chat *t, const char *rest, leat_error *error)
 {
     (void)rest, (void)error;
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        char head[48];
-        snprintf(head, sizeof head, "%s %s", commands[i].name, commands[i].words);
-        chat_say(t, "  %-18s %s", head, commands[i].help);
-    }
+    chat_list_commands(say_command, t);
     chat_say(t, "  \"\"\" ... \"\"\"        a question of several lines; so does a backslash at the end of a line");
     chat_say(t, "  //...              a question that begins with a slash");
     chat_say(t, "  Ctrl-C             stop the answer");

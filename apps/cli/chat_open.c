@@ -16,7 +16,6 @@ static leat_status check_list(const cli *c, const strbuf *text, leat_error *erro
     json *parser = NULL;
     json_token token;
     limits.depth_max = JSON_DEPTH_MAX;
-    limits.unique_keys = true;
     TRY(json_open(c->ledger, MEM_META, "--tools", strbuf_text(text), text->count, &limits, &parser, error));
     leat_status status = json_next(parser, &token, error);
     if (status == LEAT_OK && token.kind != JSON_ARRAY_BEGIN)

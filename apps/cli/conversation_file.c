@@ -342,7 +342,6 @@ leat_status conversation_read(const char *name, const char *text, uint64_t bytes
     loader l = {.text = text, .to = out, .name = {.ledger = ledger}};
     limits.depth_max = JSON_DEPTH_MAX;
     limits.string_bytes_max = CONVERSATION_FILE_BYTES_MAX;
-    limits.unique_keys = true;
     TRY(json_open(ledger, MEM_META, name, text, bytes, &limits, &l.parser, error));
     leat_status status = read_document(&l, error);
     json_close(&l.parser);

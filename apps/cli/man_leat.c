@@ -1,5 +1,6 @@
 /* man_leat.c - leat(1): the program. What is of leat serve alone, and the configuration files, have pages of their own.
  */
+#include "chat.h"
 #include "exit_codes.h"
 #include "man.h"
 
@@ -29,6 +30,16 @@ static void print_description(output *out)
                   "and standard input is a pipe or a file, what comes from there follows the prompt after an empty "
                   "line; < /dev/null prevents that. Only the model's text, or the JSON document, goes to standard "
                   "output. On a terminal its control characters are shown as U+FFFD.");
+}
+
+static void print_command(void *user, const char *head, const char *help) { man_item(user, head, help); }
+
+static void print_chat(output *out)
+{
+    man_section(out, "COMMANDS OF A CHAT");
+    chat_list_commands(print_command, out);
+    man_paragraph(out, "A question that begins with a slash is typed with two. Ctrl-C stops an answer, twice within a "
+                       "second the program; Tab completes commands and files; Ctrl-G opens the line in $VISUAL.");
 }
 
 static void print_environment(output *out)
@@ -70,6 +81,7 @@ void man_leat(output *out)
 #define X(code, meaning) man_item(out, code, meaning);
     EXIT_CODE_MAP(X)
 #undef X
+    print_chat(out);
     print_environment(out);
     print_files(out);
     man_examples(out, VERB_COUNT);

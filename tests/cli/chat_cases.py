@@ -366,6 +366,7 @@ def test_history_is_private_and_short():
     with open(file, encoding="utf-8") as f:
         lines = f.read().splitlines()
     assert lines[0] == "line 500" and lines[-2:] == ["line 1499", "/tokens"] and stat.S_IMODE(os.stat(file).st_mode) == 0o600, lines[:3]
+    r.write(file, "/tokens\n")  # one that is short enough is added to
     os.chmod(file, 0o644)
     t = r.Terminal(*r.CHAT, env={"XDG_STATE_HOME": state})
     t.ready()
@@ -373,6 +374,12 @@ def test_history_is_private_and_short():
     t.ready()
     end(t)
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+
+
+def test_man_page_has_the_commands():
+    page = r.expect(r.leat("man")).out
+    listed = re.findall(r"^  (/[a-z]+)", loud(["/help"]).err, re.M)
+    assert len(listed) == 15 and all(".B " + name in page for name in listed), listed
 
 
 # ---- signals -----------------------------------------------------------------------------------------------------------------
@@ -403,6 +410,37 @@ def test_stop_and_continue():
     t.ready()
     t.send("\x04")
     assert "AFTER 0" in t.close()[1]
+
+
+def test_told_to_stop():
+    """SIGTSTP from elsewhere: the terminal is as it was found while the program stands."""
+    python = "import os,signal,sys\n" \
+             "pid=os.fork()\n" \
+             "if pid==0:\n os.setpgid(0,0); os.execv(sys.argv[1],sys.argv[1:])\n" \
+             "signal.signal(signal.SIGTTOU,signal.SIG_IGN)\n" \
+             "try: os.setpgid(pid,pid)\n" \
+             "except OSError: pass\n" \
+             "os.tcsetpgrp(0,pid)\n" \
+             "print('CHILD',pid,'',flush=True)\n" \
+             "os.waitpid(pid,os.WUNTRACED)\n" \
+             "print('STOPPED',flush=True)\n" \
+             "os.waitpid(pid,0)\n"
+    program, r.LEAT = r.LEAT, r.sys.executable
+    try:
+        t = r.Terminal("-c", python, program, *r.CHAT)
+    finally:
+        r.LEAT = program
+    t.wait("CHILD ")
+    pid = int(t.wait(" "))
+    t.ready()
+    raw = t.modes()
+    os.kill(pid, signal.SIGTSTP)
+    t.wait("STOPPED")
+    assert t.modes() == t.before
+    os.kill(pid, signal.SIGCONT)
+    t.ready()
+    assert t.modes() == raw
+    end(t)
 
 
 def test_continued_after_any_stop():
@@ -496,9 +534,9 @@ def test_interrupted_reading_of_a_file():
     t.send("\x03")
     t.wait("/read: ", timeout=5)
     t.ready()
-    time.sleep(1)  # a second Ctrl-C within a second would end it; none is sent
     t.send(r.SUM + "\r")
-    t.wait(r.SUM_ANSWER)
+    shown = t.wait(r.SUM_ANSWER)
+    assert "^C" not in shown and "Use Ctrl-D" not in shown, shown
     t.ready()
     end(t)
 
