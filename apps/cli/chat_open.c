@@ -23,16 +23,16 @@ static leat_status check_list(const cli *c, const strbuf *text, leat_error *erro
     if (status == LEAT_OK) status = json_skip_rest(parser, &token, error);
     if (status == LEAT_OK) status = json_next(parser, &token, error);
     json_close(&parser);
-    return status == LEAT_MODEL ? LEAT_USAGE : status;
+    if (status != LEAT_MODEL) return status;
+    if (error) error->status = LEAT_USAGE; /* the file is the user's, not a model's */
+    return LEAT_USAGE;
 }
 
 static leat_status read_tools(const cli *c, strbuf *tools, leat_error *error)
 {
     if (!c->options.tools) return LEAT_OK;
     TRY(input_read_file(c, c->options.tools, tools, error));
-    leat_status status = check_list(c, tools, error);
-    if (status == LEAT_USAGE) error->status = LEAT_USAGE;
-    return status;
+    return check_list(c, tools, error);
 }
 
 leat_status chat_open_template(const cli *c, const leat_tokenizer *tokenizer, leat_chat **out_chat, leat_error *error)

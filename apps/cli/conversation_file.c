@@ -334,6 +334,14 @@ static leat_status read_document(loader *l, leat_error *error)
     return json_fail_at(l->parser, 0, error, "no \"schema\": \"%s\" and \"messages\"", schema);
 }
 
+/* The file is the user's, not a model's. */
+static leat_status blame_user(leat_status status, leat_error *error)
+{
+    if (status != LEAT_MODEL && status != LEAT_IO) return status;
+    if (error) error->status = LEAT_USAGE;
+    return LEAT_USAGE;
+}
+
 leat_status conversation_read(const char *name, const char *text, uint64_t bytes, kept_conversation *out,
                               leat_error *error)
 {
@@ -346,8 +354,7 @@ leat_status conversation_read(const char *name, const char *text, uint64_t bytes
     leat_status status = read_document(&l, error);
     json_close(&l.parser);
     strbuf_reset(&l.name);
-    if (status == LEAT_MODEL) status = error->status = LEAT_USAGE;
-    return status;
+    return blame_user(status, error);
 }
 
 leat_status conversation_load(const char *path, kept_conversation *out, leat_error *error)
@@ -357,8 +364,7 @@ leat_status conversation_load(const char *path, kept_conversation *out, leat_err
     uint64_t bytes;
     leat_status status =
         file_load(ledger, MEM_META, AT_FDCWD, path, false, CONVERSATION_FILE_BYTES_MAX, &text, &bytes, error);
-    if (status == LEAT_MODEL || status == LEAT_IO) status = error->status = LEAT_USAGE;
-    TRY(status);
+    TRY(blame_user(status, error));
     status = conversation_read(path, text, bytes, out, error);
     mem_free(ledger, text);
     return status;
