@@ -17,9 +17,9 @@
 static uint64_t tokenizer_kept(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 3 + 512 * 1024 : 0; }
 static uint64_t tokenizer_peak(uint64_t file_bytes) { return file_bytes ? file_bytes / 4 * 9 + 640 * 1024 : 0; }
 
-/* While a text of about ctx tokens is encoded: tables of fixed size, and 12 bytes a token for most texts, up to 200 for
- * long runs of one character. */
-static uint64_t encoding_bytes(uint32_t ctx) { return 256 * 1024 + ctx * UINT64_C(96); }
+/* While a text of about ctx tokens is encoded: tables of at most 400 KiB (of pairs and of words), and 12 bytes a token
+ * for most texts, up to 200 for long runs of one character. */
+static uint64_t encoding_bytes(uint32_t ctx) { return 512 * 1024 + ctx * UINT64_C(96); }
 
 /* A chat template, its text and compiled, and the control tokens beside it; then what a rendering takes whatever its
  * length. */

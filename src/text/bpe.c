@@ -278,6 +278,57 @@ static leat_status renew_pair(const bpe_model *b, bpe_scratch *scratch, uint32_t
     return merge_queue_push(&scratch->queue, (uint64_t)left->rank << 32 | symbol, error);
 }
 
+/* A word of a few symbols: ids and the ranks of the pairs that they begin, close together. */
+typedef struct short_word {
+    uint32_t ids[BPE_SHORT_COUNT], ranks[BPE_SHORT_COUNT], merged[BPE_SHORT_COUNT];
+    uint32_t count;
+} short_word;
+
+static void renew_short_pair(const bpe_model *b, bpe_scratch *scratch, short_word *w, uint32_t at)
+{
+    if (at + 1 == w->count) {
+        w->ranks[at] = BPE_NONE;
+        return;
+    }
+    const bpe_slot *slot = find_recent(b, scratch, w->ids[at], w->ids[at + 1]);
+    w->ranks[at] = slot->rank;
+    w->merged[at] = slot->merged;
+}
+
+static uint32_t lowest_pair(const short_word *w)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < w->count; i++)
+        if (w->ranks[i] < w->ranks[best]) best = i;
+    return best;
+}
+
+/* The definition itself: of few pairs the lowest is found sooner by looking than by keeping a queue in order. */
+static leat_status merge_short(const bpe_model *b, bpe_scratch *scratch, uint32_t count, token_list *out_ids,
+                               leat_error *error)
+{
+    short_word w;
+    w.count = count;
+    w.ids[0] = w.ranks[0] = BPE_NONE; /* for the compiler: there are two symbols or more */
+    for (uint32_t i = 0; i < count; i++) w.ids[i] = scratch->symbols[i].id;
+    for (uint32_t i = 0; i < count; i++) renew_short_pair(b, scratch, &w, i);
+    for (;;) {
+        scratch->steps += w.count;
+        uint32_t at = lowest_pair(&w);
+        if (w.ranks[at] == BPE_NONE) break;
+        w.ids[at] = w.merged[at];
+        w.count--;
+        size_t moved = (w.count - at - 1) * sizeof w.ids[0];
+        memmove(&w.ids[at + 1], &w.ids[at + 2], moved);
+        memmove(&w.ranks[at + 1], &w.ranks[at + 2], moved);
+        memmove(&w.merged[at + 1], &w.merged[at + 2], moved);
+        renew_short_pair(b, scratch, &w, at);
+        if (at > 0) renew_short_pair(b, scratch, &w, at - 1);
+    }
+    for (uint32_t i = 0; i < w.count; i++) TRY(token_list_push(out_ids, w.ids[i], error));
+    return LEAT_OK;
+}
+
 /* Merges the collected symbols to the end, appends what is left of them and forgets them. */
 static leat_status merge_symbols(const bpe_model *b, bpe_scratch *scratch, token_list *out_ids, leat_error *error)
 {
@@ -286,6 +337,7 @@ static leat_status merge_symbols(const bpe_model *b, bpe_scratch *scratch, token
     scratch->symbol_count = 0;
     if (count == 0) return LEAT_OK;
     if (count == 1) return token_list_push(out_ids, symbols[0].id, error);
+    if (count <= BPE_SHORT_COUNT) return merge_short(b, scratch, count, out_ids, error);
 
     merge_queue_start(&scratch->queue, symbols, count, sizeof *symbols);
     for (uint32_t i = 0; i < count; i++) {
@@ -313,12 +365,43 @@ static leat_status merge_symbols(const bpe_model *b, bpe_scratch *scratch, token
     return LEAT_OK;
 }
 
-static leat_status add_symbol(const bpe_model *b, bpe_scratch *scratch, uint32_t id, token_list *out_ids,
-                              leat_error *error)
+/* A word on its way: its part from `start` on is still collected. */
+typedef struct word_state {
+    const char *text;
+    const word_cache *parts; /* NULL: parts are not kept */
+    uint64_t start;
+    bool is_pure; /* the part's symbols are those of its own characters */
+    bool follows_unk;
+} word_state;
+
+/* Ends the part before `end`. */
+static leat_status finish_part(const bpe_model *b, bpe_scratch *scratch, word_state *s, uint64_t end,
+                               token_list *out_ids, leat_error *error)
+{
+    const char *text = s->text + s->start;
+    uint64_t bytes = end - s->start, before = out_ids->count;
+    bool is_kept = scratch->symbol_count > 1 && s->is_pure && s->parts != NULL && word_cache_takes(s->parts, bytes);
+    s->start = end;
+    s->is_pure = true;
+    if (!is_kept) return merge_symbols(b, scratch, out_ids, error);
+    word_entry *entry = word_cache_place(s->parts, WORD_PART, text, bytes);
+    if (word_entry_is(entry, WORD_PART, text, bytes)) {
+        scratch->symbol_count = 0;
+        return token_list_append(out_ids, entry->ids, entry->count, error);
+    }
+    TRY(merge_symbols(b, scratch, out_ids, error));
+    word_entry_set(entry, WORD_PART, text, bytes, out_ids->ids + before, out_ids->count - before);
+    return LEAT_OK;
+}
+
+/* The symbol of what begins at `at`. */
+static leat_status add_symbol(const bpe_model *b, bpe_scratch *scratch, word_state *s, uint64_t at, uint32_t id,
+                              token_list *out_ids, leat_error *error)
 {
     uint64_t count = scratch->symbol_count;
+    scratch->steps++;
     if (count > 0 && b->may_cut && !may_cross(b, scratch->symbols[count - 1].id, id)) {
-        TRY(merge_symbols(b, scratch, out_ids, error));
+        TRY(finish_part(b, scratch, s, at, out_ids, error));
         count = 0;
     }
     if (count == scratch->symbol_capacity) {
@@ -334,19 +417,26 @@ static leat_status add_symbol(const bpe_model *b, bpe_scratch *scratch, uint32_t
 }
 
 /* The tokens of a character that has none of its own. */
-static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratch, const char *text, size_t bytes,
-                                         bool *follows_unk, token_list *out_ids, leat_error *error)
+static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratch, word_state *s, uint64_t at,
+                                         size_t bytes, token_list *out_ids, leat_error *error)
 {
+    const uint8_t *text = (const uint8_t *)s->text + at;
     bool has_bytes = b->byte_fallback;
-    for (size_t i = 0; i < bytes && has_bytes; i++) has_bytes = b->byte_ids[(uint8_t)text[i]] != VOCABULARY_NO_ID;
+    for (size_t i = 0; i < bytes && has_bytes; i++) has_bytes = b->byte_ids[text[i]] != VOCABULARY_NO_ID;
     if (has_bytes) {
-        *follows_unk = false;
-        for (size_t i = 0; i < bytes; i++) TRY(add_symbol(b, scratch, b->byte_ids[(uint8_t)text[i]], out_ids, error));
+        s->follows_unk = false;
+        for (size_t i = 0; i < bytes; i++) {
+            TRY(add_symbol(b, scratch, s, at, b->byte_ids[text[i]], out_ids, error));
+            s->is_pure = false; /* parts may end inside of the character */
+        }
         return LEAT_OK;
     }
-    if (b->unk_id == VOCABULARY_NO_ID || (*follows_unk && b->fuse_unk)) return LEAT_OK;
-    *follows_unk = true;
-    return add_symbol(b, scratch, b->unk_id, out_ids, error);
+    if (b->unk_id != VOCABULARY_NO_ID && !(s->follows_unk && b->fuse_unk)) {
+        s->follows_unk = true;
+        TRY(add_symbol(b, scratch, s, at, b->unk_id, out_ids, error));
+    }
+    s->is_pure = false;
+    return LEAT_OK;
 }
 
 leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *word, uint64_t bytes, token_list *out_ids,
@@ -362,7 +452,7 @@ leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *wor
         for (size_t i = 0; i < BPE_RECENT_COUNT; i++) scratch->recent[i].left = VOCABULARY_NO_ID;
     }
     scratch->symbol_count = 0;
-    bool follows_unk = false;
+    word_state s = {.text = word, .parts = bytes > WORD_CACHE_TEXT_MAX ? scratch->parts : NULL, .is_pure = true};
     for (uint64_t at = 0; at < bytes;) {
         uint32_t scalar;
         size_t length = utf8_decode(word + at, bytes - at, &scalar, NULL);
@@ -370,12 +460,12 @@ leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *wor
         uint32_t id = scalar < BPE_DIRECT_COUNT ? b->direct_ids[scalar]
                                                 : vocabulary_find(b->vocab, word + at, length, VOCABULARY_MODEL);
         if (id != VOCABULARY_NO_ID) {
-            follows_unk = false;
-            TRY(add_symbol(b, scratch, id, out_ids, error));
+            s.follows_unk = false;
+            TRY(add_symbol(b, scratch, &s, at, id, out_ids, error));
         } else {
-            TRY(add_missing_character(b, scratch, word + at, length, &follows_unk, out_ids, error));
+            TRY(add_missing_character(b, scratch, &s, at, length, out_ids, error));
         }
         at += length;
     }
-    return merge_symbols(b, scratch, out_ids, error);
+    return finish_part(b, scratch, &s, bytes, out_ids, error);
 }

@@ -13,10 +13,13 @@
 #include "text/merge_queue.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
+#include "text/word_cache.h"
 
 enum {
     BPE_MERGE_LIMIT = 4 * 1024 * 1024,
     BPE_DIRECT_COUNT = 0x10000,
+    BPE_SHORT_COUNT =
+        48, /* symbols of a word whose pairs are looked through for the lowest rank, in place of a queue */
     BPE_RECENT_COUNT = 8192, /* 128 KiB: most pairs of a text are among its common ones, and the merge table is far
                                 larger than a cache */
 };
@@ -76,8 +79,10 @@ typedef struct bpe_scratch {
     mem *ledger;
     bpe_symbol *symbols; /* (symbol_capacity) */
     uint64_t symbol_count, symbol_capacity;
-    merge_queue queue; /* rank << 32 | symbol */
-    bpe_slot *recent;  /* (BPE_RECENT_COUNT) answers of the merge table, at the hash of their pair */
+    merge_queue queue;       /* rank << 32 | symbol */
+    bpe_slot *recent;        /* (BPE_RECENT_COUNT) answers of the merge table, at the hash of their pair */
+    const word_cache *parts; /* keeps parts of words that are too long for it; borrowed, or NULL */
+    uint64_t steps;          /* symbols and ranks looked at; the queue counts its own */
 } bpe_scratch;
 
 void bpe_scratch_init(bpe_scratch *scratch, mem *ledger);

@@ -35,10 +35,11 @@ size_t byte_level_expand(const char *bytes, size_t count, char *out)
 {
     size_t written = 0;
     for (size_t i = 0; i < count; i++) {
-        uint32_t scalar = byte_level_scalar((uint8_t)bytes[i]);
-        if (scalar < 0x80) {
-            out[written++] = (char)scalar;
+        uint8_t byte = (uint8_t)bytes[i];
+        if (byte < 0x7f && byte > 0x20) {
+            out[written++] = (char)byte;
         } else { /* every other character of the alphabet lies below U+0800 */
+            uint32_t scalar = byte_level_is_itself(byte) ? byte : byte_level_scalar(byte);
             out[written++] = (char)(0xc0 | (scalar >> 6));
             out[written++] = (char)(0x80 | (scalar & 0x3f));
         }

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/utf8.h"
 #include "text/base64.h"
+#include "text/regex_known.h"
 #include "text/unicode_class.h"
 
 #include <assert.h>
@@ -391,8 +392,6 @@ static leat_status check_metaspace(loader *l, const component *c)
 }
 
 /* How ByteLevel cuts before it maps bytes. */
-#define BYTE_LEVEL_PATTERN "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-
 static leat_status add_pre_tokenizer(loader *l, const component *c)
 {
     tokenizer *t = l->t;

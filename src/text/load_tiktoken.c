@@ -13,6 +13,7 @@
 #include "text/base64.h"
 #include "text/byte_level.h"
 #include "text/load_config.h"
+#include "text/regex_known.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -20,15 +21,6 @@
 #include <string.h>
 
 enum { TOKEN_BYTES_MAX = 1024 };
-
-#define KIMI_LETTERS(classes) "[" classes "&&[^\\p{Han}]]"
-#define KIMI_UPPER            KIMI_LETTERS("\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}")
-#define KIMI_LOWER            KIMI_LETTERS("\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}")
-#define KIMI_ENDING           "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
-#define KIMI_PATTERN                                                                                                   \
-    "[\\p{Han}]+|[^\\r\\n\\p{L}\\p{N}]?" KIMI_UPPER "*" KIMI_LOWER "+" KIMI_ENDING                                     \
-    "|[^\\r\\n\\p{L}\\p{N}]?" KIMI_UPPER "+" KIMI_LOWER "*" KIMI_ENDING                                                \
-    "|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
 static const struct {
     const char *class_name, *pattern;

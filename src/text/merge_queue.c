@@ -45,6 +45,7 @@ static leat_status append(merge_queue *q, merge_key_list *list, uint64_t key, le
 {
     if (list->count == list->capacity) TRY(grow(q, list, error));
     list->keys[list->count++] = key;
+    q->steps++;
     return LEAT_OK;
 }
 
@@ -53,6 +54,7 @@ static leat_status push_heap(merge_queue *q, uint64_t key, leat_error *error)
     TRY(append(q, &q->heap, key, error));
     uint64_t *heap = q->heap.keys, at = q->heap.count - 1;
     while (at > 0 && heap[(at - 1) / HEAP_ARITY] > key) {
+        q->steps++;
         heap[at] = heap[(at - 1) / HEAP_ARITY];
         at = (at - 1) / HEAP_ARITY;
     }
@@ -66,6 +68,7 @@ static uint64_t pop_heap(merge_queue *q)
     for (;;) {
         uint64_t child = at * HEAP_ARITY + 1, end = min_u64(child + HEAP_ARITY, count), best = child;
         if (child >= count) break;
+        q->steps += end - child;
         for (uint64_t i = child + 1; i < end; i++)
             if (heap[i] < heap[best]) best = i;
         if (heap[best] >= key) break;
@@ -92,6 +95,7 @@ leat_status merge_queue_push(merge_queue *q, uint64_t key, leat_error *error)
 static leat_status deal_out(merge_queue *q, merge_key_list *list, leat_error *error)
 {
     uint64_t lowest = list->keys[0];
+    q->steps += list->count;
     for (uint64_t i = 1; i < list->count; i++) lowest = min_u64(lowest, list->keys[i]);
     q->last = lowest;
     for (uint64_t i = 0; i < list->count; i++)
@@ -139,6 +143,7 @@ static leat_status make_ready(merge_queue *q, leat_error *error)
             continue;
         }
         if (i == 0 || list->count <= SHORT_COUNT || is_in_order(list)) {
+            q->steps += list->count;
             if (list->count <= SHORT_COUNT) sort_short(list);
             merge_key_list taken = *list;
             *list = q->ready;

@@ -31,7 +31,8 @@ typedef struct merge_queue {
     bool is_large;
     const char *items; /* what positions count, to be fetched ahead */
     size_t item_bytes;
-    uint64_t last; /* no key in the lists is below it, none of the ready ones above */
+    uint64_t steps; /* keys written or compared, since merge_queue_init */
+    uint64_t last;  /* no key in the lists is below it, none of the ready ones above */
     merge_key_list heap;
     merge_key_list ready; /* ascending */
     uint64_t ready_taken;

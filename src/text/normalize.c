@@ -56,6 +56,7 @@ static leat_status replace_matches(const normalize_step *step, normalize_scratch
                                    text_buffer *out, leat_error *error)
 {
     uint64_t done = 0, from = 0, start, end;
+    regex_announce(scratch->matches, text.count);
     while (from <= text.count) {
         TRY(regex_find(step->expression, scratch->matches, text.bytes, text.count, from, &start, &end, error));
         if (start == UINT64_MAX) break;
@@ -153,6 +154,7 @@ static leat_status normalize_stretch(const normalize_step *step, normalize_scrat
         at = end + 1;
     }
     utf8proc_ssize_t count = (utf8proc_ssize_t)scratch->scalar_count;
+    scratch->steps += scratch->scalar_count;
     if (step->compose) count = utf8proc_normalize_utf32(scratch->scalars, count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
     assert(count >= 0);
     for (utf8proc_ssize_t i = 0; i < count; i++) {
@@ -210,6 +212,7 @@ leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize
     for (uint32_t i = 0; i < count; i++) {
         const normalize_step *step = &steps[i];
         text_buffer *out = &scratch->buffers[i % 2];
+        scratch->steps += text.count;
         out->count = 0;
         switch (step->kind) {
         case NORMALIZE_REPLACE:

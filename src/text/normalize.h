@@ -44,6 +44,7 @@ typedef struct normalize_scratch {
     int32_t *scalars; /* (scalar_capacity) of one stretch that is being normalised */
     uint64_t scalar_count, scalar_capacity;
     regex_scratch *matches; /* borrowed */
+    uint64_t steps;         /* bytes given to steps, and characters to the Unicode library */
 } normalize_scratch;
 
 void normalize_scratch_init(normalize_scratch *scratch, mem *ledger, regex_scratch *matches);

@@ -24,6 +24,7 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
 void pretokenize_scratch_init(pretokenize_scratch *scratch, mem *ledger, regex_scratch *matches)
 {
     scratch->matches = matches;
+    scratch->steps = 0;
     for (int i = 0; i < TEXT_STEPS_MAX; i++)
         for (int k = 0; k < 2; k++) text_buffer_init(&scratch->buffers[i][k], ledger);
 }
@@ -131,13 +132,14 @@ static uint64_t next_character(text_slice text, uint64_t at)
 }
 
 /* The next match of \s+$: white space up to the end of the text, or up to the last newline of its run. */
-static bool find_space_at_end(text_slice text, uint64_t from, uint64_t *out_start, uint64_t *out_end)
+static bool find_space_at_end(text_slice text, uint64_t from, uint64_t *out_start, uint64_t *out_end, uint64_t *steps)
 {
     for (uint64_t at = from; at < text.count;) {
         uint64_t start = at, newline = 0;
         uint32_t scalar;
         while (at < text.count) {
             size_t length = utf8_decode(text.bytes + at, text.count - at, &scalar, NULL);
+            ++*steps;
             if (!unicode_is_space(scalar)) break;
             if (scalar == '\n') newline = at;
             at += length;
@@ -153,7 +155,7 @@ static bool find_space_at_end(text_slice text, uint64_t from, uint64_t *out_star
 static leat_status cut_at_space_ends(cut *c)
 {
     uint64_t done = 0, start, end;
-    while (find_space_at_end(c->text, done, &start, &end)) {
+    while (find_space_at_end(c->text, done, &start, &end, &c->r->scratch->steps)) {
         if (start > done) TRY(add_part(c, done, start, false));
         TRY(add_part(c, start, end, true));
         done = end;
@@ -165,6 +167,7 @@ static leat_status cut_at_space_ends(cut *c)
 static leat_status cut_by_expression(cut *c, const regex *expression)
 {
     uint64_t done = 0, from = 0, start, end;
+    regex_announce(c->r->scratch->matches, c->text.count);
     while (from <= c->text.count) {
         TRY(regex_find(expression, c->r->scratch->matches, c->text.bytes, c->text.count, from, &start, &end,
                        c->r->error));
@@ -203,12 +206,9 @@ static leat_status cut_by_class(cut *c, bool (*is_cut)(uint32_t scalar))
 static leat_status expand_bytes(const run *r, uint32_t idx, text_slice piece, bool is_first)
 {
     text_buffer *out = &r->scratch->buffers[idx][1];
-    char chunk[512];
     out->count = 0;
-    for (uint64_t at = 0; at < piece.count; at += sizeof chunk / 2) {
-        size_t count = piece.count - at < sizeof chunk / 2 ? piece.count - at : sizeof chunk / 2;
-        TRY(text_buffer_append(out, chunk, byte_level_expand(piece.bytes + at, count, chunk), r->error));
-    }
+    if (piece.count >= out->capacity / 2) TRY(text_buffer_reserve(out, 2 * piece.count, r->error));
+    out->count = byte_level_expand(piece.bytes, piece.count, out->bytes);
     return pass_on(r, idx, (text_slice){out->bytes, out->count}, is_first);
 }
 
@@ -258,6 +258,7 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
     if (text.count == 0) return LEAT_OK;
     if (idx == r->count) return r->sink(r->user, text.bytes, text.count, r->error);
     const pretokenize_step *step = &r->steps[idx];
+    r->scratch->steps += text.count;
     cut c = {.r = r,
              .idx = idx,
              .text = text,

@@ -49,6 +49,7 @@ typedef leat_status word_sink(void *user, const char *word, uint64_t bytes, leat
 typedef struct pretokenize_scratch {
     text_buffer buffers[TEXT_STEPS_MAX][2];
     regex_scratch *matches; /* borrowed */
+    uint64_t steps;         /* bytes given to steps, and those that a scan went over again */
 } pretokenize_scratch;
 
 void pretokenize_scratch_init(pretokenize_scratch *scratch, mem *ledger, regex_scratch *matches);

@@ -4,20 +4,20 @@
  */
 #include "text/regex.h"
 
+#include "text/regex_known.h"
 #include "text/regex_syntax.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* A pattern of the known families takes a few steps per character. Where a match needs more than this, the pattern
- * backtracks without end. */
+/* The library's own limits hold for one match, and the machine code of the JIT does not count what a repeat of one
+ * character does. */
 enum { MATCH_LIMIT = 50 * 1000 * 1000, HEAP_LIMIT_KIB = 256 * 1024 };
 
 struct regex {
     mem *ledger;
     const char *name;
     pcre2_general_context *memory;
-    pcre2_match_context *limits;
     pcre2_code *code;
 };
 
@@ -35,8 +35,9 @@ static int guard_depth(uint32_t depth, void *unused)
     return depth > REGEX_DEPTH_MAX + 16;
 }
 
-static leat_status compile(regex *r, const text_buffer *translated, leat_error *error)
+static leat_status compile(regex *r, const text_buffer *translated, bool is_counted, leat_error *error)
 {
+    const uint32_t counting = is_counted ? PCRE2_AUTO_CALLOUT : 0;
     int code = 0;
     PCRE2_SIZE offset = 0;
     pcre2_compile_context *context = pcre2_compile_context_create(r->memory);
@@ -45,7 +46,8 @@ static leat_status compile(regex *r, const text_buffer *translated, leat_error *
     pcre2_set_parens_nest_limit(context, REGEX_DEPTH_MAX + 16);
     pcre2_set_compile_recursion_guard(context, guard_depth, NULL);
     r->code = pcre2_compile((PCRE2_SPTR)(translated->count > 0 ? translated->bytes : ""), translated->count,
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset, context);
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | counting, &code,
+                            &offset, context);
     pcre2_compile_context_free(context);
     if (r->code == NULL) {
         char reason[128];
@@ -70,14 +72,11 @@ leat_status regex_open(mem *ledger, const char *name, const char *pattern, uint6
     r->name = name;
     TRY_OR(out, regex_translate(name, pattern, bytes, &translated, error));
     r->memory = pcre2_general_context_create(take_memory, give_memory, ledger);
-    r->limits = r->memory == NULL ? NULL : pcre2_match_context_create(r->memory);
-    if (r->limits == NULL) {
+    if (r->memory == NULL) {
         status = FAIL(error, NO_MEMORY, "%s: no memory for a regular expression", name);
         goto out;
     }
-    pcre2_set_match_limit(r->limits, MATCH_LIMIT);
-    pcre2_set_heap_limit(r->limits, HEAP_LIMIT_KIB);
-    TRY_OR(out, compile(r, &translated, error));
+    TRY_OR(out, compile(r, &translated, !regex_is_known(pattern, bytes), error));
     *out_regex = r;
     r = NULL;
 out:
@@ -90,7 +89,6 @@ void regex_close(regex **r)
 {
     if (*r == NULL) return;
     pcre2_code_free((*r)->code);
-    pcre2_match_context_free((*r)->limits);
     pcre2_general_context_free((*r)->memory);
     mem_free((*r)->ledger, *r);
     *r = NULL;
@@ -99,27 +97,55 @@ void regex_close(regex **r)
 void regex_scratch_reset(regex_scratch *scratch)
 {
     pcre2_match_data_free(scratch->match_data);
-    scratch->match_data = NULL;
+    pcre2_match_context_free(scratch->context);
+    *scratch = (regex_scratch){0};
+}
+
+/* Is called before each item of a pattern that is tried. */
+static int count_step(pcre2_callout_block *block, void *user)
+{
+    regex_scratch *scratch = user;
+    uint64_t at = block->current_position;
+    scratch->steps += 1 + (at > scratch->position ? at - scratch->position : scratch->position - at);
+    scratch->position = at;
+    return scratch->steps > REGEX_STEPS_FREE + REGEX_STEPS_PER_BYTE * scratch->announced_bytes ? PCRE2_ERROR_CALLOUT
+                                                                                               : 0;
+}
+
+static leat_status prepare(const regex *r, regex_scratch *scratch, leat_error *error)
+{
+    if (scratch->match_data != NULL && scratch->context != NULL) return LEAT_OK;
+    if (scratch->match_data == NULL) scratch->match_data = pcre2_match_data_create(1, r->memory);
+    scratch->context = pcre2_match_context_create(r->memory);
+    if (scratch->match_data == NULL || scratch->context == NULL)
+        return FAIL(error, NO_MEMORY, "%s: no memory to match a regular expression", r->name);
+    pcre2_set_match_limit(scratch->context, MATCH_LIMIT);
+    pcre2_set_heap_limit(scratch->context, HEAP_LIMIT_KIB);
+    pcre2_set_callout(scratch->context, count_step, scratch);
+    return LEAT_OK;
 }
 
 leat_status regex_find(const regex *r, regex_scratch *scratch, const char *text, uint64_t bytes, uint64_t from,
                        uint64_t *out_start, uint64_t *out_end, leat_error *error)
 {
-    if (scratch->match_data == NULL) scratch->match_data = pcre2_match_data_create(1, r->memory);
-    if (scratch->match_data == NULL)
-        return FAIL(error, NO_MEMORY, "%s: no memory to match a regular expression", r->name);
-
+    TRY(prepare(r, scratch, error));
     PCRE2_SPTR subject = (PCRE2_SPTR)text;
-    int result = pcre2_match(r->code, subject, bytes, from, PCRE2_NO_UTF_CHECK, scratch->match_data, r->limits);
+    scratch->position = from;
+    int result = pcre2_match(r->code, subject, bytes, from, PCRE2_NO_UTF_CHECK, scratch->match_data, scratch->context);
     if (result == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its stack in memory that the heap limit bounds */
         result = pcre2_match(r->code, subject, bytes, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, scratch->match_data,
-                             r->limits);
+                             scratch->context);
     if (result == PCRE2_ERROR_NOMATCH) {
         *out_start = *out_end = UINT64_MAX;
         return LEAT_OK;
     }
     if (result == PCRE2_ERROR_NOMEMORY)
         return FAIL(error, NO_MEMORY, "%s: no memory to match a regular expression", r->name);
+    if (result == PCRE2_ERROR_CALLOUT)
+        return FAIL(error, MODEL,
+                    "%s: a regular expression takes more than %llu steps on a text of %llu bytes: it does not suit "
+                    "such texts",
+                    r->name, (unsigned long long)(scratch->steps - 1), (unsigned long long)scratch->announced_bytes);
     if (result < 0) {
         char reason[128];
         pcre2_get_error_message(result, (PCRE2_UCHAR *)reason, sizeof reason);

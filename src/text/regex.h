@@ -18,11 +18,20 @@ MUST_CHECK leat_status regex_open(mem *ledger, const char *name, const char *pat
                                   leat_error *error);
 void regex_close(regex **r);
 
+/* Zeroed at first. The matches of a text may take REGEX_STEPS_FREE steps and REGEX_STEPS_PER_BYTE for each byte
+ * announced, which bounds their time whatever the pattern does. A step is an item of a pattern that is tried, or a byte
+ * that one runs over. Known patterns (regex_known.h) are not counted. */
+enum { REGEX_STEPS_FREE = 16 * 1024 * 1024, REGEX_STEPS_PER_BYTE = 128 };
+
 typedef struct regex_scratch {
-    void *match_data;
+    void *match_data, *context;
+    uint64_t steps, announced_bytes;
+    uint64_t position; /* of the last step */
 } regex_scratch;
 
 void regex_scratch_reset(regex_scratch *scratch);
+/* A text of so many bytes is going to be searched from its begin to its end. */
+static inline void regex_announce(regex_scratch *scratch, uint64_t bytes) { scratch->announced_bytes += bytes; }
 
 /* The first match at or after `from` in valid UTF-8; *out_start is UINT64_MAX when there is none. `from` lies on a
  * character. */

@@ -19,6 +19,8 @@ typedef struct encoder {
     pretokenize_scratch pretokenize;
     bpe_scratch bpe;
     unigram_scratch unigram;
+    word_cache words;
+    uint64_t steps; /* what the other parts do not count */
     token_search raw_search, normalized_search;
 } encoder;
 
@@ -92,12 +94,15 @@ leat_status tokenizer_open_expression(tokenizer *t, text_slice pattern, regex **
 
 static void encoder_init(encoder *e, const tokenizer *t, token_list *out_ids)
 {
+    e->steps = 0;
+    word_cache_init(&e->words, t->ledger, t->vocab.seed);
     e->t = t;
     e->out_ids = out_ids;
     e->matches = (regex_scratch){0};
     normalize_scratch_init(&e->normalize, t->ledger, &e->matches);
     pretokenize_scratch_init(&e->pretokenize, t->ledger, &e->matches);
     bpe_scratch_init(&e->bpe, t->ledger);
+    e->bpe.parts = &e->words;
     unigram_scratch_init(&e->unigram, t->ledger);
     token_search_init(&e->raw_search, t->ledger);
     token_search_init(&e->normalized_search, t->ledger);
@@ -109,19 +114,34 @@ static void encoder_reset(encoder *e)
     token_search_reset(&e->normalized_search);
     unigram_scratch_reset(&e->unigram);
     bpe_scratch_reset(&e->bpe);
+    word_cache_reset(&e->words);
     pretokenize_scratch_reset(&e->pretokenize);
     normalize_scratch_reset(&e->normalize);
     regex_scratch_reset(&e->matches);
 }
 
-static leat_status encode_by_model(encoder *e, const char *word, uint64_t bytes, leat_error *error)
+static leat_status ask_model(encoder *e, const char *word, uint64_t bytes, leat_error *error)
 {
     const tokenizer *t = e->t;
     switch (t->model) {
     case MODEL_UNIGRAM: return unigram_encode(&t->unigram, &e->unigram, word, bytes, e->out_ids, error);
-    case MODEL_WORDPIECE: return wordpiece_encode(&t->wordpiece, word, bytes, e->out_ids, error);
+    case MODEL_WORDPIECE: return wordpiece_encode(&t->wordpiece, word, bytes, e->out_ids, &e->steps, error);
     default: return bpe_encode(&t->bpe, &e->bpe, word, bytes, e->out_ids, error);
     }
+}
+
+static leat_status encode_by_model(encoder *e, const char *word, uint64_t bytes, leat_error *error)
+{
+    if (bytes == 0) return LEAT_OK;
+    e->steps++;
+    if (!word_cache_takes(&e->words, bytes)) return ask_model(e, word, bytes, error);
+    word_entry *entry = word_cache_place(&e->words, WORD_WHOLE, word, bytes);
+    if (word_entry_is(entry, WORD_WHOLE, word, bytes))
+        return token_list_append(e->out_ids, entry->ids, entry->count, error);
+    uint64_t before = e->out_ids->count;
+    TRY(ask_model(e, word, bytes, error));
+    word_entry_set(entry, WORD_WHOLE, word, bytes, e->out_ids->ids + before, e->out_ids->count - before);
+    return LEAT_OK;
 }
 
 /* The pieces that are taken wherever they occur, and what lies between them. */
@@ -160,6 +180,7 @@ static leat_status encode_stretch(encoder *e, text_slice text, bool is_first, bo
         return pretokenize_run(t->pretokenize, t->pretokenize_count, &e->pretokenize, text, is_first, encode_word, e,
                                error);
     token_search *search = &e->normalized_search;
+    e->steps += text.count;
     TRY(token_matcher_split(t->normalized_matcher, t->added, text.bytes, text.count, search, error));
     for (uint64_t i = 0; i < search->parts.count; i++) {
         token_span part = search->parts.spans[i];
@@ -190,6 +211,7 @@ static leat_status encode_parts(encoder *e, text_slice text, added_use use, leat
     const added_token *tokens = with_controls ? t->controls : t->added;
     if (use == ADDED_AS_TEXT || matcher == NULL) return encode_stretch(e, text, true, !as_tokens, error);
     token_search *search = &e->raw_search;
+    e->steps += text.count;
     TRY(token_matcher_split(matcher, as_tokens ? tokens : NULL, text.bytes, text.count, search, error));
     for (uint64_t i = 0; i < search->parts.count; i++) {
         token_span part = search->parts.spans[i];
@@ -200,6 +222,12 @@ static leat_status encode_parts(encoder *e, text_slice text, added_use use, leat
                                !as_tokens, error));
     }
     return LEAT_OK;
+}
+
+static uint64_t steps_of(const encoder *e)
+{
+    return e->steps + e->matches.steps + e->normalize.steps + e->pretokenize.steps + e->bpe.steps + e->bpe.queue.steps +
+           e->unigram.steps;
 }
 
 static leat_status encode_with(encoder *e, text_slice text, added_use use, bool post_process, token_list *out_ids,
@@ -216,6 +244,7 @@ static leat_status encode_with(encoder *e, text_slice text, added_use use, bool 
     leat_status status = LEAT_OK;
     uint64_t count_before = out_ids->count;
     e->out_ids = out_ids;
+    TRY_OR(out, word_cache_fit(&e->words, text.count, error));
     for (uint32_t i = 0; post_process && i < t->prefix_count; i++)
         TRY_OR(out, token_list_push(out_ids, t->prefix_ids[i], error));
     if (text.count > 0) TRY_OR(out, encode_parts(e, text, use, error));
@@ -226,12 +255,14 @@ out:
     return status;
 }
 
+/* out_steps may be NULL. */
 static leat_status encode(const tokenizer *t, text_slice text, added_use use, bool post_process, token_list *out_ids,
-                          leat_error *error)
+                          uint64_t *out_steps, leat_error *error)
 {
     encoder e;
     encoder_init(&e, t, out_ids);
     leat_status status = encode_with(&e, text, use, post_process, out_ids, error);
+    if (out_steps != NULL) *out_steps = steps_of(&e);
     encoder_reset(&e);
     return status;
 }
@@ -246,8 +277,14 @@ static added_use use_of(unsigned flags)
 leat_status tokenizer_encode(const tokenizer *t, const char *text, uint64_t text_bytes, unsigned flags,
                              token_list *out_ids, leat_error *error)
 {
-    return encode(t, (text_slice){text, text_bytes}, use_of(flags), (flags & TOKENIZER_POST_PROCESS) != 0, out_ids,
-                  error);
+    return tokenizer_encode_counted(t, text, text_bytes, flags, out_ids, NULL, error);
+}
+
+leat_status tokenizer_encode_counted(const tokenizer *t, const char *text, uint64_t bytes, unsigned flags,
+                                     token_list *out_ids, uint64_t *out_steps, leat_error *error)
+{
+    return encode(t, (text_slice){text, bytes}, use_of(flags), (flags & TOKENIZER_POST_PROCESS) != 0, out_ids,
+                  out_steps, error);
 }
 
 struct tokenizer_encoder {
@@ -281,7 +318,7 @@ leat_status tokenizer_encoder_run(tokenizer_encoder *e, const char *text, uint64
 leat_status tokenizer_encode_message(const tokenizer *t, const char *text, uint64_t bytes, token_list *out_ids,
                                      leat_error *error)
 {
-    return encode(t, (text_slice){text, bytes}, ADDED_AS_TEXT_APART, false, out_ids, error);
+    return encode(t, (text_slice){text, bytes}, ADDED_AS_TEXT_APART, false, out_ids, NULL, error);
 }
 
 bool tokenizer_id_of(const tokenizer *t, const char *token, uint32_t *out_id)

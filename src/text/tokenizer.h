@@ -26,6 +26,7 @@ typedef struct token_list {
 void token_list_init(token_list *list, mem *ledger);
 void token_list_reset(token_list *list);
 MUST_CHECK leat_status token_list_push(token_list *list, uint32_t id, leat_error *error);
+MUST_CHECK leat_status token_list_append(token_list *list, const uint32_t *ids, uint64_t count, leat_error *error);
 
 /* A growing, terminated byte string from MEM_TOKENIZER. */
 typedef struct text_buffer {
@@ -36,6 +37,8 @@ typedef struct text_buffer {
 
 void text_buffer_init(text_buffer *buffer, mem *ledger);
 void text_buffer_reset(text_buffer *buffer);
+/* Room for so many bytes more and the terminator, which is not written. */
+MUST_CHECK leat_status text_buffer_reserve(text_buffer *buffer, uint64_t count, leat_error *error);
 MUST_CHECK leat_status text_buffer_append(text_buffer *buffer, const char *bytes, uint64_t count, leat_error *error);
 
 /* `vocab_count` is the model's; ids at or above it are refused (0 = not known, nothing is checked). `name` is for

@@ -98,6 +98,11 @@ MUST_CHECK leat_status tokenizer_open_expression(tokenizer *t, text_slice patter
 /* The last step of each: added tokens, matchers, the ids around a text. */
 MUST_CHECK leat_status tokenizer_join(tokenizer *t, leat_error *error);
 
+/* As tokenizer_encode; *out_steps is the work done: bytes that a stage went over, items of patterns that were tried
+ * (where they are counted: text/regex.h), symbols, ranks and keys of merges, steps in trees. */
+MUST_CHECK leat_status tokenizer_encode_counted(const tokenizer *t, const char *text, uint64_t bytes, unsigned flags,
+                                                token_list *out_ids, uint64_t *out_steps, leat_error *error);
+
 /* As tokenizer_encode with TOKENIZER_PLAIN, but the text of an added token is encoded apart from what surrounds it.
  * That is how messages are encoded where control tokens in them are to be text. */
 MUST_CHECK leat_status tokenizer_encode_message(const tokenizer *t, const char *text, uint64_t bytes,

@@ -53,13 +53,15 @@ static void offer(const unigram_model *u, unigram_node *nodes, uint32_t start, u
 }
 
 /* All tokens that begin at `start`, which is a character of `length` bytes. */
-static void offer_tokens(const unigram_model *u, unigram_node *nodes, const char *word, uint32_t bytes, uint32_t start,
-                         uint32_t length)
+static void offer_tokens(const unigram_model *u, unigram_scratch *scratch, const char *word, uint32_t bytes,
+                         uint32_t start, uint32_t length)
 {
+    unigram_node *nodes = scratch->nodes;
     bool covers_one = false;
     uint32_t node = PIECE_TRIE_ROOT;
     for (uint32_t at = start; at < bytes;) {
         node = piece_trie_step(&u->trie, node, (uint8_t)word[at++]);
+        scratch->steps++;
         if (node == PIECE_TRIE_NONE) break;
         uint32_t id = u->trie.ids[node];
         if (id == VOCABULARY_NO_ID) continue;
@@ -118,7 +120,7 @@ leat_status unigram_encode(const unigram_model *u, unigram_scratch *scratch, con
         uint32_t scalar;
         uint32_t length = (uint32_t)utf8_decode(word + at, bytes - at, &scalar, NULL);
         assert(length > 0);
-        offer_tokens(u, scratch->nodes, word, (uint32_t)bytes, at, length);
+        offer_tokens(u, scratch, word, (uint32_t)bytes, at, length);
         at += length;
     }
     return put_path(u, scratch->nodes, word, (uint32_t)bytes, out_ids, error);

@@ -37,6 +37,7 @@ typedef struct unigram_scratch {
     mem *ledger;
     unigram_node *nodes; /* (capacity) one for each byte of a word, and one more */
     uint64_t capacity;
+    uint64_t steps; /* bytes walked in the tree */
 } unigram_scratch;
 
 /* `scores` becomes the model's; byte_ids, byte_fallback, unk_id, unk_score and is_single are set by the caller. */

@@ -17,11 +17,12 @@ void wordpiece_reset(wordpiece_model *w) { piece_trie_reset(&w->trie); }
 
 /* The longest token below a node, cut at the end of a character. */
 static uint32_t longest_below(const wordpiece_model *w, uint32_t node, const char *text, uint64_t bytes,
-                              uint64_t *out_bytes)
+                              uint64_t *out_bytes, uint64_t *steps)
 {
     uint32_t found = VOCABULARY_NO_ID;
     for (uint64_t i = 0; i < bytes; i++) {
         node = piece_trie_step(&w->trie, node, (uint8_t)text[i]);
+        ++*steps;
         if (node == PIECE_TRIE_NONE) break;
         if (w->trie.ids[node] == VOCABULARY_NO_ID) continue;
         found = w->trie.ids[node];
@@ -38,14 +39,15 @@ static bool is_too_long(const wordpiece_model *w, const char *word, uint64_t byt
 }
 
 leat_status wordpiece_encode(const wordpiece_model *w, const char *word, uint64_t bytes, token_list *out_ids,
-                             leat_error *error)
+                             uint64_t *steps, leat_error *error)
 {
     uint64_t count_before = out_ids->count;
+    *steps += bytes;
     if (is_too_long(w, word, bytes)) return token_list_push(out_ids, w->unk_id, error);
     for (uint64_t at = 0, length = 0; at < bytes; at += length) {
         bool has_node = at == 0 || w->prefix[0] == 0 || w->prefix_node != PIECE_TRIE_NONE;
         uint32_t node = at == 0 ? PIECE_TRIE_ROOT : w->prefix_node;
-        uint32_t id = has_node ? longest_below(w, node, word + at, bytes - at, &length) : VOCABULARY_NO_ID;
+        uint32_t id = has_node ? longest_below(w, node, word + at, bytes - at, &length, steps) : VOCABULARY_NO_ID;
         if (id == VOCABULARY_NO_ID) {
             out_ids->count = count_before;
             return token_list_push(out_ids, w->unk_id, error);

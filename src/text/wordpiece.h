@@ -23,8 +23,8 @@ typedef struct wordpiece_model {
 MUST_CHECK leat_status wordpiece_finish(wordpiece_model *w, leat_error *error);
 void wordpiece_reset(wordpiece_model *w);
 
-/* Appends the ids of a word (valid UTF-8). */
+/* Appends the ids of a word (valid UTF-8). *steps grows by the bytes walked in the tree. */
 MUST_CHECK leat_status wordpiece_encode(const wordpiece_model *w, const char *word, uint64_t bytes, token_list *out_ids,
-                                        leat_error *error);
+                                        uint64_t *steps, leat_error *error);
 
 #endif

@@ -1,13 +1,11 @@
 /*
  * tokenizer_test.c - what a tokenizer refuses and how it says so, one test a rule; what every failing allocation leaves
- * behind; that decoding undoes encoding; and that no text costs more than it should.
+ * behind; and that decoding undoes encoding.
  */
 #include "text_support.h"
 
 #include "base/prng.h"
 #include "base/utf8.h"
-
-#include <time.h>
 
 /* The pieces of a small valid file; a test replaces one of them. */
 #define ADDED         "{\"id\": 5, \"content\": \"<s>\", \"special\": true}"
@@ -497,58 +495,6 @@ static void test_strip_at_both_ends(void **state)
     close_empty_ledger(ledger);
 }
 
-/* Megabytes of one thing, in settings that a careless scan would make quadratic. A second each is ten times what it
- * takes; quadratic is hours. */
-static void test_long_texts_are_cheap(void **state)
-{
-    (void)state;
-    enum { TEXT_BYTES = 1 << 20, SECONDS_MAX = 20 };
-    static const char *const fills[] = {" ", "a", "A", "\n", "\n ", "<s", "\xcc\x81", "ab", "\xcd\x85\xcc\x81", "1"};
-    static const file_parts files[] = {
-        {.normalizer = SPACE_TO_MARK,
-         .added = ADDED ", {\"id\": 6, \"content\": \"\\n\", \"lstrip\": true, \"rstrip\": true}"},
-        {.normalizer = "{\"type\": \"NFC\"}",
-         .pre_tokenizer = "{\"type\": \"ByteLevel\"}",
-         .added = ADDED ", {\"id\": 6, \"content\": \"aa\"}, {\"id\": 7, \"content\": "
-                        "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"}"},
-        {.pre_tokenizer = "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
-                          "\"\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|"
-                          "\\\\p{N}{1,3}+\"}}"},
-        {.pre_tokenizer = SPACE_ENDS},
-        {.pre_tokenizer =
-             "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
-             "\"'(?i:[sdmt]|ll|ve|re)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?+\\\\p{L}++|\\\\p{N}{1,3}+| "
-             "?[^\\\\s\\\\p{L}\\\\p{N}]++[\\\\r\\\\n]*+|\\\\s++$|\\\\s*[\\\\r\\\\n]|\\\\s+(?!\\\\S)|\\\\s\"}}"},
-        {.pre_tokenizer =
-             "{\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": "
-             "\"[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]*"
-             "[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]+|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?[\\\\p{Lu}\\\\p{Lt}"
-             "\\\\p{Lm}\\\\p{Lo}\\\\p{M}]+[\\\\p{Ll}\\\\p{Lm}\\\\p{Lo}\\\\p{M}]*|\\\\p{N}{1,3}|\\\\s+\"}}"},
-    };
-    leat_error error;
-    for (size_t f = 0; f < sizeof files / sizeof files[0]; f++) {
-        mem *ledger = open_ledger(0);
-        tokenizer *t = open_tokenizer_text(ledger, write_file_parts(files[f]));
-        text_buffer text;
-        token_list ids;
-        text_buffer_init(&text, ledger);
-        token_list_init(&ids, ledger);
-        for (size_t i = 0; i < sizeof fills / sizeof fills[0]; i++) {
-            text.count = ids.count = 0;
-            while (text.count < TEXT_BYTES)
-                assert_ok(text_buffer_append(&text, fills[i], strlen(fills[i]), &error), &error);
-            assert_ok(text_buffer_append(&text, "x", 1, &error), &error);
-            clock_t start = clock();
-            assert_ok(tokenizer_encode(t, text.bytes, text.count, 0, &ids, &error), &error);
-            assert_in_range((clock() - start) / CLOCKS_PER_SEC, 0, SECONDS_MAX);
-        }
-        text_buffer_reset(&text);
-        token_list_reset(&ids);
-        tokenizer_close(&t);
-        close_empty_ledger(ledger);
-    }
-}
-
 /* What is looked for by hand is what the regular expression finds: the second pattern means the same and is not known.
  */
 static void test_space_ends_are_as_matched(void **state)
@@ -651,7 +597,6 @@ int main(void)
         cmocka_unit_test(test_every_failing_allocation),
         cmocka_unit_test(test_decoding_undoes_encoding),
         cmocka_unit_test(test_strip_at_both_ends),
-        cmocka_unit_test(test_long_texts_are_cheap),
         cmocka_unit_test(test_space_ends_are_as_matched),
         cmocka_unit_test(test_damaged_files),
     };
