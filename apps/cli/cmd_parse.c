@@ -199,7 +199,7 @@ static leat_status read_answer(parse_work *work, const strbuf *line, json_writer
     work->result.call_count = 0;
     work->result.events = events;
     TRY(leat_answer_open(row_format(row), strbuf_text(line), line->count,
-                            row->has_prompt ? strbuf_text(&row->prompt) : NULL, row->prompt.count, &answer, error));
+                         row->has_prompt ? strbuf_text(&row->prompt) : NULL, row->prompt.count, &answer, error));
     leat_status status = push_pieces(work, answer, error);
     leat_answer_close(&answer);
     return status;

@@ -185,7 +185,7 @@ static bool enter_choice(chat_reply *r, uint32_t choice)
     r->call_count = 0;
     r->is_reasoning = false;
     if (leat_answer_open(r->format, strbuf_text(&r->request.conversation), r->request.conversation.count,
-                            r->prompt.bytes, r->prompt.count, &r->answer, &error) != LEAT_OK) {
+                         r->prompt.bytes, r->prompt.count, &r->answer, &error) != LEAT_OK) {
         r->base.has_failed = true;
         return false;
     }

@@ -75,7 +75,7 @@ static leat_status find_tools(const char *request, size_t bytes, answer_options 
 }
 
 leat_status leat_answer_open(const char *format, const char *request, size_t request_bytes, const char *prompt,
-                                size_t prompt_bytes, leat_answer **out_answer, leat_error *error)
+                             size_t prompt_bytes, leat_answer **out_answer, leat_error *error)
 {
     const answer_format *found;
     answer_options options = {.prompt = prompt, .prompt_bytes = prompt_bytes};

@@ -378,7 +378,7 @@ def test_history_is_private_and_short():
 def test_man_page_has_the_commands():
     page = r.expect(r.leat("man")).out
     listed = re.findall(r"^  (/[a-z]+)", loud(["/help"]).err, re.M)
-    assert len(listed) == 15 and all(".B " + name in page for name in listed), listed
+    assert len(listed) == 15 and all(".B \"%s" % name in page for name in listed), listed
 
 
 # ---- signals -----------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 
 import client
-import clients
+import client_packages
 from client import ROOT, skip, until
 
 PAGE = os.path.join(ROOT, "docs/quick-start.md")
@@ -137,8 +137,8 @@ def test_quick_start_shell():
 
 def test_quick_start_python():
     try:
-        python = clients.python_with("openai")
-    except clients.Unavailable as why:
+        python = client_packages.python_with("openai")
+    except client_packages.Unavailable as why:
         skip("the openai package cannot be had: %s" % why)
     mark = "---- next block ----"
     parts = of("python")

@@ -19,6 +19,7 @@ import time
 import traceback
 
 import client
+import client_packages
 from client import leat, skip, until
 
 PACKAGES = "openai", "httpx", "hypothesis"
@@ -299,26 +300,16 @@ def test_wrk():
 # ---- running ----
 
 
-def has_packages(python):
-    return subprocess.run([python, "-c", "import " + ", ".join(PACKAGES)], capture_output=True, check=False).returncode == 0
-
-
 def enter_environment():
     """Goes on as the Python that has the packages, if there can be one."""
-    if has_packages(sys.executable) or os.environ.get("LEAT_TEST_CLIENTS"):
+    if client_packages.can_import(sys.executable, PACKAGES) or os.environ.get("LEAT_TEST_CLIENTS"):
         return
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(cache, "leat-test-clients")
-    python = os.path.join(folder, "bin", "python3")
-    if not os.path.exists(python) or not has_packages(python):
-        try:
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True, timeout=120)
-            subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--timeout", "10", "--retries", "0", *PACKAGES],
-                           check=True, capture_output=True, timeout=300)
-        except (subprocess.SubprocessError, OSError) as why:
-            print("no virtual environment: %s %s" % (why, (getattr(why, "stderr", b"") or b"").decode(errors="replace")[-300:]))
-            return
-    os.environ["LEAT_TEST_CLIENTS"] = folder
+    try:
+        python = client_packages.python_with(*PACKAGES)
+    except client_packages.Unavailable as why:
+        print(why)
+        return
+    os.environ["LEAT_TEST_CLIENTS"] = python
     os.execv(python, [python, os.path.abspath(__file__), *sys.argv[1:]])
 
 
