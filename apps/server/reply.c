@@ -69,6 +69,18 @@ static void cancel_job(void *user)
     job_release(&work);
 }
 
+/* What a silent stream says: how far it is. On an HTTP thread. */
+static size_t write_comment(void *user, char *buffer, size_t size)
+{
+    reply *r = user;
+    uint32_t place = job_position(r->work), total = atomic_load(&r->prefill_total),
+             done = atomic_load(&r->prefill_done);
+    int bytes = place > 0      ? snprintf(buffer, size, ": queued %u\n\n", place)
+                : done < total ? snprintf(buffer, size, ": prefill %u/%u\n\n", done, total)
+                               : snprintf(buffer, size, ":\n\n");
+    return bytes > 0 ? (size_t)bytes : 0;
+}
+
 /* The job never ran: both references are the handler's. */
 static void refuse(reply *r, const api_error *error)
 {
@@ -82,6 +94,8 @@ static bool submit(reply *r, api_error *error)
 {
     uint32_t retry_after_s = 0;
     http_on_close(r->x, cancel_job, r);
+    /* Both hooks before anybody else knows the job: they have a lock of their own, under which a job may end. */
+    if (r->streams) http_stream_set_idle(r->x, r->ping_seconds, write_comment, r);
     switch (job_submit(r->owner->worker, r->work, &retry_after_s)) {
     case JOB_ADMITTED: return true;
     case JOB_QUEUE_FULL: api_fail(error, API_QUEUE_FULL, NULL, "Too many requests are waiting."); break;
@@ -116,18 +130,6 @@ void reply_submit(reply *r, const job_settings *settings, leat_tokens *prompts, 
 
 /* ---- streams ----------------------------------------------------------------------------------------------------- */
 
-/* What a silent stream says: how far it is. On an HTTP thread. */
-static size_t write_comment(void *user, char *buffer, size_t size)
-{
-    reply *r = user;
-    uint32_t place = job_position(r->work), total = atomic_load(&r->prefill_total),
-             done = atomic_load(&r->prefill_done);
-    int bytes = place > 0      ? snprintf(buffer, size, ": queued %u\n\n", place)
-                : done < total ? snprintf(buffer, size, ": prefill %u/%u\n\n", done, total)
-                               : snprintf(buffer, size, ":\n\n");
-    return bytes > 0 ? (size_t)bytes : 0;
-}
-
 void reply_begin(reply *r)
 {
     if (!r->streams) return;
@@ -136,7 +138,6 @@ void reply_begin(reply *r)
         r->is_begun = true;
         http_stream_begin(r->x, "text/event-stream; charset=utf-8");
         if (r->kind->begin_stream) r->kind->begin_stream(r);
-        http_stream_set_idle(r->x, r->ping_seconds, write_comment, r);
     }
     pthread_mutex_unlock(&r->lock);
 }
