@@ -12,6 +12,11 @@ made = set()
 made_lock = threading.Lock()
 
 
+def has_swap():
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        return not any(line.split() == ["SwapTotal:", "0", "kB"] for line in lines)
+
+
 class Unavailable(Exception):
     pass
 
@@ -114,7 +119,10 @@ class Group:
             return None
 
     def swap_bytes(self):
-        """The most swap in use. Version 1 tells it only if it came on top of the peak of memory."""
+        """The most swap in use. Version 1 tells it only if it came on top of the peak of memory; both peaks are counted apart and
+        may differ by a page, so a machine without swap is not asked."""
+        if not has_swap():
+            return 0
         try:
             if self.version == 2:
                 return int(read(self.path("memory.swap.peak")))
