@@ -144,3 +144,30 @@ leat_status call_set_arguments(call_cursor *c, json_span value, bool *out_is_goo
     *out_is_good = value.count == 0 || json_span_is(value, 'n');
     return text_buffer_append(&c->arguments, "{}", 2, error);
 }
+
+read_result call_step_begin(call_cursor *c, char json_open, int next)
+{
+    call_skip_space(c);
+    if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
+    c->mark = c->at;
+    if (c->text[c->at] == json_open)
+        c->reader = read_json_calls;
+    else
+        c->phase = next;
+    return READ_YES;
+}
+
+leat_status call_run(call_cursor *c, call_phase *step, int end, call_step *out_step, leat_error *error)
+{
+    call_reader *own = c->reader;
+    *out_step = CALL_MORE;
+    while (c->phase != end && *out_step == CALL_MORE) {
+        read_result result = READ_YES;
+        TRY(step(c, &result, out_step, error));
+        if (result == READ_MORE) return LEAT_OK;
+        if (result == READ_NO) *out_step = CALL_BAD;
+        if (c->reader != own) return c->reader(c, out_step, error);
+    }
+    if (*out_step == CALL_MORE) *out_step = CALL_END;
+    return LEAT_OK;
+}

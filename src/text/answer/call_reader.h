@@ -98,6 +98,14 @@ read_result call_take_either(call_cursor *c, const char *first, const char *seco
 /* Arguments from a JSON value: an object, a string that holds one, null. *out_is_good false: neither. */
 MUST_CHECK leat_status call_set_arguments(call_cursor *c, json_span value, bool *out_is_good, leat_error *error);
 
+/* One step of a reader from its phase to the next, or to CALL_READY. */
+typedef leat_status call_phase(call_cursor *c, read_result *out, call_step *out_step, leat_error *error);
+/* The first phase of families that write a name or, behind `json_open`, JSON, which is read_json_calls' from then on.
+ * The name's phase is `next`; it begins at mark. */
+read_result call_step_begin(call_cursor *c, char json_open, int next);
+/* Runs the steps of a family whose calls end with the text: up to a call, to `end`, or to another reader. */
+MUST_CHECK leat_status call_run(call_cursor *c, call_phase *step, int end, call_step *out_step, leat_error *error);
+
 call_reader read_json_calls;    /* {"name": ..., "arguments": ...}, or a list of them */
 call_reader read_tagged_calls;  /* every argument in tags of its own */
 call_reader read_named_calls;   /* a name, then an object of arguments */

@@ -6,15 +6,6 @@
 
 enum { BEGIN, NAME, BEHIND_NAME, ID, BEFORE_VALUE, VALUE, END };
 
-static read_result step_begin(call_cursor *c)
-{
-    call_skip_space(c);
-    if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
-    c->mark = c->at;
-    c->phase = NAME;
-    return READ_YES;
-}
-
 static read_result step_behind_name(call_cursor *c)
 {
     bool is_id;
@@ -61,7 +52,7 @@ static leat_status step_value(call_cursor *c, read_result *out, call_step *out_s
 static leat_status step(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
 {
     switch (c->phase) {
-    case BEGIN: *out = step_begin(c); return LEAT_OK;
+    case BEGIN: *out = call_step_begin(c, '[', NAME); return LEAT_OK;
     case NAME:
     case ID: return step_name(c, out, error);
     case BEHIND_NAME: *out = step_behind_name(c); return LEAT_OK;
@@ -72,17 +63,5 @@ static leat_status step(call_cursor *c, read_result *out, call_step *out_step, l
 
 leat_status read_mistral_calls(call_cursor *c, call_step *out_step, leat_error *error)
 {
-    *out_step = CALL_MORE;
-    while (c->phase != END && *out_step == CALL_MORE) {
-        read_result result = READ_YES;
-        TRY(step(c, &result, out_step, error));
-        if (result == READ_MORE) return LEAT_OK;
-        if (result == READ_NO) *out_step = CALL_BAD;
-        if (c->phase != NAME || c->at != c->mark || c->text[c->at] != '[') continue;
-        c->phase = BEGIN;
-        c->reader = read_json_calls;
-        return c->reader(c, out_step, error);
-    }
-    if (*out_step == CALL_MORE) *out_step = CALL_END;
-    return LEAT_OK;
+    return call_run(c, step, END, out_step, error);
 }

@@ -4,15 +4,6 @@
 
 enum { BEGIN, NAME, BRACKET, KEY, EQUALS, VALUE, BEHIND_VALUE, END };
 
-static read_result step_begin(call_cursor *c)
-{
-    call_skip_space(c);
-    if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
-    c->mark = c->at;
-    c->phase = NAME;
-    return READ_YES;
-}
-
 static leat_status step_name(call_cursor *c, read_result *out, leat_error *error)
 {
     static const char suffix[] = ".call";
@@ -88,7 +79,7 @@ static leat_status step_bracket(call_cursor *c, read_result *out, call_step *out
 static leat_status step(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
 {
     switch (c->phase) {
-    case BEGIN: *out = step_begin(c); return LEAT_OK;
+    case BEGIN: *out = call_step_begin(c, '{', NAME); return LEAT_OK;
     case NAME: return step_name(c, out, error);
     case BRACKET: return step_bracket(c, out, out_step, error);
     case KEY: return step_key(c, out, error);
@@ -107,17 +98,5 @@ static leat_status step(call_cursor *c, read_result *out, call_step *out_step, l
 
 leat_status read_python_calls(call_cursor *c, call_step *out_step, leat_error *error)
 {
-    *out_step = CALL_MORE;
-    while (c->phase != END && *out_step == CALL_MORE) {
-        read_result result = READ_YES;
-        TRY(step(c, &result, out_step, error));
-        if (result == READ_MORE) return LEAT_OK;
-        if (result == READ_NO) *out_step = CALL_BAD;
-        if (c->phase != NAME || c->at != c->mark || c->text[c->at] != '{') continue;
-        c->phase = BEGIN;
-        c->reader = read_json_calls;
-        return c->reader(c, out_step, error);
-    }
-    if (*out_step == CALL_MORE) *out_step = CALL_END;
-    return LEAT_OK;
+    return call_run(c, step, END, out_step, error);
 }
