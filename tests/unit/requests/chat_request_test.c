@@ -12,12 +12,10 @@
 #define HI   "'messages':[{'role':'user','content':'Hi'}]"
 #define TOOL "{'type':'function','function':{'name':'f','parameters':{'type':'object'}}}"
 
-static mem *ledger;
-
 static bool open_body(const char *body, chat_request *out, api_error *error)
 {
     const char *text = quoted(body);
-    return chat_request_open(ledger, text, strlen(text), &test_limits, false, out, error);
+    return chat_request_open(test_ledger, text, strlen(text), &test_limits, false, out, error);
 }
 
 typedef struct bad_body {
@@ -134,14 +132,14 @@ static void unfit_fields_are_blamed(void **state)
         if (open_body(bad->body, &r, &error)) fail_msg("accepted: %s", bad->body);
         assert_int_equal(api_error_http_status(&error), 400);
         assert_blames(&error, bad->body, bad->param, bad->code);
-        assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
+        assert_int_equal(mem_total_usage(test_ledger).current_bytes, 0);
     }
 }
 
 static void counts_are_limited(void **state)
 {
     (void)state;
-    strbuf body = {.ledger = ledger};
+    strbuf body = {.ledger = test_ledger};
     for (uint32_t count = 4096; count <= 4097; count++) {
         chat_request r = {0};
         api_error error = {0};
@@ -153,7 +151,7 @@ static void counts_are_limited(void **state)
                     &body, i ? ",{\"role\":\"user\",\"content\":\"\"}" : "{\"role\":\"user\",\"content\":\"\"}", NULL),
                 LEAT_OK);
         assert_int_equal(strbuf_append_text(&body, "]}", NULL), LEAT_OK);
-        bool is_good = chat_request_open(ledger, strbuf_text(&body), body.count, &test_limits, false, &r, &error);
+        bool is_good = chat_request_open(test_ledger, strbuf_text(&body), body.count, &test_limits, false, &r, &error);
         assert_int_equal(is_good, count == 4096);
         if (!is_good) assert_blames(&error, "4097 messages", "messages", "out_of_range");
         chat_request_reset(&r);
@@ -271,7 +269,7 @@ static void a_template_may_know_the_developer(void **state)
     chat_request r;
     api_error error;
     const char *body = quoted("{'messages':[{'role':'developer','content':'x'}]}");
-    assert_true(chat_request_open(ledger, body, strlen(body), &test_limits, true, &r, &error));
+    assert_true(chat_request_open(test_ledger, body, strlen(body), &test_limits, true, &r, &error));
     assert_non_null(strstr(strbuf_text(&r.conversation), "developer"));
     chat_request_reset(&r);
 }
@@ -287,40 +285,26 @@ static void a_failing_ledger_is_no_crash(void **state)
     for (uint64_t nth = 1; nth < 300; nth++) {
         chat_request r = {0};
         api_error error = {0};
-        mem_fail_nth(ledger, nth);
+        mem_fail_nth(test_ledger, nth);
         was_good = open_body(body, &r, &error);
-        mem_fail_nth(ledger, 0);
+        mem_fail_nth(test_ledger, 0);
         if (!was_good) assert_true(api_error_http_status(&error) == 503 || api_error_http_status(&error) == 400);
         chat_request_reset(&r);
-        assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
+        assert_int_equal(mem_total_usage(test_ledger).current_bytes, 0);
     }
     assert_true(was_good);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    ledger = open_test_ledger();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    close_test_ledger(&ledger);
-    return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(unfit_fields_are_blamed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(counts_are_limited, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(defaults_are_the_models, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(every_field_arrives, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(conversations_are_prepared, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_template_may_know_the_developer, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_failing_ledger_is_no_crash, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unfit_fields_are_blamed, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(counts_are_limited, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(defaults_are_the_models, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(every_field_arrives, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(conversations_are_prepared, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(a_template_may_know_the_developer, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(a_failing_ledger_is_no_crash, set_up_ledger, tear_down_ledger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

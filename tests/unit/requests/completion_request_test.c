@@ -8,12 +8,10 @@
 #include <cmocka.h>
 #include <string.h>
 
-static mem *ledger;
-
 static bool open_body(const char *body, completion_request *out, api_error *error)
 {
     const char *text = quoted(body);
-    return completion_request_open(ledger, text, strlen(text), &test_limits, out, error);
+    return completion_request_open(test_ledger, text, strlen(text), &test_limits, out, error);
 }
 
 typedef struct bad_body {
@@ -48,7 +46,7 @@ static void unfit_fields_are_blamed(void **state)
         if (open_body(bad_bodies[i].body, &r, &error)) fail_msg("accepted: %s", bad_bodies[i].body);
         assert_int_equal(api_error_http_status(&error), 400);
         assert_blames(&error, bad_bodies[i].body, bad_bodies[i].param, bad_bodies[i].code);
-        assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
+        assert_int_equal(mem_total_usage(test_ledger).current_bytes, 0);
     }
 }
 
@@ -80,25 +78,11 @@ static void prompts_have_four_forms(void **state)
     completion_request_reset(&r);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    ledger = open_test_ledger();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    close_test_ledger(&ledger);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(unfit_fields_are_blamed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(prompts_have_four_forms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unfit_fields_are_blamed, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(prompts_have_four_forms, set_up_ledger, tear_down_ledger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static mem *ledger;
-
 static void assert_refused(const char *text, size_t bytes, api_fault fault)
 {
     api_error error = {0};
@@ -92,7 +90,7 @@ static void there_are_only_so_many_values(void **state)
     memcpy(text + at, "]}", 3);
     assert_true(json_value_parse(text, at + 2, &document, &error));
     json_decref(document);
-    assert_true(mem_total_usage(ledger).peak_bytes < 64 << 20);
+    assert_true(mem_total_usage(test_ledger).peak_bytes < 64 << 20);
     memcpy(text + at, ",1]}", 5);
     assert_refused(text, at + 4, API_OUT_OF_RANGE);
 }
@@ -143,36 +141,22 @@ static void a_failing_ledger_is_no_crash(void **state)
     for (uint64_t nth = 1; nth < 40; nth++) {
         api_error error;
         json_t *document = NULL;
-        mem_fail_nth(ledger, nth);
+        mem_fail_nth(test_ledger, nth);
         if (json_value_parse(body, strlen(body), &document, &error)) json_decref(document);
-        mem_fail_nth(ledger, 0);
-        assert_int_equal(mem_total_usage(ledger).current_bytes, 0);
+        mem_fail_nth(test_ledger, 0);
+        assert_int_equal(mem_total_usage(test_ledger).current_bytes, 0);
     }
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    ledger = open_test_ledger();
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    close_test_ledger(&ledger);
-    return 0;
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_not_json_is_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_error_says_where, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(nesting_ends_at_the_limit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(there_are_only_so_many_values, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(values_are_checked, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_failing_ledger_is_no_crash, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_not_json_is_refused, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(the_error_says_where, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(nesting_ends_at_the_limit, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(there_are_only_so_many_values, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(values_are_checked, set_up_ledger, tear_down_ledger),
+        cmocka_unit_test_setup_teardown(a_failing_ledger_is_no_crash, set_up_ledger, tear_down_ledger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

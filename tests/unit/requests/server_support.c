@@ -26,6 +26,22 @@ void close_test_ledger(mem **ledger)
     mem_close(ledger);
 }
 
+mem *test_ledger;
+
+int set_up_ledger(void **state)
+{
+    (void)state;
+    test_ledger = open_test_ledger();
+    return 0;
+}
+
+int tear_down_ledger(void **state)
+{
+    (void)state;
+    close_test_ledger(&test_ledger);
+    return 0;
+}
+
 const char *quoted(const char *body)
 {
     static char text[16384];

@@ -9,6 +9,10 @@ extern request_limits test_limits;
 
 mem *open_test_ledger(void);
 void close_test_ledger(mem **ledger);
+/* A test's own, between set_up_ledger and tear_down_ledger. */
+extern mem *test_ledger;
+int set_up_ledger(void **state);
+int tear_down_ledger(void **state);
 /* The body with every ' made a "; static, valid until the next call. */
 const char *quoted(const char *body);
 /* The error's HTTP status, param and code are these; NULL: null. */

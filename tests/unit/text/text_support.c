@@ -184,3 +184,20 @@ void print_ids(const char *label, const token_list *list)
     for (uint64_t i = 0; i < list->count && i < 60; i++) fprintf(stderr, " %u", list->ids[i]);
     fprintf(stderr, "\n");
 }
+
+void expect_ids(const tokenizer *t, const char *text, unsigned flags, const uint32_t *wanted, uint64_t count)
+{
+    leat_error error;
+    mem *ledger = open_ledger(0);
+    token_list got, want = {.ids = (uint32_t *)(uintptr_t)wanted, .count = count};
+    token_list_init(&got, ledger);
+    assert_ok(tokenizer_encode(t, text, strlen(text), flags, &got, &error), &error);
+    if (!same_ids(&got, &want)) {
+        fprintf(stderr, "\"%s\"\n", text);
+        print_ids("expected", &want);
+        print_ids("got", &got);
+        fail();
+    }
+    token_list_reset(&got);
+    close_empty_ledger(ledger);
+}

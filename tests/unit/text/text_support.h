@@ -39,4 +39,12 @@ json *open_cases(mem *ledger, const text_buffer *document);
 bool same_ids(const token_list *a, const token_list *b);
 void print_ids(const char *label, const token_list *list);
 
+/* The text's ids, which follow, are these. */
+void expect_ids(const tokenizer *t, const char *text, unsigned flags, const uint32_t *wanted, uint64_t count);
+#define EXPECT_IDS(t, text, flags, ...)                                                                                \
+    do {                                                                                                               \
+        const uint32_t wanted_ids[] = {__VA_ARGS__};                                                                   \
+        expect_ids((t), (text), (flags), wanted_ids, sizeof wanted_ids / sizeof *wanted_ids);                          \
+    } while (0)
+
 #endif

@@ -100,29 +100,6 @@ static leat_status open_model(mem *ledger, const model_text *m, const char *conf
     return tokenizer_open_files(ledger, &files, out_tokenizer, error);
 }
 
-static void expect_ids(const tokenizer *t, const char *text, unsigned flags, const uint32_t *wanted, uint64_t count)
-{
-    leat_error error;
-    mem *ledger = open_ledger(0);
-    token_list got, want = {.ids = (uint32_t *)(uintptr_t)wanted, .count = count};
-    token_list_init(&got, ledger);
-    assert_ok(tokenizer_encode(t, text, strlen(text), flags, &got, &error), &error);
-    if (!same_ids(&got, &want)) {
-        fprintf(stderr, "\"%s\"\n", text);
-        print_ids("expected", &want);
-        print_ids("got", &got);
-        fail();
-    }
-    token_list_reset(&got);
-    close_empty_ledger(ledger);
-}
-
-#define EXPECT_IDS(t, text, flags, ...)                                                                                \
-    do {                                                                                                               \
-        const uint32_t wanted_ids[] = {__VA_ARGS__};                                                                   \
-        expect_ids((t), (text), (flags), wanted_ids, sizeof wanted_ids / sizeof *wanted_ids);                          \
-    } while (0)
-
 /* Merges go by score, the leftmost of equals; "aba" is out of reach of its lower score only where a merge goes first.
  */
 static void test_merges_go_by_score(void **state)

@@ -44,29 +44,6 @@ static void expect_refusal(file_parts parts, uint32_t vocab_count, const char *s
     assert_text_has(error.text, said);
 }
 
-static void expect_ids(const tokenizer *t, const char *text, unsigned flags, const uint32_t *wanted, uint64_t count)
-{
-    leat_error error;
-    mem *ledger = open_ledger(0);
-    token_list got, want = {.ids = (uint32_t *)(uintptr_t)wanted, .count = count};
-    token_list_init(&got, ledger);
-    assert_ok(tokenizer_encode(t, text, strlen(text), flags, &got, &error), &error);
-    if (!same_ids(&got, &want)) {
-        fprintf(stderr, "\"%s\"\n", text);
-        print_ids("expected", &want);
-        print_ids("got", &got);
-        fail();
-    }
-    token_list_reset(&got);
-    close_empty_ledger(ledger);
-}
-
-#define EXPECT_IDS(t, text, flags, ...)                                                                                \
-    do {                                                                                                               \
-        const uint32_t wanted_ids[] = {__VA_ARGS__};                                                                   \
-        expect_ids((t), (text), (flags), wanted_ids, sizeof wanted_ids / sizeof *wanted_ids);                          \
-    } while (0)
-
 static void test_small_file_works(void **state)
 {
     (void)state;
