@@ -33,11 +33,9 @@ leat_status io_choice_make(const checkpoint *source, file_mode wanted, const cha
     const uint32_t count = list_drives(source, first_files);
     mem *ledger = NULL;
 
-    *out_choice = (io_choice){.wanted = wanted, .is_measured = folder && count > 0};
-    if (!folder || wanted != FILE_DIRECT_IF_POSSIBLE) {
-        out_choice->is_measured = false;
-        return LEAT_OK;
-    }
+    *out_choice = (io_choice){.wanted = wanted};
+    if (!folder || wanted != FILE_DIRECT_IF_POSSIBLE) return LEAT_OK;
+    out_choice->is_measured = count > 0;
     TRY(mem_open(0, &ledger, error));
     for (uint32_t i = 0; i < count; i++) {
         drive_figures figures = {0};
