@@ -15,48 +15,68 @@
 
 /* ---- what is read ahead ---- */
 
-/* Nobody named it: its slot is the next of its list to go. */
+/* Nobody named it: its slot is the next of its list to go, and what of it has not begun is not read now. */
 static void give_up_guess(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
+    if (s->state == SLOT_LOADING) table_put_off(cache, slot_idx);
     s->is_guess = 0;
     table_make_oldest(cache, slot_idx);
-    cache->stats.ahead_wasted++; /* under the mutex */
 }
 
 void ahead_drop(expert_cache *cache)
 {
-    pthread_mutex_lock(&cache->mutex);
-    for (uint32_t i = 0; i < cache->ahead_count; i++)
-        if (cache->slots[cache->ahead_slots[i]].is_guess) give_up_guess(cache, cache->ahead_slots[i]);
-    pthread_mutex_unlock(&cache->mutex);
-    for (uint32_t i = 0; i < cache->ahead_count; i++) table_unpin(cache, cache->ahead_slots[i]);
+    uint32_t wasted_count = 0;
+    for (uint32_t i = 0; i < cache->ahead_count; i++) {
+        const uint32_t slot_idx = cache->ahead_slots[i];
+        if (cache->slots[slot_idx].is_guess) {
+            give_up_guess(cache, slot_idx);
+            wasted_count++;
+        }
+        table_unpin(cache, slot_idx);
+    }
     cache->ahead_count = 0;
+    pthread_mutex_lock(&cache->mutex);
+    cache->stats.ahead_wasted += wasted_count;
+    pthread_mutex_unlock(&cache->mutex);
 }
 
-uint32_t expert_cache_read_ahead(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count,
+/* Those of the list that are there, so that they are no victims of the others. What was put off of them is read. */
+static void pin_held(expert_cache *cache, uint32_t first_key, const uint32_t *experts, uint32_t count, bool may_read)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t slot_idx = cache->slot_of_key[first_key + experts[i]];
+        if (slot_idx == NONE) continue;
+        table_pin(cache, slot_idx);
+        if (may_read) table_take_up(cache, slot_idx, READ_LOOK_AHEAD);
+        cache->ahead_slots[cache->ahead_count++] = slot_idx;
+    }
+}
+
+uint32_t expert_cache_read_ahead(expert_cache *cache, uint32_t layer, uint32_t *experts, uint32_t count,
                                  uint32_t read_max)
 {
     assert(layer < cache->config.layer_count);
-    uint32_t first_key = layer * cache->config.expert_count, begun_count = 0, done = 0;
+    uint32_t first_key = layer * cache->config.expert_count, begun_count = 0, kept_count = 0;
+    count = (uint32_t)min_u64(count, AHEAD_MAX);
     ahead_drop(cache);
     cache->ahead_layer = layer;
-    for (; done < count && cache->ahead_count < AHEAD_MAX; done++) {
-        uint32_t slot_idx = cache->slot_of_key[first_key + experts[done]];
-        if (slot_idx == NONE) {
-            if (begun_count == read_max || !table_has_room(cache, layer, 1)) break;
-            slot_idx = cache_load_key(cache, layer, first_key + experts[done], ++cache->last_stamp);
+    pin_held(cache, first_key, experts, count, read_max > 0);
+    for (uint32_t i = 0; i < count; i++) {
+        if (cache->slot_of_key[first_key + experts[i]] == NONE) {
+            if (begun_count == read_max || !table_has_room(cache, layer, 1)) continue;
+            const uint32_t slot_idx = cache_load_key(cache, layer, first_key + experts[i], ++cache->last_stamp);
             cache->slots[slot_idx].is_guess = 1;
             table_submit(cache, slot_idx, READ_LOOK_AHEAD);
+            cache->ahead_slots[cache->ahead_count++] = slot_idx;
             begun_count++;
-        } else
-            table_pin(cache, slot_idx);
-        cache->ahead_slots[cache->ahead_count++] = slot_idx;
+        }
+        experts[kept_count++] = experts[i];
     }
     pthread_mutex_lock(&cache->mutex);
     cache->stats.ahead_reads += begun_count;
     pthread_mutex_unlock(&cache->mutex);
-    return done;
+    return kept_count;
 }
 
 /* ---- sweeps ---- */

@@ -240,8 +240,11 @@ void expert_cache_settle(expert_cache *cache)
 bool cache_claim(expert_cache *cache, uint32_t slot_idx, uint64_t stamp)
 {
     slot *s = &cache->slots[slot_idx];
-    const uint64_t tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX;
-    if (s->state == SLOT_LOADING) cache->reads->ops->raise(cache->reads, tag, tag + EXPERT_PARTS_MAX, READ_DEMAND);
+    const uint64_t tag = slot_first_tag(slot_idx);
+    if (s->state == SLOT_LOADING) {
+        cache->reads->ops->raise(cache->reads, tag, tag + EXPERT_PARTS_MAX, READ_DEMAND);
+        table_take_up(cache, slot_idx, READ_DEMAND);
+    }
     if (!s->is_guess) {
         policy_touch(cache, slot_idx, stamp);
         return true;

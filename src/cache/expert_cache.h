@@ -151,10 +151,10 @@ bool expert_sweep_is_ending(const expert_sweep *sweep);
 void expert_cache_sweep_end(expert_cache *cache, expert_sweep *sweep);
 
 /* Begins to read what the next acquire or sweep of `layer` will probably name: experts in falling likelihood, distinct.
- * Those in memory are kept there until then. Stops before read_max + 1 reads, and when all slots are held; returns how
- * many of the list were dealt with, which makes the rest of the call's effect independent of the disk: a replay gives
- * exactly these. Guesses for another layer are given up. */
-uint32_t expert_cache_read_ahead(expert_cache *cache, uint32_t layer, const uint32_t *experts, uint32_t count,
+ * Those in memory are kept there until then. At most read_max reads, and none where all slots are held; what is neither
+ * there nor read is taken out of the list, whose new length is returned: a replay gives exactly these. Guesses for
+ * another layer are given up. */
+uint32_t expert_cache_read_ahead(expert_cache *cache, uint32_t layer, uint32_t *experts, uint32_t count,
                                  uint32_t read_max);
 /* In memory, or on its way there. */
 bool expert_cache_holds(const expert_cache *cache, uint32_t layer, uint32_t expert);

@@ -38,7 +38,8 @@ static void check_slot(const expert_cache *cache, uint32_t i, slot_counts *count
 {
     const slot *s = &cache->slots[i];
     if (s->state == SLOT_EMPTY) {
-        require(s->key == NONE && s->pins == 0 && s->reads_left == 0); /* 2: a pinned slot is LOADING or READY */
+        require(s->key == NONE && s->pins == 0 && s->reads_left == 0 &&
+                s->put_off == 0); /* 2: a pinned slot is LOADING or READY */
         counts->empty++;
         return;
     }
@@ -49,11 +50,12 @@ static void check_slot(const expert_cache *cache, uint32_t i, slot_counts *count
     counts->pinned += s->pins > 0;
     counts->parts += s->reads_left;
     if (s->state == SLOT_READY) {
-        require(s->reads_left == 0 && s->failed_part == PART_NONE); /* 2: no read can change its bytes any more */
+        require(s->reads_left == 0 && s->failed_part == PART_NONE &&
+                s->put_off == 0); /* 2: no read can change its bytes any more */
         counts->ready++;
     } else {
         require(s->state == SLOT_LOADING);
-        require(s->reads_left > 0 || (s->failed_part != PART_NONE && s->pins > 0));
+        require(s->reads_left > 0 || s->put_off != 0 || (s->failed_part != PART_NONE && s->pins > 0));
     }
 }
 

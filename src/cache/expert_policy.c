@@ -18,7 +18,8 @@
  *
  * A slot that is LOADING without a pin (its set was released early, or it was a wrong guess) may be chosen as a victim
  * like any other: the choice does not look at what the disk has done so far, so that it is the same on every machine.
- * Whoever evicts it waits for its reads first, because the disk writes into it.
+ * Whoever evicts it gives up those of its reads that have not begun and waits for the others, because the disk writes
+ * into it.
  */
 #include "cache/expert_table.h"
 
@@ -234,8 +235,6 @@ void policy_evict_for(expert_cache *cache, uint32_t layer)
         slot_idx = policy_choose_victim(cache, layer);
         s = &cache->slots[slot_idx];
     }
-    while (s->state == SLOT_LOADING) table_reap_one(cache); /* a slot is free also where its read fails meanwhile */
-    if (s->state == SLOT_EMPTY) return;
     remember_victim(cache, s);
     table_evict(cache, slot_idx);
 }

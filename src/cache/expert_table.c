@@ -89,6 +89,7 @@ static void empty_slot(expert_cache *cache, uint32_t slot_idx)
     s->state = SLOT_EMPTY;
     s->key = NONE;
     s->failed_part = PART_NONE;
+    s->put_off = 0;
     slot_class *c = class_of_slot(cache, slot_idx);
     s->younger_idx = c->first_free_idx;
     c->first_free_idx = slot_idx;
@@ -134,12 +135,17 @@ static void fail_load(expert_cache *cache, uint32_t slot_idx)
     empty_slot(cache, slot_idx);
 }
 
+/* LOADING -> EMPTY where a part was put off, which nobody will miss. */
 void table_evict(expert_cache *cache, uint32_t slot_idx)
 {
-    assert(cache->slots[slot_idx].state == SLOT_READY);
-    empty_slot(cache, slot_idx);
+    const slot *s = &cache->slots[slot_idx];
+    assert(s->pins == 0);
+    if (s->state == SLOT_LOADING) table_put_off(cache, slot_idx);
+    while (s->state == SLOT_LOADING && s->reads_left > 0) table_reap_one(cache);
+    const bool was_ready = s->state == SLOT_READY;
+    if (s->state != SLOT_EMPTY) empty_slot(cache, slot_idx); /* EMPTY: one of its reads failed */
     pthread_mutex_lock(&cache->mutex);
-    cache->stats.ready_count--;
+    cache->stats.ready_count -= was_ready;
     cache->stats.evictions++;
     pthread_mutex_unlock(&cache->mutex);
 }
@@ -172,21 +178,25 @@ void table_unpin(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
     assert(s->pins > 0);
-    if (--s->pins > 0) return;
+    s->pins--;
+    if (s->pins > 0) return;
     class_of_slot(cache, slot_idx)->pinned_count--;
     if (slot_has_failed(s)) fail_load(cache, slot_idx);
 }
 
 static void take_back_read(expert_cache *cache, const read_result *result)
 {
-    uint32_t slot_idx = (uint32_t)(result->tag / EXPERT_PARTS_MAX);
+    uint32_t slot_idx = (uint32_t)(result->tag / EXPERT_PARTS_MAX), part = (uint32_t)(result->tag % EXPERT_PARTS_MAX);
     slot *s = &cache->slots[slot_idx];
     assert(s->state == SLOT_LOADING && s->reads_left > 0);
-    if (result->status != LEAT_OK && s->failed_part == PART_NONE) {
-        s->failed_part = (uint8_t)(result->tag % EXPERT_PARTS_MAX);
+    cache->reading_count--;
+    if (result->status == LEAT_CANCELLED) {
+        s->put_off |= (uint16_t)(1u << part);
+    } else if (result->status != LEAT_OK && s->failed_part == PART_NONE) {
+        s->failed_part = (uint8_t)part;
         s->failed_errno = result->error.os_errno;
     }
-    if (--s->reads_left > 0) return;
+    if (--s->reads_left > 0 || s->put_off) return;
     if (s->failed_part == PART_NONE)
         finish_load(cache, slot_idx);
     else if (s->pins == 0)
@@ -203,7 +213,6 @@ void table_reap_one(expert_cache *cache)
     uint64_t wait_ns = clock_now_ns() - begin_ns;
     assert(found); /* a submitted read is never lost */
     (void)found;
-    cache->reading_count--;
     take_back_read(cache, &result);
     pthread_mutex_lock(&cache->mutex);
     cache->stats.wait_ns += wait_ns;
@@ -219,18 +228,53 @@ static void submit_read(expert_cache *cache, const read_request *request)
     cache->reading_count++;
 }
 
-void table_submit(expert_cache *cache, uint32_t slot_idx, read_class class)
+/* Of the reads of the record those whose bit, that of their first part, is set. */
+static void submit_reads(expert_cache *cache, uint32_t slot_idx, uint32_t first_parts, read_class class)
 {
     const expert_record *record = &cache->config.records[cache->slots[slot_idx].key];
     record_layout layout;
     record_lay_out(record, cache->files, &layout);
     uint8_t *to = class_slot(class_of_slot(cache, slot_idx), slot_idx);
     for (uint32_t i = 0; i < layout.run_count; i++) {
+        const uint32_t bit = 1u << layout.runs[i].first_part;
+        if (!(first_parts & bit)) continue;
+        first_parts &= ~bit;
         read_request request = {.what = layout.runs[i].what,
                                 .buffer = to + layout.runs[i].offset,
-                                .tag = (uint64_t)slot_idx * EXPERT_PARTS_MAX + layout.runs[i].first_part,
-                                .is_followed = i + 1 < layout.run_count,
+                                .tag = slot_first_tag(slot_idx) + layout.runs[i].first_part,
+                                .is_followed = i + 1 < layout.run_count && first_parts != 0,
                                 .class = class};
         submit_read(cache, &request);
     }
+}
+
+void table_submit(expert_cache *cache, uint32_t slot_idx, read_class class)
+{
+    submit_reads(cache, slot_idx, UINT32_MAX, class);
+}
+
+void table_put_off(expert_cache *cache, uint32_t slot_idx)
+{
+    const storage_ops *ops = cache->reads->ops;
+    const uint64_t tag = slot_first_tag(slot_idx);
+    read_result result;
+    assert(cache->slots[slot_idx].state == SLOT_LOADING);
+    /* What was given up is back at once, but what had ended may come before it. */
+    for (uint32_t left = ops->cancel(cache->reads, tag, tag + EXPERT_PARTS_MAX); left > 0;) {
+        bool found = ops->reap(cache->reads, tag, tag + EXPERT_PARTS_MAX, &result);
+        assert(found);
+        (void)found;
+        left -= result.status == LEAT_CANCELLED;
+        take_back_read(cache, &result);
+    }
+}
+
+void table_take_up(expert_cache *cache, uint32_t slot_idx, read_class class)
+{
+    slot *s = &cache->slots[slot_idx];
+    const uint32_t put_off = s->put_off;
+    if (!put_off) return;
+    s->put_off = 0;
+    s->reads_left += (uint8_t)__builtin_popcount(put_off);
+    submit_reads(cache, slot_idx, put_off, class);
 }

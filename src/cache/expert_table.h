@@ -10,6 +10,10 @@
  * of them are back. Then every holder learns of it through next, which drops that holder's pin; with the last pin the
  * slot is EMPTY.
  *
+ * A guess that was wrong. Those of its reads that have not begun are given back to the disk, and the slot stays LOADING
+ * with these parts put off: for the table it is a slot like any other, so that what is in the cache does not depend on
+ * how far the disk had come. Whoever names it submits them again.
+ *
  * expert_table.c writes slot.state and the lists, and nobody else does; expert_policy.c chooses what goes;
  * expert_ahead.c reads ahead (guesses, sweeps); expert_resize.c changes the number of slots; expert_cache.c is what
  * remains: sets, and opening and closing.
@@ -33,7 +37,8 @@ typedef enum slot_state { SLOT_EMPTY, SLOT_LOADING, SLOT_READY } slot_state;
 typedef struct slot {
     uint64_t stamp; /* of the last acquire that named it; unique, larger is younger */
     uint32_t key;   /* layer * expert_count + expert; NONE when EMPTY */
-    uint32_t pins;
+    uint16_t pins;
+    uint16_t put_off;   /* LOADING: bit i: the read whose first part is i was given up and has to be submitted again */
     uint32_t older_idx; /* neighbours in the list of its layer; when EMPTY, younger_idx is the next free slot */
     uint32_t younger_idx;
     int32_t failed_errno;  /* of failed_part; 0 when the system was not involved */
@@ -102,8 +107,13 @@ struct expert_cache {
 };
 
 static inline uint32_t key_layer(const expert_cache *cache, uint32_t key) { return key / cache->config.expert_count; }
-static inline bool slot_has_failed(const slot *s) { return s->state == SLOT_LOADING && s->reads_left == 0; }
+static inline bool slot_has_failed(const slot *s)
+{
+    return s->state == SLOT_LOADING && s->reads_left == 0 && s->put_off == 0;
+}
 static inline bool slot_is_idle(const slot *s) { return s->pins == 0 && s->state != SLOT_EMPTY; }
+/* Its reads have the tags from here to EXPERT_PARTS_MAX further on. */
+static inline uint64_t slot_first_tag(uint32_t slot_idx) { return (uint64_t)slot_idx * EXPERT_PARTS_MAX; }
 static inline slot_class *class_of_layer(const expert_cache *cache, uint32_t layer)
 {
     return &cache->classes[cache->layers[layer].class_idx];
@@ -135,7 +145,10 @@ void table_make_oldest(expert_cache *cache, uint32_t slot_idx);
 /* EMPTY -> LOADING: takes the first free slot for a key that is in none. Its reads are still to be submitted. */
 uint32_t table_begin_load(expert_cache *cache, uint32_t key, uint32_t segment, uint64_t stamp);
 void table_submit(expert_cache *cache, uint32_t slot_idx, read_class class);
-/* READY -> EMPTY. */
+/* LOADING: gives up the reads that have not begun; and submits those again. */
+void table_put_off(expert_cache *cache, uint32_t slot_idx);
+void table_take_up(expert_cache *cache, uint32_t slot_idx, read_class class);
+/* READY or LOADING -> EMPTY: what has not begun is given up, what has is waited for. */
 void table_evict(expert_cache *cache, uint32_t slot_idx);
 /* READY and not held -> another slot of its class, which is EMPTY. */
 void table_move_record(expert_cache *cache, uint32_t from_idx, uint32_t to_idx);

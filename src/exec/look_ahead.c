@@ -33,14 +33,15 @@ void look_ahead_records_came(look_ahead *la, uint32_t count, uint64_t ns)
 
 void look_ahead_gap_begin(look_ahead *la, uint64_t now_ns) { la->idle_since_ns = now_ns; }
 
-void look_ahead_gap_end(look_ahead *la, look_ahead_pace *pace, uint64_t now_ns)
+void look_ahead_gap_end(look_ahead *la, uint64_t now_ns)
 {
-    if (la->idle_since_ns) filter(&pace->gap_ns, (double)(now_ns - la->idle_since_ns));
+    if (la->idle_since_ns) filter(&la->of_rows.gap_ns, (double)(now_ns - la->idle_since_ns));
     la->idle_since_ns = 0;
 }
 
-void look_ahead_judge(look_ahead_pace *pace, uint64_t used_total, uint64_t wasted_total)
+void look_ahead_judge(look_ahead *la, uint64_t used_total, uint64_t wasted_total)
 {
+    look_ahead_pace *pace = &la->of_rows;
     if (used_total == pace->used_seen && wasted_total == pace->wasted_seen) return;
     pace->used = pace->used * COUNT_DECAY + (double)(used_total - pace->used_seen);
     pace->wasted = pace->wasted * COUNT_DECAY + (double)(wasted_total - pace->wasted_seen);
@@ -72,18 +73,29 @@ read_grant look_ahead_paced_layer(look_ahead *la, uint32_t layer, uint64_t now_n
     la->has_layer = true;
     la->paced_layer = layer;
     la->at_begin = *totals;
-    return (read_grant){.bytes = pacing_grant_bytes(la->pacing, layer)};
+    la->of_rows.used_seen = totals->used_count; /* those are none of a sweep's */
+    la->of_rows.wasted_seen = totals->wasted_count;
+    la->granted_bytes = pacing_grant_bytes(la->pacing, layer);
+    return (read_grant){.bytes = la->granted_bytes};
 }
 
 read_grant look_ahead_unpaced(look_ahead *la)
 {
     if (la->has_layer) pacing_break(la->pacing);
     la->has_layer = false;
+    la->granted_bytes = 0;
     return (read_grant){.bytes = READ_GRANT_UNLIMITED};
 }
 
-uint32_t look_ahead_reads(look_ahead *la, look_ahead_pace *pace, uint32_t most)
+uint32_t look_ahead_reads(const look_ahead *la, uint32_t most)
 {
+    const bool may_read = la->mode == LOOK_AHEAD_ON || (la->mode == LOOK_AHEAD_AUTO && la->granted_bytes > 0);
+    return may_read ? most : 0;
+}
+
+uint32_t look_ahead_sweep_reads(look_ahead *la, uint32_t most)
+{
+    look_ahead_pace *pace = &la->of_rows;
     uint32_t count = 0;
 
     if (la->mode == LOOK_AHEAD_ON) return most;

@@ -27,7 +27,7 @@ enum {
     CHUNK_AUTO_MIN = 16,
     READ_THREADS = 4,
     TOKENIZER_STACK_BYTES = 512 * 1024, /* of the thread that opens it; parsers keep their own stacks in the ledger */
-    READ_QUEUE_DEPTH = 128, /* the weight ring's, a table's rows and some of the expert cache's, all at once */
+    READ_QUEUE_DEPTH = 256, /* the weight ring's, a table's rows and some of the expert cache's, all at once */
 };
 
 /* Code, C library, allocator slack and the program's own tables of the command line on Debian 12

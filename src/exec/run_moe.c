@@ -14,6 +14,10 @@
 #include <assert.h>
 #include <string.h>
 
+/* So many fit into the part of the queue that guesses have, whatever a record consists of: the step never waits to get
+ * rid of one. */
+enum { GUESSES_MAX = READ_QUEUE_DEPTH / 2 / EXPERT_PARTS_MAX };
+
 /* ---- computing ---- */
 
 static const float *global_scales(const step *s, const moe_block *moe, uint32_t which)
@@ -63,25 +67,44 @@ static void compute_side_by_side(const step *s, const moe_block *moe, const expe
 
 /* ---- the next layer's experts ---- */
 
-/* The disk has nothing to do from now until the next layer asks. A ring, and a trunk that is still being read, have
- * that time to themselves. */
-static void look_ahead_now(const step *s, const moe_block *moe)
+/* Whose guesses may be read: a ring, and a trunk that is still being read, have the disk's time to themselves. */
+static const branch *layer_to_guess(const step *s, const moe_block *moe)
+{
+    const engine *e = s->engine;
+    const bool is_wanted = e->look_ahead.mode != LOOK_AHEAD_OFF && !e->ring && trunk_is_complete(e->trunk);
+    return is_wanted ? routing_next(s, moe) : NULL;
+}
+
+static void guess(const step *s, const branch *next, uint32_t read_max)
 {
     engine *e = s->engine;
-    look_ahead_pace *pace = look_ahead_pace_of(&e->look_ahead, s->row_count);
-    const bool is_wanted = e->look_ahead.mode != LOOK_AHEAD_OFF && !e->ring && trunk_is_complete(e->trunk);
-    const branch *next = is_wanted ? routing_next(s, moe) : NULL;
+    const step_part part = step_clock_switch(&e->clock, STEP_ROUTER);
+    const uint32_t count = routing_predict(s, next, e->ahead_ids);
+    step_clock_switch(&e->clock, part);
+    e->ahead_count = expert_cache_read_ahead(e->experts, next->block.moe.moe_idx, e->ahead_ids, count, read_max);
+}
+
+/* The layer has asked: its misses are being read. */
+static void guess_behind_misses(const step *s, const moe_block *moe)
+{
+    const uint32_t most = look_ahead_reads(&s->engine->look_ahead, GUESSES_MAX);
+    const branch *next = most ? layer_to_guess(s, moe) : NULL;
+
+    if (next) guess(s, next, most);
+}
+
+/* The sweep is ending: the disk has nothing to do from now until the next layer asks. */
+static void guess_behind_sweep(const step *s, const moe_block *moe)
+{
+    engine *e = s->engine;
+    const branch *next = layer_to_guess(s, moe);
 
     if (!next) return;
     look_ahead_gap_begin(&e->look_ahead, clock_now_ns());
     const expert_cache_stats stats = expert_cache_stats_get(e->experts);
-    look_ahead_judge(pace, stats.ahead_used, stats.ahead_wasted);
-    const uint32_t most = look_ahead_reads(&e->look_ahead, pace, AHEAD_MAX);
-    if (!most) return;
-    const step_part part = step_clock_switch(&e->clock, STEP_ROUTER);
-    const uint32_t count = routing_predict(s, next, e->ahead_ids);
-    step_clock_switch(&e->clock, part);
-    e->ahead_count = expert_cache_read_ahead(e->experts, next->block.moe.moe_idx, e->ahead_ids, count, most);
+    look_ahead_judge(&e->look_ahead, stats.ahead_used, stats.ahead_wasted);
+    const uint32_t most = look_ahead_sweep_reads(&e->look_ahead, GUESSES_MAX);
+    if (most) guess(s, next, most);
 }
 
 static look_ahead_totals totals_of(const engine *e)
@@ -93,7 +116,9 @@ static look_ahead_totals totals_of(const engine *e)
                                .busy_ns = reads.busy_ns,
                                .urgent_bytes = reads.class_bytes[READ_DEMAND] + reads.class_bytes[READ_CERTAIN],
                                .ahead_bytes = reads.class_bytes[READ_LOOK_AHEAD],
-                               .useful_bytes = cache.ahead_used_bytes};
+                               .useful_bytes = cache.ahead_used_bytes,
+                               .used_count = cache.ahead_used,
+                               .wasted_count = cache.ahead_wasted};
 }
 
 /* What guesses may read until the next layer asks. */
@@ -124,7 +149,7 @@ static void tell_asked(const step *s, const moe_block *moe, const uint32_t *expe
 
     const uint64_t now_ns = clock_now_ns();
 
-    look_ahead_gap_end(&e->look_ahead, look_ahead_pace_of(&e->look_ahead, s->row_count), now_ns);
+    look_ahead_gap_end(&e->look_ahead, now_ns);
     grant_reads(s, moe, now_ns);
     if (s->asked_sink) s->asked_sink(s->asked_user, &asked);
     e->ahead_count = 0;
@@ -154,10 +179,8 @@ static leat_status compute_held_set(const step *s, const moe_block *moe, expert_
         for (uint32_t i = 0; i < wanted; i++) TRY(expert_cache_next(s->engine->experts, set, &places[i], error));
         wait_ns = expert_cache_stats_get(s->engine->experts).wait_ns - waited_ns;
         done += wanted;
-        if (done == set->count) {
-            if (wait_ns) look_ahead_records_came(&s->engine->look_ahead, read_count, clock_now_ns() - begin_ns);
-            look_ahead_now(s, moe);
-        }
+        if (done == set->count && wait_ns)
+            look_ahead_records_came(&s->engine->look_ahead, read_count, clock_now_ns() - begin_ns);
         compute_side_by_side(s, moe, set, places, wanted, x, s->engine->scratch.expert_out);
         TRY(engine_check_cancel(s->engine, error));
     }
@@ -172,6 +195,7 @@ static leat_status run_single_row(const step *s, const moe_block *moe, const flo
 
     TRY(expert_cache_acquire(s->engine->experts, moe->moe_idx, m->chosen, moe->used_count, set, error));
     tell_asked(s, moe, m->chosen, NULL, moe->used_count);
+    guess_behind_misses(s, moe);
     const leat_status status = compute_held_set(s, moe, set, read_count, x, error);
     expert_cache_release(s->engine->experts, set);
     return status;
@@ -265,7 +289,7 @@ static leat_status visit_sweep(const step *s, const moe_block *moe, expert_sweep
 
     for (uint32_t done = 0; done < count; done++) {
         TRY(expert_cache_sweep_next(s->engine->experts, sweep, &ref, error));
-        if (expert_sweep_is_ending(sweep)) look_ahead_now(s, moe);
+        if (expert_sweep_is_ending(sweep)) guess_behind_sweep(s, moe);
         compute_expert(s, moe, ref, pairs + first[ref->expert], first[ref->expert + 1] - first[ref->expert], x);
         TRY(engine_check_cancel(s->engine, error));
     }

@@ -67,11 +67,17 @@ static bool is_disk_idle(const io_sched *s, uint64_t now_ns)
 
 /* ---- the rules ---- */
 
+static bool is_disk_busy_with_urgent(const io_sched *s)
+{
+    return s->classes[READ_DEMAND].started_bytes + s->classes[READ_CERTAIN].started_bytes > SCHED_URGENT_BYTES;
+}
+
 static bool is_within_limits(const io_sched *s, const sched_item *item)
 {
     uint32_t count = 0;
     uint64_t bytes = item->bytes;
     if (s->started_count > 0 && s->started_count >= s->limits.reads[READ_DEMAND]) return false;
+    if (is_guess(item->class) && is_disk_busy_with_urgent(s)) return false;
     for (uint32_t c = item->class; c < READ_CLASS_COUNT; c++) {
         count += s->classes[c].started_count;
         bytes += s->classes[c].started_bytes;

@@ -14,7 +14,9 @@
  * what is not.
  * 4. Guesses (look-ahead, background) are paid out of a bucket of bytes, which the pacing controller fills
  *    (src/io/pacing.h). The last one may overdraw it; the debt is kept. Without a grant they are free.
- * 5. Nothing starves for ever while the disk is idle: when nothing has been under way for SCHED_IDLE_NS, the bucket is
+ * 5. A guess begins when what is urgent and under way has fallen to SCHED_URGENT_BYTES: enough to keep the disk busy to
+ *    its end, and what is waited for comes first.
+ * 6. Nothing starves for ever while the disk is idle: when nothing has been under way for SCHED_IDLE_NS, the bucket is
  *    not asked.
  *
  * A pure data structure: no threads, no clock (time is an argument), no memory of its own. Reads are known by their
@@ -26,7 +28,8 @@
 #include "io/storage.h"
 
 enum { SCHED_NONE = -1 };
-#define SCHED_IDLE_NS UINT64_C(100000000) /* longer than a layer computes */
+#define SCHED_URGENT_BYTES (UINT64_C(1) << 20)
+#define SCHED_IDLE_NS      UINT64_C(100000000) /* longer than a layer computes */
 
 typedef enum sched_state { SCHED_IDLE, SCHED_QUEUED, SCHED_STARTED } sched_state;
 

@@ -48,11 +48,12 @@ typedef struct read_limits {
 } read_limits;
 
 /* Demand: as deep as any disk wants it. Certain: the weight ring's pieces all at once, with as many places left for
- * demand. Guesses: what a disk reads in about two milliseconds, which is what a demand that comes behind them waits.
+ * demand. Guesses: what a disk reads in about two milliseconds, which is what a demand that comes behind them waits,
+ * and not before what is urgent has nearly come: until then they would only share the disk with it.
  * Measured (docs/measurements/storage.md). */
 #define READ_LIMITS_DEFAULT                                                                                            \
     {                                                                                                                  \
-        .reads = {64, 32, 48, 4}, .bytes = { UINT64_MAX, UINT64_MAX, 16u << 20, 1u << 20 }                             \
+        .reads = {64, 32, 48, 4}, .bytes = { UINT64_MAX, UINT64_MAX, 16u << 20, 1u << 20 }                              \
     }
 
 /* What guesses may read: `bytes` at once, and later what bytes_per_s brings, up to `bytes` again. */

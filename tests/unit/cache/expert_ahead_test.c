@@ -14,9 +14,13 @@
 
 static const storage_sim_config prompt_disk = {.seed = 1, .latency_ns_min = 100, .latency_ns_max = 100};
 
+/* Every read begins at once: none can be given up. */
+static const storage_sim_config busy_disk = {
+    .seed = 1, .latency_ns_min = 100, .latency_ns_max = 100, .begun_per_1000 = 1000};
+
 static expert_cache_stats stats_of(const expert_world *w) { return expert_cache_stats_get(w->cache); }
 
-static uint32_t read_ahead(expert_world *w, uint32_t layer, const uint32_t *experts, uint32_t count, uint32_t read_max)
+static uint32_t read_ahead(expert_world *w, uint32_t layer, uint32_t *experts, uint32_t count, uint32_t read_max)
 {
     const uint32_t done = expert_cache_read_ahead(w->cache, layer, experts, count, read_max);
     expert_cache_check(w->cache);
@@ -93,6 +97,53 @@ static void a_guess_takes_no_slot_that_is_wanted(void **state)
     world_close(&w);
 }
 
+/* What is there is kept before anything is read, or a likely guess would take the slot of a less likely one. */
+static void a_guess_takes_no_slot_of_another(void **state)
+{
+    (void)state;
+    expert_world w;
+    world_open(&w, &(world_shape){1, 8, 3, 2, 1, 300}, &prompt_disk);
+    world_visit(&w, 0, LIST(1, 2));
+    world_visit(&w, 0, LIST(3)); /* full: 2 is the oldest */
+    assert_int_equal(read_ahead(&w, 0, LIST(6, 3, 2), 1), 3);
+    static const uint32_t first[] = {6, 3, 2}, second[] = {7, 3, 2};
+    for (uint32_t i = 0; i < 3; i++) assert_true(expert_cache_holds(w.cache, 0, first[i]));
+    uint32_t list[] = {7, 3, 5, 2}; /* 7 is read, 5 would be another read */
+    assert_int_equal(read_ahead(&w, 0, list, 4, 1), 3);
+    assert_memory_equal(list, second, sizeof second);
+    world_close(&w);
+}
+
+/* What has not begun of a wrong guess is given back to the disk. For the cache the record is there like any other: who
+ * names it later has a hit, and its bytes. */
+static void what_is_left_of_a_wrong_guess_is_not_read_now(void **state)
+{
+    (void)state;
+    for (uint32_t begun_per_1000 = 0; begun_per_1000 <= 1000; begun_per_1000 += 250) {
+        const storage_sim_config disk = {
+            .seed = begun_per_1000, .latency_ns_min = 100, .latency_ns_max = 900, .begun_per_1000 = begun_per_1000};
+        expert_world w;
+        world_open(&w, &(world_shape){1, 16, 10, 2, 3, 700}, &disk);
+        read_ahead(&w, 0, LIST(4, 5, 6), 8);
+        assert_int_equal(storage_sim_pending_count(w.reads), 9);
+        world_visit(&w, 0, LIST(1, 2));
+        assert_int_equal(stats_of(&w).ahead_wasted, 3);
+        const uint64_t given_up = w.reads->ops->stats(w.reads).cancelled_count;
+        if (begun_per_1000 % 1000 == 0) assert_int_equal(given_up, begun_per_1000 ? 0 : 9);
+        const uint64_t submitted = storage_sim_submitted_count(w.reads);
+        world_visit(&w, 0, LIST(6, 4)); /* compares the bytes */
+        assert_int_equal(stats_of(&w).hits, 2);
+        read_ahead(&w, 0, LIST(5), 8); /* the same guess again: the rest of it is read */
+        assert_int_equal(storage_sim_submitted_count(w.reads), submitted + given_up);
+        world_visit(&w, 0, LIST(5, 1));
+        read_ahead(&w, 0, LIST(8, 9, 10, 11), 8);
+        world_visit(&w, 0, LIST(1, 2));   /* wrong again */
+        world_visit(&w, 0, LIST(12, 13)); /* takes slots of wrong guesses */
+        world_visit(&w, 0, LIST(14, 15));
+        world_close(&w);
+    }
+}
+
 static void reads_ahead_end_at_the_limit(void **state)
 {
     (void)state;
@@ -125,7 +176,7 @@ static void a_guess_that_fails_is_told_to_who_asks_for_it(void **state)
     expert_set set;
     leat_error error = {0};
     uint32_t ref_idx;
-    world_open(&w, &(world_shape){1, 8, 4, 2, 1, 300}, &prompt_disk);
+    world_open(&w, &(world_shape){1, 8, 4, 2, 1, 300}, &busy_disk);
     storage_sim_fail_nth(w.reads, 1);
     read_ahead(&w, 0, LIST(1, 2), 8);
     world_acquire(&w, &set, 0, LIST(1, 3));
@@ -282,9 +333,11 @@ static expert_cache_stats live_through(cache_policy policy, uint32_t slots, cons
 static void what_happens_does_not_depend_on_the_disk(void **state)
 {
     (void)state;
-    static const storage_sim_config disks[] = {{.seed = 2, .latency_ns_min = 1, .latency_ns_max = 1},
-                                               {.seed = 3, .latency_ns_min = 100, .latency_ns_max = 100000},
-                                               {.seed = 4, .latency_ns_min = 1, .latency_ns_max = 1000000000}};
+    static const storage_sim_config disks[] = {
+        {.seed = 2, .latency_ns_min = 1, .latency_ns_max = 1},
+        {.seed = 3, .latency_ns_min = 100, .latency_ns_max = 100000},
+        {.seed = 4, .latency_ns_min = 100, .latency_ns_max = 100000, .begun_per_1000 = 500},
+        {.seed = 5, .latency_ns_min = 1, .latency_ns_max = 1000000000, .begun_per_1000 = 1000}};
     uint64_t used_count = 0, wasted_count = 0;
     for (int policy = 0; policy < CACHE_POLICY_COUNT; policy++)
         for (uint32_t slots = USED; slots <= LAYERS * EXPERTS; slots += 5) {
@@ -312,6 +365,8 @@ int main(void)
         cmocka_unit_test(reads_are_asked_for_with_their_class),
         cmocka_unit_test(a_wrong_guess_is_the_first_to_go),
         cmocka_unit_test(a_guess_takes_no_slot_that_is_wanted),
+        cmocka_unit_test(a_guess_takes_no_slot_of_another),
+        cmocka_unit_test(what_is_left_of_a_wrong_guess_is_not_read_now),
         cmocka_unit_test(reads_ahead_end_at_the_limit),
         cmocka_unit_test(an_acquire_goes_before_guesses),
         cmocka_unit_test(a_guess_that_fails_is_told_to_who_asks_for_it),

@@ -50,6 +50,6 @@ void world_release(expert_world *w, expert_set *set);
 /* acquire, every next, release; returns a bit for each expert of the list that was a hit. */
 uint64_t world_visit(expert_world *w, uint32_t layer, const uint32_t *experts, uint32_t count);
 
-#define LIST(...) ((const uint32_t[]){__VA_ARGS__}), sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)
+#define LIST(...) ((uint32_t[]){__VA_ARGS__}), sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t)
 
 #endif

@@ -6,6 +6,7 @@
 #include "support/unit.h"
 
 #include <math.h>
+#include <time.h>
 
 enum { HIDDEN = 19, WIDTH = 13, TOKENS = 23, EXPERTS_HERE_MAX = 48 };
 
@@ -328,6 +329,126 @@ static void test_cancel_between_experts(void **state)
     world_close(&w);
 }
 
+/* ---- looking ahead ---- */
+
+/* Two layers with the same experts and router. */
+static moe_block *add_second_layer(block_world *w)
+{
+    w->layers[1] = w->layers[0];
+    branch *b = &w->layers[1].residuals[0].branches[0];
+    b->pre_norm = NO_ID;
+    b->block.moe.moe_idx = 1;
+    w->model.layer_count = w->model.moe_layer_count = 2;
+    return &b->block.moe;
+}
+
+typedef struct spied_reads {
+    const storage_ops *inner;
+    uint64_t grant_count, unlimited_count, granted_bytes;
+} spied_reads;
+static spied_reads spied;
+
+static void spy_on_grant(storage *s, const read_grant *grant)
+{
+    spied.grant_count++;
+    if (grant->bytes == READ_GRANT_UNLIMITED)
+        spied.unlimited_count++;
+    else
+        spied.granted_bytes += grant->bytes;
+    spied.inner->grant(s, grant);
+}
+
+/* A disk that is waited for, by the clock that the step looks at. */
+static bool reap_slowly(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    return spied.inner->reap(s, tag_begin, tag_end, out_result);
+}
+
+/* One token through both layers; the second sees `x`, and the guess is made from the stream. */
+static void run_token(block_world *w, moe_block *const *layers, const float *stream, const float *x, float *y)
+{
+    leat_error error = {0};
+    const step s = world_step(w, 0, 1);
+    memcpy(w->engine.scratch.stream, stream, HIDDEN * sizeof *stream);
+    for (int l = 0; l < 2; l++) {
+        assert_ok(run_moe(&s, layers[l], stream, l ? x : stream, y, &error), &error);
+        expert_cache_check(w->engine.experts);
+    }
+}
+
+static void test_guesses_are_read_behind_what_is_waited_for(void **state)
+{
+    enum { USED = 3 };
+    block_world w;
+    data *d = malloc(sizeof *d);
+
+    (void)state;
+    assert_non_null(d);
+    world_init(&w, HIDDEN, 81);
+    moe_block *const layers[] = {world_add_experts(&w, 24, USED, WIDTH), add_second_layer(&w)};
+    world_random(&w, d->stream, TOKENS * HIDDEN, 2);
+    world_random(&w, d->x, TOKENS * HIDDEN, 2);
+    world_start(&w, 1, 1, 1, 30);
+    engine *e = &w.engine;
+    e->look_ahead.mode = LOOK_AHEAD_ON;
+    run_token(&w, layers, d->stream, d->stream, d->y); /* the guess is right */
+    const storage *reads = e->reads;
+    const uint64_t count = storage_sim_submitted_count(reads);
+    assert_int_equal(count % (2 * USED), 0);
+    for (uint64_t i = 0; i < count; i++)
+        assert_int_equal(storage_sim_submitted_class(reads, i), i < count / 2 ? READ_DEMAND : READ_LOOK_AHEAD);
+    assert_int_equal(expert_cache_stats_get(e->experts).ahead_used, USED);
+    for (uint32_t t = 1; t < TOKENS; t++) /* these are not, or in part */
+        run_token(&w, layers, d->stream + t * HIDDEN, d->x + t * HIDDEN, d->y);
+    assert_true(reads->ops->stats(reads).cancelled_count > 0);
+    assert_true(expert_cache_stats_get(e->experts).ahead_wasted > 0);
+    world_stop(&w);
+
+    world_start(&w, 1, 1, 1, 30); /* the same without guesses */
+    w.engine.look_ahead.mode = LOOK_AHEAD_OFF;
+    run_token(&w, layers, d->stream + (TOKENS - 1) * HIDDEN, d->x + (TOKENS - 1) * HIDDEN, d->again);
+    assert_same_bits(d->again, d->y, HIDDEN, "with guesses");
+    assert_int_equal(expert_cache_stats_get(w.engine.experts).ahead_reads, 0);
+    free(d);
+    world_close(&w);
+}
+
+/* The controller hears of every layer and what it grants reaches the disk; steps of many rows are not paced. */
+static void test_guesses_are_paced(void **state)
+{
+    block_world w;
+    leat_error error = {0};
+    data *d = malloc(sizeof *d);
+
+    (void)state;
+    assert_non_null(d);
+    world_init(&w, HIDDEN, 82);
+    moe_block *const layers[] = {world_add_experts(&w, 24, 3, WIDTH), add_second_layer(&w)};
+    world_random(&w, d->stream, TOKENS * HIDDEN, 2);
+    world_start(&w, 1, TOKENS, TOKENS, 12);
+    engine *e = &w.engine;
+    spied = (spied_reads){.inner = e->reads->ops};
+    storage_ops ops = *e->reads->ops;
+    ops.grant = spy_on_grant;
+    ops.reap = reap_slowly;
+    e->reads->ops = &ops;
+    assert_ok(pacing_open(w.ledger, 2, 0, &e->look_ahead.pacing, &error), &error);
+    for (uint32_t t = 0; t < 3 * TOKENS; t++)
+        run_token(&w, layers, d->stream + t % TOKENS * HIDDEN, d->stream + t % TOKENS * HIDDEN, d->y);
+    assert_int_equal(spied.grant_count, 2 * 3 * TOKENS);
+    assert_int_equal(spied.unlimited_count, 0);
+    assert_true(spied.granted_bytes > 0);
+    assert_true(expert_cache_stats_get(e->experts).ahead_reads > 0);
+    const step many = world_step(&w, 0, TOKENS);
+    assert_ok(run_moe(&many, layers[0], d->stream, d->stream, d->y, &error), &error);
+    assert_int_equal(spied.unlimited_count, 1);
+    e->reads->ops = spied.inner;
+    pacing_close(&e->look_ahead.pacing);
+    free(d);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -337,6 +458,8 @@ int main(void)
         cmocka_unit_test(test_equal_pairs),
         cmocka_unit_test(test_a_failed_read_names_its_place_and_leaves_nothing_behind),
         cmocka_unit_test(test_cancel_between_experts),
+        cmocka_unit_test(test_guesses_are_read_behind_what_is_waited_for),
+        cmocka_unit_test(test_guesses_are_paced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

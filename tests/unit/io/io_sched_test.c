@@ -65,6 +65,23 @@ static void lets_few_guesses_go_at_a_time(void **state)
     assert_int_equal(io_sched_take(&w.s, 6), 3);
 }
 
+/* Behind what somebody waits for: a guess would only share the drive with it. */
+static void lets_urgent_reads_nearly_end_before_guesses(void **state)
+{
+    (void)state;
+    world w;
+    open_world(&w, &wide);
+    io_sched_add(&w.s, 0, READ_DEMAND, 0, SCHED_URGENT_BYTES);
+    io_sched_add(&w.s, 1, READ_CERTAIN, 0, 1);
+    io_sched_add(&w.s, 2, READ_LOOK_AHEAD, 0, 10);
+    assert_int_equal(io_sched_take(&w.s, 0), 0);
+    assert_int_equal(io_sched_take(&w.s, 0), 1);
+    assert_int_equal(io_sched_take(&w.s, 0), SCHED_NONE);
+    assert_int_equal(io_sched_wait_ns(&w.s, 0), UINT64_MAX); /* until one of them ends */
+    io_sched_end(&w.s, 1, 5);
+    assert_int_equal(io_sched_take(&w.s, 5), 2);
+}
+
 static void pays_guesses_out_of_the_bucket(void **state)
 {
     (void)state;
@@ -254,9 +271,13 @@ static void answers_demand_under_a_flood(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(goes_by_class_deadline_and_arrival), cmocka_unit_test(lets_few_guesses_go_at_a_time),
-        cmocka_unit_test(pays_guesses_out_of_the_bucket),     cmocka_unit_test(starves_nobody_while_the_disk_is_idle),
-        cmocka_unit_test(does_what_the_model_does),           cmocka_unit_test(answers_demand_under_a_flood),
+        cmocka_unit_test(goes_by_class_deadline_and_arrival),
+        cmocka_unit_test(lets_few_guesses_go_at_a_time),
+        cmocka_unit_test(lets_urgent_reads_nearly_end_before_guesses),
+        cmocka_unit_test(pays_guesses_out_of_the_bucket),
+        cmocka_unit_test(starves_nobody_while_the_disk_is_idle),
+        cmocka_unit_test(does_what_the_model_does),
+        cmocka_unit_test(answers_demand_under_a_flood),
     };
     return cmocka_run_group_tests_name("io_sched", tests, NULL, NULL);
 }
