@@ -28,6 +28,8 @@ static leat_stats subtract(const leat_stats *after, const leat_stats *before)
     d.ahead_reads -= before->ahead_reads;
     d.ahead_used -= before->ahead_used;
     d.ahead_wasted -= before->ahead_wasted;
+    d.ahead_used_bytes -= before->ahead_used_bytes;
+    d.ahead_wasted_bytes -= before->ahead_wasted_bytes;
     d.expert_wait_ns -= before->expert_wait_ns;
     return d;
 }
@@ -299,6 +301,9 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "ahead_reads", s.ahead_reads);
     json_writer_u64(w, "ahead_used", s.ahead_used);
     json_writer_u64(w, "ahead_wasted", s.ahead_wasted);
+    json_writer_u64(w, "ahead_used_bytes", s.ahead_used_bytes);
+    json_writer_u64(w, "ahead_wasted_bytes", s.ahead_wasted_bytes);
+    json_writer_number(w, "ahead_recall", s.expert_misses ? (double)s.ahead_used / (double)s.expert_misses : 0);
     json_writer_u64(w, "warmed", s.warmed_experts);
     json_writer_seconds(w, "wait_s", s.expert_wait_ns);
     json_writer_u64(w, "slot_count", s.expert_slot_count);

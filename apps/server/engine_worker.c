@@ -412,7 +412,6 @@ void engine_worker_sources(engine_worker *w, metrics_sources *out_sources)
     out_sources->has_engine = true;
     publish_board_read(&w->seat.stats_board, &out_sources->stats, sizeof out_sources->stats);
     out_sources->plan = *w->seat.plan;
-    out_sources->expert_record_bytes = w->seat.info->expert_record_bytes;
     out_sources->ready_ns = atomic_load(&w->ready_ns) - atomic_load(&w->opened_ns);
 }
 

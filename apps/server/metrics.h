@@ -60,10 +60,9 @@ void metrics_count_read_error(metrics *m, bool is_short);
 
 typedef struct metrics_sources {
     slot_snapshot slot;
-    bool has_engine; /* the next three are there */
+    bool has_engine; /* the next two are there */
     leat_stats stats;
     leat_plan plan;
-    uint64_t expert_record_bytes;
     uint64_t ready_ns; /* from start until jobs were taken; 0: not yet */
 } metrics_sources;
 MUST_CHECK leat_status metrics_write(metrics *m, const metrics_sources *sources, strbuf *out, leat_error *error);

@@ -170,9 +170,9 @@ static void write_storage(writer *w)
     series(w, bytes, "path", stats->io_is_direct ? "direct" : "buffered", (double)stats->read_bytes);
     gauge(w, "leat_storage_inflight_reads", "Reads under way.", stats->reads_in_flight);
     counter(w, "leat_prefetch_useful_bytes_total", "Experts read ahead that were asked for.",
-            (double)stats->ahead_used * (double)w->from->expert_record_bytes);
+            (double)stats->ahead_used_bytes);
     counter(w, "leat_prefetch_wasted_bytes_total", "Experts read ahead that were not.",
-            (double)stats->ahead_wasted * (double)w->from->expert_record_bytes);
+            (double)stats->ahead_wasted_bytes);
     head(w, "leat_stall_seconds_total", "counter", "Time of steps: waiting for the disk, and computing.");
     series(w, "leat_stall_seconds_total", "cause", "io", (double)stats->disk_wait_ns * 1e-9);
     series(w, "leat_stall_seconds_total", "cause", "compute",

@@ -485,13 +485,14 @@ typedef struct leat_stats {
     uint32_t reads_in_flight;            /* under way now */
     uint64_t expert_hits, expert_misses; /* one for each expert that a layer asked for */
     uint64_t expert_evictions;
-    uint64_t ahead_reads;           /* experts read before their layer asked */
-    uint64_t ahead_used;            /* misses that found theirs under way or there */
-    uint64_t ahead_wasted;          /* guesses that nobody asked for */
-    uint64_t warmed_experts;        /* read by the warm start, which is over; not among the misses */
-    uint32_t expert_slot_count;     /* now: fewer than the plan's while memory is scarce */
-    uint32_t cache_resizes;         /* how often that changed */
-    uint64_t expert_wait_ns;        /* the step waited for the disk */
+    uint64_t ahead_reads;                          /* experts read before their layer asked */
+    uint64_t ahead_used;                           /* misses that found theirs under way or there */
+    uint64_t ahead_wasted;                         /* guesses that nobody asked for */
+    uint64_t ahead_used_bytes, ahead_wasted_bytes; /* the memory of those used; what was read for the others */
+    uint64_t warmed_experts;                       /* read by the warm start, which is over; not among the misses */
+    uint32_t expert_slot_count;                    /* now: fewer than the plan's while memory is scarce */
+    uint32_t cache_resizes;                        /* how often that changed */
+    uint64_t expert_wait_ns;                       /* the step waited for the disk */
     uint64_t streamed_record_count; /* layers, or slices of the head, read because the budget does not keep them */
     uint64_t streamed_wait_ns;      /* the step waited for those */
     uint64_t trunk_wait_ns;         /* steps waited for weights that stay: the first ones after the opening */

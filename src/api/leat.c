@@ -1002,6 +1002,8 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
         stats.ahead_reads = cache.ahead_reads;
         stats.ahead_used = cache.ahead_used;
         stats.ahead_wasted = cache.ahead_wasted;
+        stats.ahead_used_bytes = cache.ahead_used_bytes;
+        stats.ahead_wasted_bytes = cache.ahead_wasted_bytes;
         stats.warmed_experts = cache.warmed;
         stats.expert_wait_ns = cache.wait_ns;
         stats.expert_slot_count = cache.slot_count;

@@ -15,22 +15,26 @@
 
 /* ---- what is read ahead ---- */
 
-/* Nobody named it: its slot is the next of its list to go, and what of it has not begun is not read now. */
-static void give_up_guess(expert_cache *cache, uint32_t slot_idx)
+/* Nobody named it: its slot is the next of its list to go, and what of it has not begun is not read now. Returns how
+ * many bytes were read in vain. */
+static uint64_t give_up_guess(expert_cache *cache, uint32_t slot_idx)
 {
     slot *s = &cache->slots[slot_idx];
-    if (s->state == SLOT_LOADING) table_put_off(cache, slot_idx);
+    const uint64_t bytes = class_of_slot(cache, slot_idx)->slot_bytes;
+    const uint64_t saved = s->state == SLOT_LOADING ? table_put_off(cache, slot_idx) : 0;
     s->is_guess = 0;
     table_make_oldest(cache, slot_idx);
+    return bytes > saved ? bytes - saved : 0;
 }
 
 void ahead_drop(expert_cache *cache)
 {
     uint32_t wasted_count = 0;
+    uint64_t wasted_bytes = 0;
     for (uint32_t i = 0; i < cache->ahead_count; i++) {
         const uint32_t slot_idx = cache->ahead_slots[i];
         if (cache->slots[slot_idx].is_guess) {
-            give_up_guess(cache, slot_idx);
+            wasted_bytes += give_up_guess(cache, slot_idx);
             wasted_count++;
         }
         table_unpin(cache, slot_idx);
@@ -38,6 +42,7 @@ void ahead_drop(expert_cache *cache)
     cache->ahead_count = 0;
     pthread_mutex_lock(&cache->mutex);
     cache->stats.ahead_wasted += wasted_count;
+    cache->stats.ahead_wasted_bytes += wasted_bytes;
     pthread_mutex_unlock(&cache->mutex);
 }
 

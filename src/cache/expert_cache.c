@@ -416,7 +416,7 @@ void expert_cache_restart_counts(expert_cache *cache)
     expert_cache_stats *s = &cache->stats;
     s->warmed += s->misses;
     s->hits = s->misses = s->evictions = 0;
-    s->ahead_reads = s->ahead_used = s->ahead_used_bytes = s->ahead_wasted = 0;
+    s->ahead_reads = s->ahead_used = s->ahead_used_bytes = s->ahead_wasted = s->ahead_wasted_bytes = 0;
     s->wait_ns = 0;
     pthread_mutex_unlock(&cache->mutex);
 }

@@ -101,7 +101,7 @@ typedef struct expert_sweep {
 
 typedef struct expert_cache_stats {
     uint64_t hits, misses, evictions;               /* counted per acquired key */
-    uint64_t ahead_used_bytes;                      /* of slots that ahead_used came to */
+    uint64_t ahead_used_bytes, ahead_wasted_bytes;  /* of slots that ahead_used came to; read for ahead_wasted */
     uint64_t ahead_reads, ahead_used, ahead_wasted; /* records read ahead; misses that found theirs under way or there;
                                                        guesses that nobody named */
     uint64_t wait_ns;                               /* time spent waiting for the disk, nearly all of it by next */

@@ -140,7 +140,7 @@ void table_evict(expert_cache *cache, uint32_t slot_idx)
 {
     const slot *s = &cache->slots[slot_idx];
     assert(s->pins == 0);
-    if (s->state == SLOT_LOADING) table_put_off(cache, slot_idx);
+    if (s->state == SLOT_LOADING) (void)table_put_off(cache, slot_idx);
     while (s->state == SLOT_LOADING && s->reads_left > 0) table_reap_one(cache);
     const bool was_ready = s->state == SLOT_READY;
     if (s->state != SLOT_EMPTY) empty_slot(cache, slot_idx); /* EMPTY: one of its reads failed */
@@ -253,7 +253,18 @@ void table_submit(expert_cache *cache, uint32_t slot_idx, read_class class)
     submit_reads(cache, slot_idx, UINT32_MAX, class);
 }
 
-void table_put_off(expert_cache *cache, uint32_t slot_idx)
+static uint64_t put_off_bytes(const expert_cache *cache, const slot *s)
+{
+    uint64_t bytes = 0;
+    record_layout layout;
+    if (!s->put_off) return 0;
+    record_lay_out(&cache->config.records[s->key], cache->files, &layout);
+    for (uint32_t i = 0; i < layout.run_count; i++)
+        if (s->put_off >> layout.runs[i].first_part & 1) bytes += layout.runs[i].what.bytes;
+    return bytes;
+}
+
+uint64_t table_put_off(expert_cache *cache, uint32_t slot_idx)
 {
     const storage_ops *ops = cache->reads->ops;
     const uint64_t tag = slot_first_tag(slot_idx);
@@ -267,6 +278,7 @@ void table_put_off(expert_cache *cache, uint32_t slot_idx)
         left -= result.status == LEAT_CANCELLED;
         take_back_read(cache, &result);
     }
+    return put_off_bytes(cache, &cache->slots[slot_idx]);
 }
 
 void table_take_up(expert_cache *cache, uint32_t slot_idx, read_class class)

@@ -145,8 +145,8 @@ void table_make_oldest(expert_cache *cache, uint32_t slot_idx);
 /* EMPTY -> LOADING: takes the first free slot for a key that is in none. Its reads are still to be submitted. */
 uint32_t table_begin_load(expert_cache *cache, uint32_t key, uint32_t segment, uint64_t stamp);
 void table_submit(expert_cache *cache, uint32_t slot_idx, read_class class);
-/* LOADING: gives up the reads that have not begun; and submits those again. */
-void table_put_off(expert_cache *cache, uint32_t slot_idx);
+/* LOADING: gives up the reads that have not begun, and returns how many bytes that saves; and submits those again. */
+uint64_t table_put_off(expert_cache *cache, uint32_t slot_idx);
 void table_take_up(expert_cache *cache, uint32_t slot_idx, read_class class);
 /* READY or LOADING -> EMPTY: what has not begun is given up, what has is waited for. */
 void table_evict(expert_cache *cache, uint32_t slot_idx);

@@ -1060,6 +1060,9 @@ def test_route_trace_replays_exactly():
         assert row["policy"] == live["memory"]["cache_policy"] == ("lfu" if policy == "auto" else policy)
         assert row["slot_count"] == live["memory"]["expert_slot_count"]
         assert counters(row) == counters(live["experts"]), (policy, part, ahead, row, live["experts"])
+        found = live["experts"]
+        assert abs(found["ahead_recall"] - found["ahead_used"] / found["misses"]) < 1e-3, found
+        assert (found["ahead_used_bytes"] > 0) == (found["ahead_used"] > 0), found
         assert ahead == "auto" or (live["experts"]["ahead_used"] > 0) == (ahead == "on" and 0 < part), (part, live["experts"])
         assert (row["evictions"] > 0) == (part < 1)
         texts.add(live["text"])

@@ -599,10 +599,13 @@ static void test_routes_and_counters(void **state)
         assert_int_equal(after.ahead_used > 0, chunk != 8);
         const uint64_t loaded = after.expert_misses - after.ahead_used + after.ahead_reads;
         assert_int_equal(after.expert_evictions, loaded - slots);
-        assert_int_equal(after.read_count - before.read_count,
-                         3 * loaded); /* three matrices, whose scales and offsets are empty */
         const uint64_t record = leat_model_get_info(o.model)->expert_record_bytes;
-        assert_int_equal(after.payload_bytes - before.payload_bytes, loaded * record);
+        const uint64_t read_count = after.read_count - before.read_count;
+        const uint64_t payload_bytes = after.payload_bytes - before.payload_bytes;
+        /* Three matrices, whose scales and offsets are empty; of a guess in vain what had begun. */
+        assert_in_range(read_count, 3 * (loaded - after.ahead_wasted), 3 * loaded);
+        assert_in_range(payload_bytes, (loaded - after.ahead_wasted) * record, loaded * record);
+        assert_int_equal(after.ahead_used_bytes > 0, chunk != 8);
         assert_true(after.read_bytes - before.read_bytes >= after.payload_bytes - before.payload_bytes);
         assert_ok(leat_session_append(o.session, 1, &error), &error);
         assert_int_equal(log.count, 3 * COUNT);

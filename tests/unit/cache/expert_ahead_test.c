@@ -130,6 +130,9 @@ static void what_is_left_of_a_wrong_guess_is_not_read_now(void **state)
         assert_int_equal(stats_of(&w).ahead_wasted, 3);
         const uint64_t given_up = w.reads->ops->stats(w.reads).cancelled_count;
         if (begun_per_1000 % 1000 == 0) assert_int_equal(given_up, begun_per_1000 ? 0 : 9);
+        const uint64_t slots_bytes = 3 * expert_cache_slot_bytes(&w.config, &w.set);
+        assert_int_equal(stats_of(&w).ahead_wasted_bytes == slots_bytes, given_up == 0);
+        assert_true(stats_of(&w).ahead_wasted_bytes <= slots_bytes);
         const uint64_t submitted = storage_sim_submitted_count(w.reads);
         world_visit(&w, 0, LIST(6, 4)); /* compares the bytes */
         assert_int_equal(stats_of(&w).hits, 2);

@@ -318,10 +318,10 @@ static void test_metrics_text(void **state)
                                         "leat_kv_tokens",
                                         "leat_kv_spill_bytes_total",
                                         "leat_model_load_seconds"};
-    const metrics_sources sources = {.has_engine = true,
-                                     .slot = {.slot = SLOT_DECODE, .queue_length = 3, .kv_tokens = 77},
-                                     .stats = {.pools = {{"experts", 500, 600}}, .pool_count = 1, .ahead_used = 2},
-                                     .expert_record_bytes = 1000};
+    const metrics_sources sources = {
+        .has_engine = true,
+        .slot = {.slot = SLOT_DECODE, .queue_length = 3, .kv_tokens = 77},
+        .stats = {.pools = {{"experts", 500, 600}}, .pool_count = 1, .ahead_used_bytes = 2000}};
     mem *ledger = open_ledger(0);
     strbuf text = {.ledger = ledger};
     leat_error error = {0};
