@@ -4,6 +4,7 @@
 
 #include "os/file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,10 +89,8 @@ static leat_status read_lines(config_reader *reader, char *text, leat_error *err
     return LEAT_OK;
 }
 
-leat_status config_apply_file(const char *path, bool must_exist, verb_id verb, arena *memory, cli_options *options,
-                              leat_error *error)
+leat_status config_apply_file(const char *path, verb_id verb, arena *memory, cli_options *options, leat_error *error)
 {
-    if (!must_exist && access(path, F_OK) != 0) return LEAT_OK;
     config_reader reader = {.verb = verb, .is_for_all = true, .memory = memory, .options = options};
     TRY(arena_copy_text(memory, path, strlen(path), &reader.path, error));
     char *text = NULL;
@@ -109,10 +108,23 @@ leat_status config_apply_file(const char *path, bool must_exist, verb_id verb, a
     return status;
 }
 
+/* Nobody asked for this file: where it is absent nothing happens, and one that others keep to themselves must not stop
+ * this user. */
+static leat_status apply_if_readable(const char *path, verb_id verb, arena *memory, cli_options *options,
+                                     leat_error *error)
+{
+    if (access(path, R_OK) == 0) return config_apply_file(path, verb, memory, options, error);
+    if (errno == ENOENT || errno == ENOTDIR) return LEAT_OK;
+    char text[PATH_BYTES_MAX + 128];
+    int length = snprintf(text, sizeof text, "%s is left out: %s", path, strerror(errno));
+    option_texts *warnings = &options->warnings;
+    return arena_copy_text(memory, text, (size_t)length, &warnings->items[warnings->count++], error);
+}
+
 leat_status config_apply_usual(verb_id verb, arena *memory, cli_options *options, leat_error *error)
 {
     char path[PATH_BYTES_MAX];
-    TRY(config_apply_file("/etc/leat/config", false, verb, memory, options, error));
+    TRY(apply_if_readable("/etc/leat/config", verb, memory, options, error));
     if (!path_in_home("XDG_CONFIG_HOME", ".config", "leat/config", path)) return LEAT_OK;
-    return config_apply_file(path, false, verb, memory, options, error);
+    return apply_if_readable(path, verb, memory, options, error);
 }

@@ -15,10 +15,11 @@
 
 #include "options.h"
 
-/* A file that is not there is an error only when `must_exist`. */
-MUST_CHECK leat_status config_apply_file(const char *path, bool must_exist, verb_id verb, arena *memory,
-                                         cli_options *options, leat_error *error);
-/* /etc/leat/config, then $XDG_CONFIG_HOME/leat/config (~/.config without the variable). */
+/* --config: the file must be there. */
+MUST_CHECK leat_status config_apply_file(const char *path, verb_id verb, arena *memory, cli_options *options,
+                                         leat_error *error);
+/* /etc/leat/config, then $XDG_CONFIG_HOME/leat/config (~/.config without the variable). One that is there but may not
+ * be read is left out, with a line in options->warnings. */
 MUST_CHECK leat_status config_apply_usual(verb_id verb, arena *memory, cli_options *options, leat_error *error);
 
 #endif

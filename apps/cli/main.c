@@ -81,6 +81,7 @@ static leat_status run_command(cli *c, int argument_count, char **arguments, lea
     TRY(options_read(c->verb, (uint32_t)argument_count - 2, arguments + 2, &c->memory, &c->options, &c->words,
                      &c->word_count, error));
     report_init(c->options.color, c->options.verbose, c->options.quiet);
+    for (uint32_t i = 0; i < c->options.warnings.count; i++) report_warning("%s", c->options.warnings.items[i]);
     if (c->options.log_file && !c->options.help) TRY(report_open_log(c->options.log_file, error));
     if (c->options.help) {
         help_print_verb(&c->out, c->verb);

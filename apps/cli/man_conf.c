@@ -41,9 +41,11 @@ static void print_order(output *out)
     man_item(out, "4", "$XDG_CONFIG_HOME/leat/config; without that variable ~/.config/leat/config");
     man_item(out, "5", "/etc/leat/config");
     man_item(out, "6", "the default");
-    man_paragraph(out,
-                  "A value that cannot be understood is an error wherever it stands, also one of another verb. leat "
-                  "serve --print-config shows every value in force and where it comes from.");
+    man_paragraph(
+        out, "A value that cannot be understood is an error wherever it stands, also one of another verb. A file of "
+             "4 or 5 that may not be read is left out with a warning. leat help, man, version, completions and "
+             "every --help read neither files nor the environment. leat serve --print-config shows every value in "
+             "force and where it comes from.");
 }
 
 static void print_format(output *out)

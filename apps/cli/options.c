@@ -401,6 +401,20 @@ static const char *find_config(const command_line *line)
     return path && *path ? path : NULL;
 }
 
+/* A broken configuration must not stand in the way of what explains it. */
+static bool reads_settings(verb_id verb)
+{
+    return verb != VERB_HELP && verb != VERB_MAN && verb != VERB_VERSION && verb != VERB_COMPLETIONS;
+}
+
+static leat_status apply_settings(const command_line *line, arena *memory, cli_options *options, leat_error *error)
+{
+    TRY(config_apply_usual(line->verb, memory, options, error));
+    const char *path = find_config(line);
+    if (path) TRY(config_apply_file(path, line->verb, memory, options, error));
+    return apply_environment(line->verb, options, error);
+}
+
 static bool asks_for_help(const command_line *line)
 {
     for (uint32_t i = 0; i < line->assignment_count; i++)
@@ -421,12 +435,9 @@ leat_status options_read(verb_id verb, uint32_t argument_count, char *const *arg
     TRY(read_arguments(&line, memory, error));
     TRY(apply_defaults(&options, error));
     if (asks_for_help(&line)) {
-        options.help = true; /* a broken configuration must not stand in the way of help */
+        options.help = true;
     } else {
-        TRY(config_apply_usual(verb, memory, &options, error));
-        const char *path = find_config(&line);
-        if (path) TRY(config_apply_file(path, true, verb, memory, &options, error));
-        TRY(apply_environment(verb, &options, error));
+        if (reads_settings(verb)) TRY(apply_settings(&line, memory, &options, error));
         TRY(apply_assignments(&line, &options, error));
     }
     *out_options = options;

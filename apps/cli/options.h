@@ -3,7 +3,7 @@
  *
  * Order, the first that says something wins: command line, LEAT_NAME in the environment, --config FILE,
  * $XDG_CONFIG_HOME/leat/config, /etc/leat/config, the default. A value that cannot be understood is an error wherever
- * it stands.
+ * it stands. Help, and the verbs that only explain the program, look at the command line alone.
  */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
@@ -82,6 +82,7 @@ typedef struct cli_options {
     bool is_set[OPTION_COUNT]; /* by anything but the default */
     bool is_on_command_line[OPTION_COUNT];
     const char *source[OPTION_COUNT]; /* "the environment" or a file's path, where that set it; NULL otherwise */
+    option_texts warnings;            /* about configuration files that were left out */
 } cli_options;
 
 typedef struct verb_spec {

@@ -271,7 +271,42 @@ def test_config_errors_name_the_line():
     complain("help = on\n", ":1: unknown key 'help'")
     complain("[info]\ntemp = 1\n", ":2: unknown key 'temp'")
     assert "--config: /nowhere is not a readable file" in expect(leat("plan", MODEL, "--config", "/nowhere"), 2).err
-    assert "usage" in expect(leat("plan", "--help", "--config", HOME + "/bad.ini")).out  # help always works
+
+
+def test_help_works_without_a_good_configuration():
+    usual = write(HOME + "/config/leat/config", "speed = fast\n")
+    broken = {"LEAT_VERBOSE": "much", "LEAT_COLOR": "blue", "LEAT_CONFIG": "/nowhere"}
+    try:
+        assert ":1: unknown key 'speed'" in expect(leat("plan", MODEL), 2, "").err
+        for words in (("--help",), ("-h",), ("help",), ("help", "run"), ("--version",), ("version", "--json"), ("man", "conf"),
+                      ("completions", "bash"), ("plan", "--help")):
+            assert expect(leat(*words, env=broken), err="").out
+    finally:
+        os.unlink(usual)
+
+
+def as_nobody():
+    """What a mode forbids is forbidden to root only when it is another user."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+
+
+def test_unreadable_settings_are_left_out():
+    """A file, or its folder, that others keep to themselves; that nobody gets at the program or the model is no part of it."""
+    with tempfile.TemporaryDirectory() as room:
+        os.chmod(room, 0o755)
+        program = shutil.copy(LEAT, room + "/leat")
+        path = write(room + "/config/leat/config", "names = on\nspeed = fast\n")
+        for closed in (path, os.path.dirname(path)):
+            os.chmod(closed, 0)
+            env = environment({"XDG_CONFIG_HOME": room + "/config", "HOME": room, "LEAT_MODELS": room, "LD_LIBRARY_PATH": os.path.dirname(LEAT)})
+            done = subprocess.run([program, "list"], cwd=room, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                                  preexec_fn=as_nobody)
+            os.chmod(closed, 0o700)
+            assert done.returncode == 0, done.stderr
+            assert "leat: warning: %s is left out: Permission denied\n" % path in done.stderr, done.stderr
 
 
 # ---- the generated texts ---------------------------------------------------------------------------------------------------------
