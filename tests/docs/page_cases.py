@@ -173,6 +173,25 @@ def test_quick_start_clients():
     assert of("sh clients")[0][0] == "python3 -m venv clients\nclients/bin/pip install openai\n"
 
 
+def test_quick_start_service_files():
+    """Also where root's files are nobody else's, others may read the settings and the model, and nobody else the key."""
+    lines = [line for line in of("sh root")[0][0].splitlines() if "/etc/leat" in line or "/srv" in line]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("etc", "srv"):
+            os.mkdir(folder + "/" + name)
+        with open(folder + "/config", "w") as file:
+            file.write(of("ini")[0][0])
+        os.symlink(os.path.join(ROOT, "models"), folder + "/models")
+        script = "umask 077\n" + re.sub(r"(?<=\s)/(?=etc/|srv/)", folder + "/", "\n".join(lines))
+        done = subprocess.run(["bash", "-euc", script], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        mode = lambda name: os.stat(folder + name).st_mode & 0o777
+        assert (mode("/etc/leat"), mode("/etc/leat/config"), mode("/etc/leat/api-key")) == (0o755, 0o644, 0o600)
+        model = re.search(r"^model = (.*)$", of("ini")[0][0], re.M).group(1)
+        for found in [model, *(os.path.join(model, name) for name in os.listdir(folder + model))]:
+            assert mode(found) & 0o044 == 0o044, found
+
+
 def test_quick_start_service():
     """The settings are ones that the server takes; the commands name what is installed."""
     with tempfile.TemporaryDirectory() as folder:
