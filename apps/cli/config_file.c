@@ -69,8 +69,13 @@ static leat_status read_setting(config_reader *reader, char *line, leat_error *e
     snprintf(where, sizeof where, "%s:%u: %s", reader->path, reader->line, key);
     TRY(arena_copy_text(reader->memory, value, strlen(value), &text, error));
     cli_options ignored = {0}; /* values for other verbs are checked too: a wrong one is found when it is written */
-    TRY(option_set(is_wanted ? reader->options : &ignored, spec, where, text, error));
-    if (is_wanted) reader->options->source[spec->id] = reader->path;
+    if (!is_wanted) return option_set(&ignored, spec, where, text, error);
+    cli_options *options = reader->options;
+    /* Texts of this file replace those of weaker ones, once. */
+    if (spec->kind == KIND_TEXTS && options->source[spec->id] != reader->path)
+        *(option_texts *)((char *)options + spec->offset) = (option_texts){0};
+    TRY(option_set(options, spec, where, text, error));
+    options->source[spec->id] = reader->path;
     return LEAT_OK;
 }
 

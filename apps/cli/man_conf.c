@@ -56,7 +56,8 @@ static void print_format(output *out)
              "value goes to the end of the line, and there are no quotes. Empty lines and lines that begin with # "
              "or ; are skipped. What stands below [VERB] is for that verb only; what stands before any such line, "
              "or below [*], is for all verbs that know the key. A switch is on, true, yes, enabled or 1, or the "
-             "opposites. A key that may be given more than once (stop, api-key, alias) adds a value each time. A "
+             "opposites. A key that may be given more than once (stop, api-key, alias) adds a value each time, to "
+             "those of the same file. A "
              "file has at most 1 MiB.");
     man_paragraph(out,
                   "An unknown key or verb, and a line that is neither, are errors with the file and the line. There "

@@ -256,6 +256,23 @@ def test_config_file():
         os.unlink(usual)
 
 
+def test_texts_of_the_first_file_win():
+    """What may be given more than once adds up within a file, and not over files: neither two, nor one that is read twice."""
+    def aliases(*args, **env):
+        shown = expect(leat("serve", "--print-config", *args, env=env)).out
+        return re.search(r"^alias = (.*?)  #", shown, re.M).group(1).split(", ")
+
+    usual = write(HOME + "/config/leat/config", "alias = one\n[serve]\nalias = two\n")
+    try:
+        assert aliases() == ["one", "two"]
+        assert aliases("--config", usual) == ["one", "two"]
+        assert aliases("--config", write(HOME + "/own.ini", "[serve]\nalias = three\n")) == ["three"]
+        assert aliases("--config", write(HOME + "/own.ini", "ctx = 300\n")) == ["one", "two"]
+        assert aliases("--config", usual, LEAT_ALIAS="four") == ["four"]
+    finally:
+        os.unlink(usual)
+
+
 def test_config_errors_name_the_line():
     def complain(text, wanted):
         path = write(HOME + "/bad.ini", text)

@@ -201,7 +201,7 @@ def test_quick_start_service():
         for line in ("model = /srv/models/brook", "alias = brook", "ram = 12GiB", "ctx = 8192"):
             assert "%s  # %s/config" % (line, folder) in out.splitlines(), (line, out)
     unit, commands = read("dist/systemd/leat.service.in"), of("sh root")[0][0]
-    assert "--config /etc/leat/config" in unit and "api-key:/etc/leat/api-key" in unit and "/etc/leat/api-key" in commands
+    assert "\nExecStart=@BINDIR@/leat serve\n" in unit and "api-key:/etc/leat/api-key" in unit and "/etc/leat/api-key" in commands
     assert "MemoryMax=26G" in unit and "IPAddressAllow=localhost" in unit
     for name in re.findall(r"leat\.\w+", commands):
         assert os.path.exists(os.path.join(ROOT, "dist/systemd", name)) or os.path.exists(os.path.join(ROOT, "dist/systemd", name + ".in")), name
