@@ -4,11 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What may stand behind the equals sign. */
+static const char *words_of(const option_spec *spec)
+{
+    if (spec->kind == KIND_COUNTER) return "0|1|2|3";
+    return option_takes_value(spec) ? spec->value : "on|off";
+}
+
 static void print_key(output *out, const option_spec *spec)
 {
     char head[128], text[192];
     bool is_word = spec->initial[0] == '(';
-    snprintf(head, sizeof head, "%s = %s", spec->name, option_takes_value(spec) ? spec->value : "on|off");
+    snprintf(head, sizeof head, "%s = %s", spec->name, words_of(spec));
     snprintf(text, sizeof text, "Default: %.*s.", (int)strlen(spec->initial) - 2 * is_word, spec->initial + is_word);
     man_item(out, head, text);
     man_verbs_of(out, spec, "For:");

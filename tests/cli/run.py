@@ -389,6 +389,17 @@ def test_man_conf_has_every_key():
         assert "%s  # %s/example.ini" % (line, HOME) in shown, shown
 
 
+def test_man_conf_words_are_accepted():
+    """Words in small letters and numbers stand for themselves; those in capitals stand for what the user puts there."""
+    page = man_page("conf")[1].split(".SH KEYS")[1]
+    keys = re.findall(r'^\.B "([a-z0-9-]+) = (.*)"', page, re.M)
+    literal = [(key, word) for key, words in keys for word in words.split("|") if re.fullmatch("[a-z0-9]+", word)]
+    assert {("verbose", "0"), ("verbose", "3"), ("quiet", "on"), ("policy", "belady"), ("seed", "random")} <= set(literal)
+    for key, word in literal:
+        path = write(HOME + "/words.ini", "%s = %s\n" % (key, word))
+        expect(leat("list", "--config", path))
+
+
 def test_man_pages_are_clean_roff():
     if not shutil.which("groff"):
         skip("groff is not installed")
