@@ -7,6 +7,8 @@
 #include "model_list.h"
 #include "report.h"
 
+#include "base/bytes.h"
+
 #include <string.h>
 
 typedef struct run_work {
@@ -49,13 +51,20 @@ static leat_status render_chat(const chat_frame *frame, strbuf *prompt, leat_tok
     return status;
 }
 
+/* The model has no template, which nobody asked for: what would be lost is said, wherever it was set. */
+static leat_status refuse_without_template(const cli *c, leat_error *error)
+{
+    static const char why[] = "the text is continued as it is: the model has no chat template";
+    if (c->options.system) return FAIL(error, USAGE, "--system: %s", why);
+    if (c->options.tools) return FAIL(error, USAGE, "--tools: %s", why);
+    if (c->options.think != 0) report_warning("--think: %s", why);
+    return LEAT_OK;
+}
+
 static leat_status render_raw(const cli *c, const leat_tokenizer *tokenizer, const strbuf *prompt, leat_tokens *out_ids,
                               leat_error *error)
 {
-    if (c->options.system)
-        return FAIL(error, USAGE, "--system: the text is continued as it is (no chat template, or --raw)");
-    if (c->options.tools)
-        return FAIL(error, USAGE, "--tools: the text is continued as it is (no chat template, or --raw)");
+    if (!c->options.raw) TRY(refuse_without_template(c, error));
     return leat_tokenize_prompt(tokenizer, strbuf_text(prompt), prompt->count, out_ids, error);
 }
 
@@ -74,12 +83,26 @@ static leat_status render_prompt(const cli *c, const leat_tokenizer *tokenizer, 
     return status;
 }
 
+/* What is part of a conversation has no place in an input that is continued as it is. Only what was typed is refused:
+ * settings in files are meant for conversations. */
+static leat_status refuse_conversation(const cli *c, const char *input, leat_error *error)
+{
+    static const option_id parts[] = {OPTION_system, OPTION_tools, OPTION_chat_template, OPTION_think};
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
+        if (c->options.is_on_command_line[parts[i]])
+            return FAIL(error, USAGE, "--%s: %s is continued as it is, without the model's chat format",
+                        option_specs[parts[i]].name, input);
+    return LEAT_OK;
+}
+
 static leat_status read_input(run_work *work, leat_error *error)
 {
     cli *c = work->c;
     TRY(model_argument(c, &work->model_path, error));
     const char *word = cli_take_word(c);
     TRY(cli_refuse_rest(c, error));
+    if (c->options.tokens || c->options.raw)
+        TRY(refuse_conversation(c, c->options.tokens ? "what --tokens gives" : "the text of --raw", error));
     if (!c->options.tokens) {
         input_rules rules = {.word = word, .appends_stdin = true, .refuses_empty = true, .expected = "a prompt"};
         TRY(input_read(c, &rules, &work->prompt, error));

@@ -177,7 +177,7 @@ def test_tools_that_are_none():
         file = r.write(r.HOME + "/none.json", text)
         result = r.leat(*RUN, WEATHER, "--tools", file)
         assert result.code == 2 and why in result.err, (text, result)
-    assert "--tools: the text is continued as it is" in r.expect(r.leat(*RUN, WEATHER, "--raw", "--tools", tools_file()), 2).err
+    assert "--tools: the text of --raw is continued as it is" in r.expect(r.leat(*RUN, WEATHER, "--raw", "--tools", tools_file()), 2).err
 
 
 # ---- conversations in files ----------------------------------------------------------------------------------------------------

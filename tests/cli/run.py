@@ -1284,9 +1284,13 @@ def test_show_prompt():
 
 
 def test_raw():
-    result = leat("run", MODEL, "x", "--raw", "--system", "y", *FAST)
-    expect(result, 2, "")
-    assert "--system: the text is continued as it is (no chat template, or --raw)" in result.err
+    for option, value in (("--system", "y"), ("--tools", "none.json"), ("--template", "none.jinja"), ("--think", "on")):
+        expect(leat("run", MODEL, "x", "--raw", option, value), 2, "",
+               usage_error("%s: the text of --raw is continued as it is, without the model's chat format" % option))
+        expect(leat("run", MODEL, "--tokens", "1,2", option, value), 2, "",
+               usage_error("%s: what --tokens gives is continued as it is, without the model's chat format" % option))
+    settings = write(HOME + "/own.ini", "system = Answer briefly.\nthink = on\n")  # meant for conversations
+    assert expect(leat("run", MODEL, "x", "--raw", "--show-prompt", "--config", settings, "-q")).out == "x\n"
     assert len(json.loads(expect(leat("run", MODEL, "Once there was", "--raw", *FAST, "-n", "5", "--json", "--ignore-eos")).out)["tokens"]) == 5
 
 
