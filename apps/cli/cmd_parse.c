@@ -9,10 +9,7 @@
 
 #include "base/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CUTS_MAX = 4096 };
 
@@ -276,34 +273,22 @@ static leat_status answer_lines(parse_work *work, line_reader *reader, strbuf *l
     }
 }
 
-static leat_status open_lines(const char *path, int *out_fd, leat_error *error)
-{
-    *out_fd = STDIN_FILENO;
-    if (!path || strcmp(path, "-") == 0) return LEAT_OK;
-    *out_fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (*out_fd < 0) return FAIL_OS(error, USAGE, errno, "%s: cannot be opened", path);
-    return LEAT_OK;
-}
-
 leat_status cmd_parse(cli *c, leat_error *error)
 {
-    static const char *const no_name = "standard input";
     const char *path = cli_take_word(c);
-    int fd;
+    line_reader reader;
     TRY(cli_refuse_rest(c, error));
     if (!c->options.batch) {
         leat_status status = FAIL(error, USAGE, "leat parse reads lines of JSON");
         status_hint(error, "leat parse --batch FILE, or lines on standard input");
         return status;
     }
-    TRY(open_lines(path, &fd, error));
+    TRY(line_reader_open(c, path, &reader, error));
     parse_work work = {.c = c};
     strbuf line = {.ledger = c->ledger};
-    line_reader reader = {.fd = fd, .name = path ? path : no_name, .pending = {.ledger = c->ledger}};
     leat_status status = answer_lines(&work, &reader, &line, error);
     for_each_buffer(&work, strbuf_reset);
-    strbuf_reset(&reader.pending);
+    line_reader_close(&reader);
     strbuf_reset(&line);
-    if (fd != STDIN_FILENO) close(fd);
     return status;
 }

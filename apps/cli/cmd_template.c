@@ -10,11 +10,8 @@
 
 #include "base/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 typedef struct template_work {
     cli *c;
@@ -193,19 +190,17 @@ static void answer_row(template_work *work)
     leat_text_free(&shown);
 }
 
-static leat_status answer_lines(template_work *work, int fd, const char *name, leat_error *error)
+static leat_status answer_lines(template_work *work, line_reader *reader, leat_error *error)
 {
-    line_reader reader = {.fd = fd, .name = name, .pending = {.ledger = work->c->ledger}};
     leat_status status = LEAT_OK;
     while (status == LEAT_OK && !work->c->out.is_closed) {
         bool has_line;
-        status = line_reader_next(&reader, work->c->options.max_prompt_bytes, &work->request, &has_line, error);
+        status = line_reader_next(reader, work->c->options.max_prompt_bytes, &work->request, &has_line, error);
         if (status != LEAT_OK || !has_line) break;
         if (work->request.count == 0) continue;
         answer_row(work);
         status = output_flush(&work->c->out, error);
     }
-    strbuf_reset(&reader.pending);
     return status;
 }
 
@@ -216,11 +211,10 @@ static leat_status answer_batch(template_work *work, leat_error *error)
     TRY(cli_refuse_rest(c, error));
     if (c->options.chat || c->options.chat_template)
         return FAIL(error, USAGE, "--batch: each line has its own template and conversation");
-    if (!path || strcmp(path, "-") == 0) return answer_lines(work, STDIN_FILENO, "standard input", error);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return FAIL_OS(error, USAGE, errno, "%s: cannot be opened: %s", path, strerror(errno));
-    leat_status status = answer_lines(work, fd, path, error);
-    close(fd);
+    line_reader reader;
+    TRY(line_reader_open(c, path, &reader, error));
+    leat_status status = answer_lines(work, &reader, error);
+    line_reader_close(&reader);
     return status;
 }
 

@@ -10,11 +10,8 @@
 
 #include "base/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef struct tokenize_work {
     cli *c;
@@ -302,18 +299,13 @@ static leat_status answer_lines(tokenize_work *work, line_reader *reader, strbuf
     }
 }
 
-/* From the file that `word` names, or standard input. */
 static leat_status answer_batch(tokenize_work *work, const char *word, leat_error *error)
 {
-    bool is_file = word && strcmp(word, "-") != 0;
     strbuf line = {.ledger = work->c->ledger};
-    line_reader reader = {.fd = is_file ? open(word, O_RDONLY | O_CLOEXEC) : STDIN_FILENO,
-                          .name = is_file ? word : "standard input",
-                          .pending = {.ledger = work->c->ledger}};
-    if (reader.fd < 0) return FAIL_OS(error, USAGE, errno, "%s", word);
+    line_reader reader;
+    TRY(line_reader_open(work->c, word, &reader, error));
     leat_status status = answer_lines(work, &reader, &line, error);
-    if (is_file) close(reader.fd);
-    strbuf_reset(&reader.pending);
+    line_reader_close(&reader);
     strbuf_reset(&line);
     return status;
 }

@@ -3,6 +3,7 @@
 #include "report.h"
 #include "signals.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -56,17 +57,28 @@ static leat_status read_all(int fd, const char *name, uint64_t bytes_max, strbuf
     return LEAT_OK;
 }
 
-leat_status input_read_file(const cli *c, const char *path, strbuf *text, leat_error *error)
+/* A folder opens, too, and says what it is only when it is read. */
+static leat_status open_file(const char *path, int *out_fd, leat_error *error)
 {
-    uint64_t bytes_max = c->options.max_prompt_bytes;
-    if (strcmp(path, "-") == 0) return read_all(STDIN_FILENO, stdin_name, bytes_max, text, error);
+    struct stat facts;
     if (*path == '\0') return FAIL(error, USAGE, "the name of the file to read is empty");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return FAIL_OS(error, USAGE, errno, "%s: cannot be opened: %s", path, strerror(errno));
-    struct stat facts;
-    leat_status status = fstat(fd, &facts) == 0 && S_ISDIR(facts.st_mode)
-                             ? FAIL(error, USAGE, "%s: is a folder, not a file", path)
-                             : read_all(fd, path, bytes_max, text, error);
+    if (fstat(fd, &facts) == 0 && S_ISDIR(facts.st_mode)) {
+        close(fd);
+        return FAIL(error, USAGE, "%s: is a folder, not a file", path);
+    }
+    *out_fd = fd;
+    return LEAT_OK;
+}
+
+leat_status input_read_file(const cli *c, const char *path, strbuf *text, leat_error *error)
+{
+    int fd;
+    uint64_t bytes_max = c->options.max_prompt_bytes;
+    if (strcmp(path, "-") == 0) return read_all(STDIN_FILENO, stdin_name, bytes_max, text, error);
+    TRY(open_file(path, &fd, error));
+    leat_status status = read_all(fd, path, bytes_max, text, error);
     close(fd);
     return status;
 }
@@ -170,6 +182,29 @@ leat_status input_read_tokens(const cli *c, u32_list *out_ids, leat_error *error
         TRY(status);
     }
     return out_ids->count > 0 ? LEAT_OK : FAIL(error, USAGE, "--tokens: there are none");
+}
+
+leat_status line_reader_open(const cli *c, const char *word, line_reader *out_reader, leat_error *error)
+{
+    static const option_id texts[] = {OPTION_prompt, OPTION_tokens};
+    const bool *is_given = c->options.is_on_command_line;
+    const char *path = word ? word : c->options.file;
+    *out_reader = (line_reader){.fd = STDIN_FILENO, .name = stdin_name, .pending = {.ledger = c->ledger}};
+    for (size_t i = 0; i < ARRAY_COUNT(texts); i++)
+        if (is_given[texts[i]])
+            return FAIL(error, USAGE, "--%s: with --batch the lines of a file, or of standard input, are the texts",
+                        option_specs[texts[i]].name);
+    if (word && is_given[OPTION_file]) return FAIL(error, USAGE, "--file: '%s' is already the input", word);
+    if (!path || strcmp(path, "-") == 0) return LEAT_OK;
+    TRY(open_file(path, &out_reader->fd, error));
+    out_reader->name = path;
+    return LEAT_OK;
+}
+
+void line_reader_close(line_reader *reader)
+{
+    if (reader->fd != STDIN_FILENO) close(reader->fd);
+    strbuf_reset(&reader->pending);
 }
 
 static void wait_for_input(const line_reader *reader)

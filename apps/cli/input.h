@@ -40,6 +40,10 @@ typedef struct line_reader {
     void *idle_user;
     bool is_at_end;
 } line_reader;
+/* The lines of --batch: of the file that `word` or --file names; standard input for neither and for "-". LEAT_USAGE for
+ * a file that cannot be read, and for texts given in another way. `word` must outlive the reader. */
+MUST_CHECK leat_status line_reader_open(const cli *c, const char *word, line_reader *out_reader, leat_error *error);
+void line_reader_close(line_reader *reader);
 MUST_CHECK leat_status line_reader_next(line_reader *reader, uint64_t bytes_max, strbuf *line, bool *out_has_line,
                                         leat_error *error);
 

@@ -1016,7 +1016,24 @@ def test_batch_fields():
             assert len(answer["steps"]) == len(case["ids"]), (folder, case)
             if folder != "gemma4":  # whose streams cannot take back what an invalid run has shown
                 assert "".join(answer["steps"]) + answer["flush"] == case["decoded"], (folder, case, answer)
-    expect(leat("tokenize", MODEL, "--batch", "no/such/file"), 2, "")
+
+
+def test_batch_files():
+    """The three verbs take their lines from the same places, and say the same about wrong ones."""
+    lines = write(HOME + "/lines", '{"text": "a", "ids": [5], "template": "t"}\n')
+    for verb in (["tokenize", MODEL], ["detokenize", MODEL], ["parse"], ["template"]):
+        want = expect(leat(*verb, "--batch", lines), err="").out
+        assert want and expect(leat(*verb, "--batch", "-", stdin=open(lines).read())).out == want
+        expect(leat(*verb, "--batch", "no/file"), 2, "", usage_error("no/file: cannot be opened: No such file or directory"))
+        expect(leat(*verb, "--batch", HOME), 2, "", usage_error("%s: is a folder, not a file" % HOME))
+        expect(leat(*verb, "--batch", ""), 2, "", usage_error("the name of the file to read is empty"))
+        if verb[0] in ("parse", "template"):
+            continue
+        expect(leat(*verb, "--batch", "-f", lines), 0, want)
+        expect(leat(*verb, "--batch", "-f", lines, lines), 2, "", usage_error("--file: '%s' is already the input" % lines))
+        text, value = ("--prompt", "a") if verb[0] == "tokenize" else ("--tokens", "5")
+        expect(leat(*verb, "--batch", text, value), 2, "",
+               usage_error("%s: with --batch the lines of a file, or of standard input, are the texts" % text))
 
 
 def test_run_with_another_kind_of_tokenizer():
