@@ -254,7 +254,8 @@ static void report_split(cli *c, const leat_stats *s)
     report_note("time %s = %s %%", human_time(wall_ns, time), line);
 }
 
-static leat_status write_stats(cli *c, const engine_setup *setup, int fd, leat_error *error)
+/* To standard error, or to the file: 0, or the error of the system. */
+static int write_stats(cli *c, const engine_setup *setup, int fd)
 {
     output out;
     json_writer w;
@@ -265,27 +266,29 @@ static leat_status write_stats(cli *c, const engine_setup *setup, int fd, leat_e
     account_write_machine_json(&w, c, setup);
     json_writer_end_document(&w);
     leat_status status = output_flush(&out, NULL);
-    int os_errno = out.os_errno;
+    int os_errno = status == LEAT_OK ? 0 : out.os_errno ? out.os_errno : ENOMEM;
     output_reset(&out);
-    if (status == LEAT_OK) return LEAT_OK;
-    return FAIL_OS(error, IO, os_errno, "--stats: %s: write failed: %s", c->options.stats, strerror(os_errno));
+    return os_errno;
 }
 
-leat_status account_report_times(cli *c, const engine_setup *setup, leat_error *error)
+leat_status account_open_stats(const cli *c, whole_file *stats, leat_error *error)
+{
+    const char *path = c->options.stats;
+    return path && strcmp(path, "json") != 0 ? whole_file_open(stats, "--stats: ", path, error) : LEAT_OK;
+}
+
+leat_status account_report_times(cli *c, const engine_setup *setup, whole_file *stats, leat_error *error)
 {
     if (report_verbosity() > 0) {
         const leat_stats s = leat_engine_get_stats(setup->engine);
         report_split(c, &s);
     }
-    const char *path = c->options.stats;
-    if (!path) return LEAT_OK;
-    if (strcmp(path, "json") == 0) return write_stats(c, setup, STDERR_FILENO, error);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-    if (fd < 0) return FAIL_OS(error, IO, errno, "--stats: %s: cannot be created: %s", path, strerror(errno));
-    leat_status status = write_stats(c, setup, fd, error);
-    if (close(fd) != 0 && status == LEAT_OK)
-        status = FAIL_OS(error, IO, errno, "--stats: %s: write failed: %s", path, strerror(errno));
-    return status;
+    if (!c->options.stats) return LEAT_OK;
+    int os_errno = write_stats(c, setup, stats->is_open ? stats->fd : STDERR_FILENO);
+    if (stats->is_open)
+        return os_errno == 0 ? whole_file_finish(stats, error) : whole_file_fail(stats, os_errno, error);
+    if (os_errno == 0) return LEAT_OK;
+    return FAIL_OS(error, IO, os_errno, "--stats: standard error: write failed: %s", strerror(os_errno));
 }
 
 /* ---- as JSON ---- */

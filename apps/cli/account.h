@@ -7,6 +7,7 @@
 
 #include "engine_setup.h"
 #include "generate.h"
+#include "whole_file.h"
 
 /* The closing line on standard error. `before`: the statistics when the answer began. */
 void account_report(const engine_setup *setup, const generation *g, const leat_stats *before);
@@ -20,7 +21,10 @@ void account_write_json(json_writer *w, cli *c, const engine_setup *setup, const
 /* "memory", "experts", "io", "isa", "times": for the process from its start. */
 void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setup);
 
-/* Where the time went: a line with -v, and the document that --stats wants. LEAT_IO when its file cannot be written. */
-MUST_CHECK leat_status account_report_times(cli *c, const engine_setup *setup, leat_error *error);
+/* Opens the file of --stats, where it names one: before the work whose account it takes. */
+MUST_CHECK leat_status account_open_stats(const cli *c, whole_file *stats, leat_error *error);
+/* Where the time went: a line with -v, and the document that --stats wants, in `stats` where that is open. LEAT_IO when
+ * it cannot be written. */
+MUST_CHECK leat_status account_report_times(cli *c, const engine_setup *setup, whole_file *stats, leat_error *error);
 
 #endif

@@ -31,6 +31,7 @@ typedef struct eval_work {
     engine_setup setup;
     npy_writer npy;
     audit_writer audit;
+    whole_file stats;
     double *log_probabilities; /* (ids.count): of token i given those before it; [0] is unused */
     candidate *top;            /* (--top), likeliest first */
     uint32_t top_count;
@@ -213,8 +214,6 @@ static leat_status score(eval_work *work, leat_error *error)
     if (c->options.top > work->setup.info->vocab_size) c->options.top = work->setup.info->vocab_size;
     TRY(MEM_NEW(c->ledger, META, work->ids.count, &work->log_probabilities, error));
     TRY(MEM_NEW(c->ledger, META, c->options.top, &work->top, error));
-    if (c->options.logits)
-        TRY(npy_open(&work->npy, c->options.logits, work->ids.count, work->setup.info->vocab_size, error));
     TRY(audit_writer_attach(&work->audit, &work->setup, NULL, &c->phases, error));
     uint64_t begin_ns = clock_now_ns();
     const phase before = phase_clock_switch(&c->phases, PHASE_STEP);
@@ -231,9 +230,12 @@ static leat_status score(eval_work *work, leat_error *error)
 static leat_status eval(eval_work *work, leat_error *error)
 {
     TRY(read_input(work, error));
+    TRY(account_open_stats(work->c, &work->stats, error));
     TRY(engine_setup_open_model(work->model_path, &work->setup, error));
     TRY(prepare_ids(work, error));
     if (work->c->options.audit) TRY(audit_writer_open(&work->audit, work->c->ledger, work->c->options.audit, error));
+    if (work->c->options.logits)
+        TRY(npy_open(&work->npy, work->c->options.logits, work->ids.count, work->setup.info->vocab_size, error));
     TRY(open_engine(work, error));
     TRY(score(work, error));
     if (work->c->options.json)
@@ -241,7 +243,7 @@ static leat_status eval(eval_work *work, leat_error *error)
     else
         print_text(work);
     account_report_score(&work->setup, work->ids.count, work->elapsed_ns);
-    return account_report_times(work->c, &work->setup, error);
+    return account_report_times(work->c, &work->setup, &work->stats, error);
 }
 
 leat_status cmd_eval(cli *c, leat_error *error)
@@ -250,6 +252,7 @@ leat_status cmd_eval(cli *c, leat_error *error)
     leat_status status = eval(&work, error);
     npy_close(&work.npy);
     audit_writer_close(&work.audit);
+    whole_file_close(&work.stats);
     engine_setup_close(&work.setup);
     mem_free(c->ledger, work.log_probabilities);
     mem_free(c->ledger, work.top);

@@ -12,15 +12,14 @@
 #include "report.h"
 #include "signals.h"
 #include "u32_list.h"
+#include "whole_file.h"
 
 #include "base/bytes.h"
 #include "os/clock.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { POINTS_MAX = 64, POLICIES = 4, TOKENS_USUAL = 32, TOKENS_MIN = 4 };
 
@@ -39,6 +38,7 @@ typedef struct pareto_work {
     leat_forecaster *forecaster;
     leat_forecast_basis basis;
     u32_list prompt;
+    whole_file drawing;         /* of --svg */
     uint32_t warm_count, count; /* with --measure: tokens before those that are timed, and those */
     pareto_row rows[POINTS_MAX * POLICIES];
     uint32_t row_count;
@@ -245,7 +245,6 @@ static void print_json(pareto_work *work)
 /* One point a budget: the policy that is chosen there, or the one that was asked for. */
 static leat_status draw(pareto_work *work, leat_error *error)
 {
-    const char *path = work->c->options.svg;
     pareto_point points[POINTS_MAX];
     uint32_t count = 0;
     output out;
@@ -255,19 +254,13 @@ static leat_status draw(pareto_work *work, leat_error *error)
         points[count++] = (pareto_point){(double)row->plan.budget_bytes,
                                          row->predicted.token_s > 0 ? 1 / row->predicted.token_s : 0, row->measured};
     }
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-    if (fd < 0) return FAIL_OS(error, IO, errno, "--svg: %s: cannot be created: %s", path, strerror(errno));
-    output_init(&out, work->c->ledger, fd);
+    output_init(&out, work->c->ledger, work->drawing.fd);
     pareto_svg_write(&out, work->info->path, points, count);
     leat_status status = output_flush(&out, NULL);
-    int os_errno = out.os_errno;
+    int os_errno = out.os_errno ? out.os_errno : ENOMEM;
     output_reset(&out);
-    if (close(fd) != 0 && status == LEAT_OK) {
-        status = LEAT_IO;
-        os_errno = errno;
-    }
-    if (status == LEAT_OK) return LEAT_OK;
-    return FAIL_OS(error, IO, os_errno, "--svg: %s: write failed: %s", path, strerror(os_errno));
+    return status == LEAT_OK ? whole_file_finish(&work->drawing, error)
+                             : whole_file_fail(&work->drawing, os_errno, error);
 }
 
 /* ---- the verb ---- */
@@ -301,6 +294,7 @@ static leat_status pareto(pareto_work *work, leat_error *error)
 {
     cli *c = work->c;
     const leat_options options = engine_options(&c->options);
+    if (c->options.svg) TRY(whole_file_open(&work->drawing, "--svg: ", c->options.svg, error));
     TRY(model_open_only(c, &work->model, error));
     work->info = leat_model_get_info(work->model);
     TRY(read_options(work, error));
@@ -322,6 +316,7 @@ leat_status cmd_pareto(cli *c, leat_error *error)
     static pareto_work work; /* too large for the stack */
     work = (pareto_work){.c = c, .prompt = {.ledger = c->ledger}};
     leat_status status = pareto(&work, error);
+    whole_file_close(&work.drawing);
     leat_forecaster_close(&work.forecaster);
     u32_list_reset(&work.prompt);
     leat_model_close(&work.model);

@@ -22,6 +22,7 @@ typedef struct run_work {
     leat_sampler_options sampling;
     generation answer;
     audit_writer audit;
+    whole_file stats;
 } run_work;
 
 /* Without a template where the text is to be continued as it is: --raw, or a model that has none. */
@@ -284,7 +285,7 @@ static leat_status answer_prompt(run_work *work, leat_error *error)
         output_write(&c->out, "\n", 1);
     TRY(output_flush(&c->out, error));
     account_report(&work->setup, &work->answer, &before);
-    TRY(account_report_times(c, &work->setup, error));
+    TRY(account_report_times(c, &work->setup, &work->stats, error));
     return conclude(work, error);
 }
 
@@ -292,6 +293,7 @@ static leat_status run(run_work *work, leat_error *error)
 {
     TRY(read_input(work, error));
     if (work->c->options.show_prompt) return show_prompt(work, error);
+    TRY(account_open_stats(work->c, &work->stats, error));
     TRY(engine_setup_open_model(work->model_path, &work->setup, error));
     TRY(check_prompt(work, error));
     if (work->c->options.audit) TRY(audit_writer_open(&work->audit, work->c->ledger, work->c->options.audit, error));
@@ -311,6 +313,7 @@ leat_status cmd_run(cli *c, leat_error *error)
     generation_reset(&work.answer);
     leat_sampler_close(&work.sampler);
     audit_writer_close(&work.audit);
+    whole_file_close(&work.stats);
     engine_setup_close(&work.setup);
     u32_list_reset(&work.timeline);
     strbuf_reset(&work.source.request);

@@ -2296,6 +2296,22 @@ def test_stats_file_problems():
     assert "--stats: /dev/full: write failed" in expect(leat("run", MODEL, SUM, *FAST, "--stats", "/dev/full"), 5).err
 
 
+def test_files_of_results_are_opened_first():
+    """A name that cannot be written is known before the work, which leaves no answer then; work that fails leaves no file."""
+    tokens = ["--tokens", "2,3", "--ctx", "64"]
+    for option, verb in (("--stats", ["run", MODEL, SUM, *FAST]), ("--stats", ["eval", MODEL, *tokens]), ("--logits", ["eval", MODEL, *tokens]),
+                         ("--svg", ["pareto", MODEL, "--probe", "off"])):
+        failed = expect(leat(*verb, option, "/nowhere/x"), 5, "").err
+        assert "/nowhere/x: cannot be created: No such file or directory" in failed and len(failed.splitlines()) == 1, failed
+        folder = HOME + "/results"
+        path = write(folder + "/x", "old")
+        expect(leat(verb[0], "no/such/model", *verb[2:], option, path), 3, "")
+        expect(leat(*verb, "--ram", "1M", option, path), 4, "")
+        assert os.listdir(folder) == ["x"] and open(path).read() == "old"
+        expect(leat(*verb, option, path))
+        assert os.listdir(folder) == ["x"] and open(path, "rb").read() != b"old"
+
+
 # ---- the runner ------------------------------------------------------------------------------------------------------------------------------
 
 
