@@ -453,8 +453,9 @@ LEAT_API leat_status leat_answer_call_prefix(const char *format, const char *nam
 
 typedef struct leat_engine leat_engine;
 
-/* Plans (errors as leat_plan_make), opens the tokenizer (where the folder has one), takes all memory and reads the
- * trunk. The model is borrowed and must outlive the engine. `options` is copied. */
+/* Plans (errors as leat_plan_make), opens the tokenizer (where the folder has one), takes all memory and begins to read
+ * the trunk: it is read on behind the first steps. A weight that cannot be read is LEAT_IO of the first step that needs
+ * it, not of opening. The model is borrowed and must outlive the engine. `options` is copied. */
 LEAT_API leat_status leat_engine_open(const leat_model *model, const leat_options *options, leat_engine **out_engine,
                                       leat_error *error);
 /* Waits for reads under way. Its session and streams must be closed. */
