@@ -1,5 +1,5 @@
 /*
- * cmd_audit.c - leat audit A [B]: verifies the chain of an audit, and says where two runs part.
+ * cmd_audit.c - leat audit FILE [OTHER]: verifies the chain of an audit, and says where two runs part.
  *
  * What a token was computed from comes before what was computed: a token that differs explains different experts, and
  * those explain different logits. So the first difference is looked for in that order, within the first position that

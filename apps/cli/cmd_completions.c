@@ -6,26 +6,11 @@
 
 #include <string.h>
 
-static bool is_file_option(const option_spec *spec)
-{
-    switch (spec->id) {
-    case OPTION_file:
-    case OPTION_config:
-    case OPTION_logits:
-    case OPTION_tokens:
-    case OPTION_audit:
-    case OPTION_stats:
-    case OPTION_chat_template:
-    case OPTION_chat:
-    case OPTION_api_key_file:
-    case OPTION_route_trace:
-    case OPTION_svg:
-    case OPTION_log_file: return true;
-    default: return false;
-    }
-}
+static bool is_file_option(const option_spec *spec) { return strstr(spec->value, "FILE") != NULL; }
 
-static bool takes_model(const verb_spec *verb) { return strncmp(verb->words, "MODEL", 5) == 0; }
+static bool takes_model(const verb_spec *verb) { return strstr(verb->words, "MODEL") != NULL; }
+
+static bool takes_file(const verb_spec *verb) { return strstr(verb->words, "FILE") || strstr(verb->words, "FOLDER"); }
 
 /* The fixed words that a verb takes in place of a model: "bash|zsh|fish", "[leat|serve|conf]", or verbs for help. */
 static void print_fixed_words(output *out, const verb_spec *verb)
@@ -84,13 +69,25 @@ static void print_bash_values(output *out)
         } else if (spec->id == OPTION_model) {
             output_print(out, "_leat_models");
         } else if (is_file_option(spec)) {
-            output_print(out, "COMPREPLY=($(compgen -f -- \"$current\"))");
+            output_print(out, "_leat_files");
         } else {
             output_print(out, "COMPREPLY=()");
         }
         output_print(out, "; return ;;\n");
     }
     output_print(out, "    esac\n");
+}
+
+static void print_bash_words(output *out, const verb_spec *verb)
+{
+    if (!takes_model(verb) && !takes_file(verb)) {
+        output_print(out, "else COMPREPLY=($(compgen -W \"");
+        print_fixed_words(out, verb);
+        output_print(out, "\" -- \"$current\")); fi ;;\n");
+        return;
+    }
+    output_print(out, "else%s%s fi ;;\n", takes_model(verb) ? " _leat_models;" : "",
+                 takes_file(verb) ? " _leat_files;" : "");
 }
 
 static void print_bash(output *out)
@@ -100,6 +97,10 @@ static void print_bash(output *out)
              "_leat_models() {\n"
              "    COMPREPLY=($(compgen -W \"$(leat list --names 2>/dev/null)\" -- \"$current\") $(compgen -d -- "
              "\"$current\"))\n"
+             "}\n"
+             "_leat_files() {\n"
+             "    local IFS=$'\\n'\n"
+             "    COMPREPLY+=($(compgen -f -- \"$current\"))\n"
              "}\n"
              "_leat() {\n"
              "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}\n"
@@ -113,13 +114,7 @@ static void print_bash(output *out)
                      verb_specs[i].name);
         print_option_names(out, (verb_id)i);
         output_print(out, "\" -- \"$current\")); ");
-        if (takes_model(&verb_specs[i])) {
-            output_print(out, "else _leat_models; fi ;;\n");
-        } else {
-            output_print(out, "else COMPREPLY=($(compgen -W \"");
-            print_fixed_words(out, &verb_specs[i]);
-            output_print(out, "\" -- \"$current\")); fi ;;\n");
-        }
+        print_bash_words(out, &verb_specs[i]);
     }
     output_print(out, "    esac\n}\ncomplete -o filenames -F _leat leat\n");
 }
@@ -169,6 +164,20 @@ static void print_zsh_option(output *out, const option_spec *spec)
         if (option_aliases[i].id == spec->id) print_zsh_name(out, spec, "--", option_aliases[i].name);
 }
 
+static void print_zsh_words(output *out, const verb_spec *verb)
+{
+    if (takes_model(verb)) {
+        output_print(out, "            '1:model:%s' '*:file:_files' ;;\n",
+                     strstr(verb->words, "MODEL|FILE") ? "{_leat_models; _files}" : "_leat_models");
+    } else if (takes_file(verb)) {
+        output_print(out, "            '*:file:_files' ;;\n");
+    } else {
+        output_print(out, "            '1:word:(");
+        print_fixed_words(out, verb);
+        output_print(out, ")' ;;\n");
+    }
+}
+
 static void print_zsh(output *out)
 {
     output_print(out, "#compdef leat\n# zsh completion for leat; made by leat completions zsh\n"
@@ -182,13 +191,7 @@ static void print_zsh(output *out)
         output_print(out, "    %s)\n        _arguments -s \\\n", verb_specs[i].name);
         for (uint32_t k = 0; k < OPTION_COUNT; k++)
             if (option_is_of_verb(&option_specs[k], (verb_id)i)) print_zsh_option(out, &option_specs[k]);
-        if (takes_model(&verb_specs[i])) {
-            output_print(out, "            '1:model:_leat_models' '*:file:_files' ;;\n");
-        } else {
-            output_print(out, "            '1:word:(");
-            print_fixed_words(out, &verb_specs[i]);
-            output_print(out, ")' ;;\n");
-        }
+        print_zsh_words(out, &verb_specs[i]);
     }
     output_print(out, "    esac\n}\n_leat \"$@\"\n");
 }
@@ -225,7 +228,7 @@ static void print_fish_verb(output *out, const verb_spec *verb)
     if (takes_model(verb)) {
         output_print(out, "complete -c leat -n '__fish_seen_subcommand_from %s' -a '(leat list --names 2>/dev/null)'\n",
                      verb->name);
-    } else {
+    } else if (!takes_file(verb)) { /* fish offers files by itself */
         output_print(out, "complete -c leat -n '__fish_seen_subcommand_from %s' -f -a '", verb->name);
         print_fixed_words(out, verb);
         output_print(out, "'\n");

@@ -471,7 +471,7 @@ def test_completions_work_in_bash():
             LEAT, path, " ".join("'%s'" % word for word in words), len(words) - 1)
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment({"LEAT_MODELS": ROOT + "/models"}), cwd=HOME)
         assert done.stderr == "", done.stderr
-        return done.stdout.split()
+        return done.stdout.splitlines() if done.stdout.strip() else []
 
     assert complete("leat", "ch") == ["chat", "check"]
     assert sorted(complete("leat", "run", "--te")) == ["--temp", "--temperature", "--template"]
@@ -482,8 +482,30 @@ def test_completions_work_in_bash():
     assert complete("leat", "se") == ["serve"] and "brook" in complete("leat", "serve", "br")
     assert complete("leat", "serve", "--sandbox", "s") == ["strict"]
     assert complete("leat", "serve", "--api-key-file", ROOT + "/READ") == [ROOT + "/README.md"]
+    spaced = write(HOME + "/a file", "")
+    for words in (("replay",), ("audit",), ("audit", spaced), ("parse", "--batch"), ("template",), ("eval", "brook"), ("pack", "brook"),
+                  ("chat", "--load"), ("run", "--tools")):
+        assert complete("leat", *words, HOME + "/a f") == [spaced], words
+    assert complete("leat", "version", ROOT + "/READ") == [] and "brook" in complete("leat", "template", "br")
     offered = complete("leat", "serve", "-")
     assert {"--" + name for name in options_of("serve")} <= set(offered) and "--temp" not in offered
+
+
+def test_completions_offer_files():
+    """Where the help says FILE, every shell offers files."""
+    bash, zsh, fish = (leat("completions", shell).out for shell in ("bash", "zsh", "fish"))
+    named = re.findall(r"^  (?:-\w, |    )--([a-z-]+) \S*FILE", leat("help", "all").out, re.M)
+    assert {"tools", "load", "stats", "logits"} <= set(named)
+    for name in named:
+        assert re.search(r"^    --%s\b.*\) _leat_files; return" % name, bash, re.M), name
+        assert re.search(r"'\*--%s\[.*\]:value:_files'" % name, zsh), name
+        assert re.search(r" -l %s .*-r -d" % name, fish) and not re.search(r" -l %s .*-x -d" % name, fish), name
+    taking = [name for name, text in verbs().items() if re.search(r"FILE|FOLDER", text.splitlines()[0])]
+    assert {"audit", "replay", "parse", "template", "eval", "pack"} <= set(taking)
+    for name in taking:
+        assert re.search(r"^    %s\)\n.*else.* _leat_files; fi" % name, bash, re.M), name
+        assert "_files" in zsh.split("\n    %s)\n" % name)[1].split(";;")[0].splitlines()[-1], name
+        assert "from %s' -f -a" % name not in fish, name
 
 
 def test_completions_parse():
