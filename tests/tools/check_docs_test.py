@@ -53,6 +53,12 @@ class CheckDocs(unittest.TestCase):
     def test_quoted_names(self):
         self.expect("in `fil.c`", "docs/page.md:2: no file has the name `fil.c`")
 
+    def test_tables(self):
+        table = "| a | b |\n|---|:-:|\n| 1 | 2 |\n"
+        self.assertEqual(self.run_on({"docs/page.md": "# What is it\n" + table}), (0, ""))
+        self.expect(table + "\ntext\n| 3 | 4 |\n| 5 | 6 |\n", "docs/page.md:7: a row of a table that has no head")
+        self.expect("| 3 | 4 |", "docs/page.md:2: a row of a table that has no head")
+
 
 if __name__ == "__main__":
     unittest.main()
