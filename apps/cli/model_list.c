@@ -3,7 +3,7 @@
 #include "paths.h"
 #include "report.h"
 
-#include "base/bytes.h"
+#include "os/hub_folder.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -83,19 +83,6 @@ static leat_status add_own_folders(cli *c, model_list *list, leat_error *error)
     return LEAT_OK;
 }
 
-/* The same places, in the same order, as the library looks for ORG/REPO. */
-static bool find_hub(char out[PATH_BYTES_MAX])
-{
-    static const char *const whole[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"};
-    for (size_t i = 0; i < ARRAY_COUNT(whole); i++) {
-        const char *value = getenv(whole[i]);
-        if (value && *value) return path_join(value, ".", out);
-    }
-    const char *home = getenv("HF_HOME");
-    if (home && *home) return path_join(home, "hub", out);
-    return path_in_home("XDG_CACHE_HOME", ".cache", "huggingface/hub", out);
-}
-
 /* "models--org--repo" -> "org/repo"; only folders that hold a snapshot of an engine's files are of interest. */
 static leat_status add_repository(cli *c, model_list *list, const char *hub, const char *folder, leat_error *error)
 {
@@ -118,8 +105,9 @@ static leat_status add_repository(cli *c, model_list *list, const char *hub, con
 
 static leat_status add_hub(cli *c, model_list *list, leat_error *error)
 {
-    char hub[PATH_BYTES_MAX];
-    DIR *stream = find_hub(hub) ? opendir(hub) : NULL;
+    char hub[HUB_FOLDER_BYTES];
+    leat_error no_hub = {0}; /* then the list is without it */
+    DIR *stream = hub_folder_find(hub, &no_hub) == LEAT_OK ? opendir(hub) : NULL;
     if (!stream) return LEAT_OK;
     leat_status status = LEAT_OK;
     for (struct dirent *child; status == LEAT_OK && (child = readdir(stream)) != NULL;)

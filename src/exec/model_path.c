@@ -10,6 +10,7 @@
 #include "exec/model_path.h"
 
 #include "os/file.h"
+#include "os/hub_folder.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -192,37 +193,6 @@ static leat_status use_existing(const char *given, const struct stat *info, mode
 
 /* ---- the Hugging Face cache ---- */
 
-/* The value of a variable with "~/" expanded, or NULL when unset or empty. Uses `storage` only when expanding. */
-static const char *read_folder_variable(const char *name, char storage[MODEL_PATH_BYTES])
-{
-    const char *value = getenv(name);
-    if (!value || !value[0]) return NULL;
-    const char *home = getenv("HOME");
-    if (value[0] != '~' || value[1] != '/' || !home) return value;
-    return format_path(storage, "%s%s", home, value + 1) ? storage : value;
-}
-
-static leat_status find_cache(char out_cache[MODEL_PATH_BYTES], leat_error *error)
-{
-    static const struct {
-        const char *variable, *below;
-    } places[] = {
-        {"HF_HUB_CACHE", ""},
-        {"HUGGINGFACE_HUB_CACHE", ""},
-        {"HF_HOME", "/hub"},
-        {"XDG_CACHE_HOME", "/huggingface/hub"},
-        {"HOME", "/.cache/huggingface/hub"},
-    };
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char storage[MODEL_PATH_BYTES];
-        const char *value = read_folder_variable(places[i].variable, storage);
-        if (!value) continue;
-        if (format_path(out_cache, "%s%s", value, places[i].below)) return LEAT_OK;
-        return FAIL(error, MODEL, "%s: the path in this environment variable is too long", places[i].variable);
-    }
-    return FAIL(error, MODEL, "no Hugging Face cache: neither HF_HUB_CACHE nor HF_HOME nor HOME is set");
-}
-
 static void hint_download(const repo_name *repo, leat_error *error)
 {
     if (repo->has_revision) {
@@ -373,8 +343,8 @@ static leat_status find_snapshot(const repo_name *repo, const char *cache, const
 
 static leat_status use_cached_repo(const repo_name *repo, model_path *out_path, leat_error *error)
 {
-    char cache[MODEL_PATH_BYTES], folder[MODEL_PATH_BYTES];
-    TRY(find_cache(cache, error));
+    char cache[HUB_FOLDER_BYTES], folder[MODEL_PATH_BYTES];
+    TRY(hub_folder_find(cache, error));
     if (!format_path(folder, "%s/models--%s--%s", cache, repo->org, repo->name)) {
         return FAIL(error, MODEL, "%s/%s: the path of the Hugging Face cache is too long", repo->org, repo->name);
     }

@@ -569,9 +569,10 @@ def test_list_finds_the_cache():
     if not os.path.isdir(hub + "/snapshots"):
         shutil.copytree(os.path.join(ROOT, MODEL), hub + "/snapshots/" + commit)
     where = {"HF_HUB_CACHE": HOME + "/hub"}
-    assert expect(leat("list", "--names", env=where)).out == "some-org/brook-mini\n"
+    for same in (where, {"HF_HUB_CACHE": "~/hub"}, {"HF_HOME": "~/"}, {"HUGGINGFACE_HUB_CACHE": "~/hub", "HF_HOME": "/nowhere"}):
+        assert expect(leat("list", "--names", env=same)).out == "some-org/brook-mini\n", same
+        assert json.loads(expect(leat("info", "some-org/brook-mini", "--json", env=same)).out)["architecture"] == "gemma4", same
     assert json.loads(expect(leat("info", "brook-mini", "--json", env=where)).out)["architecture"] == "gemma4"
-    assert json.loads(expect(leat("info", "some-org/brook-mini", "--json", env=where)).out)["architecture"] == "gemma4"
 
 
 def test_plan():
