@@ -80,6 +80,7 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
     /* A chat waits for its first question; a recording must hold all that the cache was asked for. */
     const bool is_wanted = c->options.warm_start == WARM_ON || (c->options.warm_start == 0 && c->verb == VERB_CHAT);
     options.warm_start = is_wanted && !c->options.route_trace;
+    options.profile_is_read_only = c->verb == VERB_BENCH; /* whose tokens are nobody's text */
     const phase before = phase_clock_switch(&c->phases, PHASE_LOAD);
     leat_status status = leat_engine_open(setup->model, &options, &setup->engine, error);
     phase_clock_switch(&c->phases, before);

@@ -22,6 +22,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_INFO] = cmd_info,
     [VERB_PLAN] = cmd_plan,
     [VERB_PARETO] = cmd_pareto,
+    [VERB_BENCH] = cmd_bench,
     [VERB_EVAL] = cmd_eval,
     [VERB_AUDIT] = cmd_audit,
     [VERB_TOKENIZE] = cmd_tokenize,

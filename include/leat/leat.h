@@ -210,10 +210,11 @@ typedef struct leat_options {
     bool ignore_pressure; /* the expert cache keeps its size, however scarce memory becomes while the engine computes */
     bool ignore_leases;   /* memory is not divided with this user's other processes: an automatic budget takes no notice
                              of them, and they take none of this engine */
-    const char *profile_folder;   /* an existing folder for what runs learn about models and drives: read for forecasts
-                                     and for AUTO's policy and way of reading, written by leat_engine_close when at
-                                     least 16 tokens were decoded (which takes half a second more where a drive is not
-                                     known yet and io is AUTO); NULL: nothing is read or kept. Borrowed like cancel */
+    const char *profile_folder; /* an existing folder for what runs learn about models and drives: read for forecasts
+                                   and for AUTO's policy and way of reading, written by leat_engine_close when at
+                                   least 16 tokens were decoded (which takes half a second more where a drive is not
+                                   known yet and io is AUTO); NULL: nothing is read or kept. Borrowed like cancel */
+    bool profile_is_read_only;  /* what this engine learns is dropped: its tokens are not what the model is used for */
     uint64_t chat_template_bytes; /* size of a chat template that leat_chat_open will be given for this engine, so that
                                      the plan has room for it; 0: the folder's own */
 } leat_options;                   /* cancel and progress are borrowed by the engine until it is closed */

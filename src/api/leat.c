@@ -651,7 +651,7 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
                             .model_bytes = mem_total_usage(m->ledger).current_bytes,
                             .tokenizer_file_bytes = m->tokenizer_file_bytes,
                             .chat_template_bytes = max_u64(m->template_bytes, o->chat_template_bytes),
-                            .learns = o->profile_folder != NULL,
+                            .learns = o->profile_folder && !o->profile_is_read_only,
                             .warms = o->profile_folder && o->warm_start && m->desc.moe_layer_count,
                             .cancel = o->cancel,
                             .progress = o->progress,

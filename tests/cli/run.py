@@ -113,7 +113,7 @@ def test_help_goes_to_stdout():
 
 def test_help_of_every_verb():
     found = verbs()
-    for name in ("run", "chat", "serve", "info", "plan", "pareto", "eval", "tokenize", "detokenize", "parse", "template", "check", "pack", "list", "completions", "man", "version", "help"):
+    for name in ("run", "chat", "serve", "info", "plan", "pareto", "bench", "eval", "tokenize", "detokenize", "parse", "template", "check", "pack", "list", "completions", "man", "version", "help"):
         assert found[name].startswith("usage: leat %s [options]" % name), found[name]
         assert leat(name, "--help").out == found[name]
 
@@ -777,6 +777,36 @@ def test_pareto_measures():
     assert paths.count("c0") == 2 and paths.count("c1") == 2 and "a" in paths
     one = pareto("--points", "2", "--measure", "-n", "8", "--policy", "s3fifo", env=env)["rows"]
     assert all(row["measured"]["tokens_per_s"] > 0 for row in one)
+
+
+def test_bench():
+    env, folder = own_cache("bench-cache")
+    learn(env, 40)
+    profile = open(kept(folder, "profile-")[0]).read()
+    floor = plan("--ctx", "256")["floor_bytes"]
+    found = json.loads(expect(leat("bench", MODEL, "--json", "--ram", str(floor), "--ctx", "256", "--prompt-tokens", "40", "-n", "20", "--runs", "2",
+                                   env=env)).out)
+    assert found["schema"] == "leat.bench/1" and (found["prompt_token_count"], found["token_count"], len(found["runs"])) == (40, 20, 2)
+    assert found["memory"]["budget_bytes"] == floor
+    for run in found["runs"]:
+        for part, count in (("prefill", 40), ("decode", 20)):
+            assert abs(run[part + "_tokens_per_s"] * run[part + "_s"] / count - 1) < 1e-6, run
+        assert 0 < run["decode_p50_s"] <= run["decode_p95_s"] <= run["decode_s"]
+        assert 0 < run["decode_hit_rate"] < 1 and run["decode_read_bytes_per_token"] > 0 and run["prefill_read_bytes"] > 0
+    for part in ("prefill", "decode"):
+        key = part + "_tokens_per_s"
+        assert found["median"][key] == min(run[key] for run in found["runs"])
+    assert open(kept(folder, "profile-")[0]).read() == profile  # its tokens are nobody's text
+    # With room for everything a second run computes all of it again, and reads nothing.
+    again = json.loads(expect(leat("bench", MODEL, "--json", "--tokens", "5,6,7", "-n", "8", "--runs", "3", env=env)).out)
+    assert again["prompt_token_count"] == 3 and len(again["runs"]) == 3
+    assert again["runs"][-1]["decode_hit_rate"] == 1 and again["runs"][-1]["decode_read_bytes_per_token"] == 0, again["runs"]
+    lines = expect(leat("bench", MODEL, "--prompt-tokens", "8", "-n", "4", env=env)).out.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "1", "2", "3", "median", "A"]
+    assert "leat bench needs a MODEL" in expect(leat("bench"), 2, "").err
+    expect(leat("bench", MODEL, "-n", "none"), 2, "", usage_error("--max-tokens: expected 1 to 1048576"))
+    expect(leat("bench", MODEL, "--tokens", "1", "--prompt-tokens", "2"), 2, "")
+    assert "528 tokens do not fit the context of 256" in expect(leat("bench", MODEL, "--ctx", "256", "-n", "16"), 7, "").err
 
 
 def test_budget_below_the_floor():
