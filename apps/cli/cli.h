@@ -38,6 +38,7 @@ leat_status cmd_info(cli *c, leat_error *error);
 leat_status cmd_plan(cli *c, leat_error *error);
 leat_status cmd_pareto(cli *c, leat_error *error);
 leat_status cmd_bench(cli *c, leat_error *error);
+leat_status cmd_profile(cli *c, leat_error *error);
 leat_status cmd_eval(cli *c, leat_error *error);
 leat_status cmd_audit(cli *c, leat_error *error);
 leat_status cmd_tokenize(cli *c, leat_error *error);

@@ -23,6 +23,7 @@ static command_fn *const commands[VERB_COUNT] = {
     [VERB_PLAN] = cmd_plan,
     [VERB_PARETO] = cmd_pareto,
     [VERB_BENCH] = cmd_bench,
+    [VERB_PROFILE] = cmd_profile,
     [VERB_EVAL] = cmd_eval,
     [VERB_AUDIT] = cmd_audit,
     [VERB_TOKENIZE] = cmd_tokenize,

@@ -298,6 +298,36 @@ LEAT_API leat_status leat_forecaster_forecast(const leat_forecaster *forecaster,
                                               leat_cache_policy policy, uint32_t warm_count, uint32_t count,
                                               leat_forecast *out_forecast, leat_error *error);
 
+/* ---- what runs have learned ------------------------------------------------------------------------------------- */
+
+/* Of a token; older runs count less. */
+typedef struct leat_profile_phase {
+    double token_count;       /* 0: nothing is known, the others are 0 */
+    double compute_s, wait_s; /* seconds of arithmetic, and of waiting for the disk */
+    double read_bytes;
+} leat_profile_phase;
+typedef struct leat_profile {
+    bool is_known; /* there is a file of this model that can be read; else all is zero */
+    char path[4096];
+    uint64_t file_bytes;
+    char isa[16]; /* with which the times were measured, like thread_count */
+    uint32_t thread_count;
+    leat_profile_phase decode, prefill;
+    uint32_t sample_token_count;  /* decoded tokens whose routing is kept; 0: no experts, or none yet */
+    double busiest_quarter_share; /* of all uses of experts: what the quarter of them that is used most has */
+    uint32_t choice_count;
+    struct {
+        uint32_t slot_count;
+        leat_cache_policy policy; /* that AUTO is with about so many slots */
+    } choices[8];                 /* by rising slot_count */
+} leat_profile;
+/* folder: as leat_options.profile_folder; NULL: nothing is known. A damaged file counts as none. LEAT_NO_MEMORY. */
+LEAT_API leat_status leat_profile_read(const leat_model *model, const char *folder, leat_profile *out_profile,
+                                       leat_error *error);
+/* Removes the file of this model, damaged or not; none is there: LEAT_OK. LEAT_IO. What an engine that is open has
+ * learned is kept when it is closed. */
+LEAT_API leat_status leat_profile_forget(const leat_model *model, const char *folder, leat_error *error);
+
 /* ---- tokenizer --------------------------------------------------------------------------------------------------- */
 
 typedef struct leat_tokenizer leat_tokenizer;

@@ -24,9 +24,12 @@
 #include "os/own_thread.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define LEAT_VERSION "0.1.0"
 
@@ -728,6 +731,67 @@ leat_status leat_plan_make(const leat_model *model, const leat_options *options,
     lease_close(&others);
     if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(model, &solved, &inner, &limit);
     return status;
+}
+
+/* ---- what runs have learned ---- */
+
+static leat_profile_phase public_phase(const profile_phase *p)
+{
+    if (!(p->token_count > 0)) return (leat_profile_phase){0};
+    return (leat_profile_phase){.token_count = p->token_count,
+                                .compute_s = p->compute_s / p->token_count,
+                                .wait_s = (p->expert_wait_s + p->stream_wait_s) / p->token_count,
+                                .read_bytes = p->read_bytes / p->token_count};
+}
+
+static leat_status public_profile(const model_profile *p, const char *folder, leat_profile *out, leat_error *error)
+{
+    struct stat facts;
+    if (!model_profile_path(p, folder, out->path) || stat(out->path, &facts) != 0) return LEAT_OK;
+    TRY(model_profile_busiest_quarter(p, &out->busiest_quarter_share, error));
+    out->is_known = true;
+    out->file_bytes = (uint64_t)facts.st_size;
+    snprintf(out->isa, sizeof out->isa, "%s", p->place.isa);
+    out->thread_count = p->place.thread_count;
+    out->decode = public_phase(&p->decode);
+    out->prefill = public_phase(&p->prefill);
+    out->sample_token_count = p->sample_count;
+    out->choice_count = p->choice_count;
+    for (uint32_t i = 0; i < p->choice_count; i++) {
+        out->choices[i].slot_count = p->choices[i].slot_count;
+        out->choices[i].policy = (leat_cache_policy)(p->choices[i].policy + 1);
+    }
+    return LEAT_OK;
+}
+
+leat_status leat_profile_read(const leat_model *model, const char *folder, leat_profile *out_profile, leat_error *error)
+{
+    model_profile profile = {0};
+    mem *ledger = NULL;
+    leat_profile *found = out_profile;
+
+    memset(found, 0, sizeof *found);
+    if (!folder) return LEAT_OK;
+    TRY(mem_open(0, &ledger, error));
+    leat_status status = model_profile_open(ledger, &model->desc, model->info.fingerprint, &profile, error);
+    if (status == LEAT_OK && model_profile_load(&profile, folder))
+        status = public_profile(&profile, folder, found, error);
+    if (!found->is_known) memset(found, 0, sizeof *found);
+    model_profile_close(&profile);
+    mem_close(&ledger);
+    return status;
+}
+
+leat_status leat_profile_forget(const leat_model *model, const char *folder, leat_error *error)
+{
+    model_profile profile = {0};
+    char path[PROFILE_PATH_BYTES];
+
+    if (!folder) return LEAT_OK;
+    snprintf(profile.fingerprint, sizeof profile.fingerprint, "%s", model->info.fingerprint);
+    if (!model_profile_path(&profile, folder, path)) return FAIL(error, IO, "%.64s...: the name is too long", folder);
+    if (unlink(path) == 0 || errno == ENOENT) return LEAT_OK;
+    return FAIL_OS(error, IO, errno, "%s: cannot be removed: %s", path, strerror(errno));
 }
 
 /* ---- engine ---- */

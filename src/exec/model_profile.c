@@ -11,10 +11,11 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { FILE_VERSION = 1, PATH_BYTES = 4096, FILE_BYTES_MAX = 64 << 20, POLICY_TOKENS = 128 };
+enum { FILE_VERSION = 1, FILE_BYTES_MAX = 64 << 20, POLICY_TOKENS = 128 };
 /* Tokens after which what was learned counts half. */
 static const double half_life = 512, uses_half_life = 4096;
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -254,10 +255,10 @@ static leat_status read_file(reader *r, const char *path, leat_error *error)
     return LEAT_OK;
 }
 
-static bool make_path(const model_profile *p, const char *folder, char out[PATH_BYTES])
+bool model_profile_path(const model_profile *p, const char *folder, char out[PROFILE_PATH_BYTES])
 {
-    const int length = snprintf(out, PATH_BYTES, "%s/profile-%s.json", folder, p->fingerprint);
-    return length > 0 && length < PATH_BYTES;
+    const int length = snprintf(out, PROFILE_PATH_BYTES, "%s/profile-%s.json", folder, p->fingerprint);
+    return length > 0 && length < PROFILE_PATH_BYTES;
 }
 
 static void forget(model_profile *p)
@@ -275,12 +276,12 @@ static void forget(model_profile *p)
 
 bool model_profile_load(model_profile *p, const char *folder)
 {
-    char path[PATH_BYTES], *text = NULL;
+    char path[PROFILE_PATH_BYTES], *text = NULL;
     uint64_t bytes;
     leat_error error;
     reader r = {.p = p};
 
-    if (!make_path(p, folder, path) || access(path, F_OK) != 0) return false;
+    if (!model_profile_path(p, folder, path) || access(path, F_OK) != 0) return false;
     leat_status status = file_load(p->ledger, MEM_META, AT_FDCWD, path, false, FILE_BYTES_MAX, &text, &bytes, &error);
     if (status == LEAT_OK)
         status = json_open(p->ledger, MEM_META, path, text, bytes, &json_limits_default, &r.parser, &error);
@@ -452,10 +453,10 @@ static leat_status write_all(text_out *out, const model_profile *p, leat_error *
 
 leat_status model_profile_save(const model_profile *p, const char *folder, leat_error *error)
 {
-    char path[PATH_BYTES];
+    char path[PROFILE_PATH_BYTES];
     text_out out = {.ledger = p->ledger};
 
-    if (!make_path(p, folder, path)) return FAIL(error, IO, "%.64s...: the name is too long", folder);
+    if (!model_profile_path(p, folder, path)) return FAIL(error, IO, "%.64s...: the name is too long", folder);
     leat_status status = write_all(&out, p, error);
     if (status == LEAT_OK) status = file_replace(path, out.text, out.bytes, 0600, error);
     mem_free(p->ledger, out.text);
@@ -463,6 +464,31 @@ leat_status model_profile_save(const model_profile *p, const char *folder, leat_
 }
 
 /* ---- questions ---- */
+
+static int compare_falling(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x < y) - (x > y);
+}
+
+leat_status model_profile_busiest_quarter(const model_profile *p, double *out_share, leat_error *error)
+{
+    const uint64_t count = p->uses ? key_count(p) : 0;
+    double *sorted, all = 0, busiest = 0;
+
+    *out_share = 0;
+    if (!count) return LEAT_OK;
+    TRY(MEM_NEW(p->ledger, META, count, &sorted, error));
+    memcpy(sorted, p->uses, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, compare_falling);
+    for (uint64_t i = 0; i < count; i++) {
+        all += sorted[i];
+        if (i < (count + 3) / 4) busiest += sorted[i];
+    }
+    mem_free(p->ledger, sorted);
+    if (all > 0) *out_share = busiest / all;
+    return LEAT_OK;
+}
 
 cache_policy model_profile_policy(const model_profile *p, uint32_t slot_count)
 {

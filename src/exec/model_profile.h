@@ -72,6 +72,11 @@ bool model_profile_load(model_profile *p, const char *folder);
 /* Adds a run and, when enough is new, chooses the policies again. LEAT_NO_MEMORY leaves the old choices. */
 MUST_CHECK leat_status model_profile_add(model_profile *p, const run_tally *t, const profile_place *place,
                                          uint64_t record_bytes, leat_error *error);
+/* The file's name in this folder; false when that is too long. */
+enum { PROFILE_PATH_BYTES = 4096 };
+bool model_profile_path(const model_profile *p, const char *folder, char out_path[PROFILE_PATH_BYTES]);
+/* Of all uses of experts, what the quarter that is used most has; 0 without a profile. */
+MUST_CHECK leat_status model_profile_busiest_quarter(const model_profile *p, double *out_share, leat_error *error);
 /* Replaces the file as a whole. The folder must exist. */
 MUST_CHECK leat_status model_profile_save(const model_profile *p, const char *folder, leat_error *error);
 

@@ -113,7 +113,7 @@ def test_help_goes_to_stdout():
 
 def test_help_of_every_verb():
     found = verbs()
-    for name in ("run", "chat", "serve", "info", "plan", "pareto", "bench", "eval", "tokenize", "detokenize", "parse", "template", "check", "pack", "list", "completions", "man", "version", "help"):
+    for name in ("run", "chat", "serve", "info", "plan", "pareto", "bench", "profile", "eval", "tokenize", "detokenize", "parse", "template", "check", "pack", "list", "completions", "man", "version", "help"):
         assert found[name].startswith("usage: leat %s [options]" % name), found[name]
         assert leat(name, "--help").out == found[name]
 
@@ -777,6 +777,39 @@ def test_pareto_measures():
     assert paths.count("c0") == 2 and paths.count("c1") == 2 and "a" in paths
     one = pareto("--points", "2", "--measure", "-n", "8", "--policy", "s3fifo", env=env)["rows"]
     assert all(row["measured"]["tokens_per_s"] > 0 for row in one)
+
+
+def test_profile():
+    env, folder = own_cache("profile-cache")
+
+    def profile(*args):
+        found = json.loads(expect(leat("profile", MODEL, "--json", *args, env=env)).out)
+        assert found["schema"] == "leat.profile/1"
+        return found
+
+    assert not profile()["is_known"] and not profile("--forget")["is_forgotten"]
+    assert expect(leat("profile", MODEL, env=env), out="").err == "no run has learned anything about this model yet\n"
+    floor = plan("--ctx", "256")["floor_bytes"]
+    learn(env, 72, "--ram", str(floor), "-t", "2")
+    path = kept(folder, "profile-")[0]
+    found, stored = profile(), json.load(open(path))
+    assert (found["path"], found["file_bytes"], found["thread_count"], found["isa"]) == (path, os.path.getsize(path), 2, stored["isa"])
+    assert found["decode"]["token_count"] == stored["decode"]["token_count"] > 64 and found["prefill"]["token_count"] > 0
+    for phase in ("decode", "prefill"):
+        count = stored[phase]["token_count"]
+        assert abs(found[phase]["compute_s_per_token"] * count / stored[phase]["compute_s"] - 1) < 1e-6
+        assert abs(found[phase]["read_bytes_per_token"] * count / stored[phase]["read_bytes"] - 1) < 1e-6 and found[phase]["wait_s_per_token"] > 0
+    uses = sorted(stored["uses"], reverse=True)
+    assert abs(found["busiest_quarter_share"] - sum(uses[:(len(uses) + 3) // 4]) / sum(uses)) < 1e-6
+    assert found["sample_token_count"] == len(stored["sample"])
+    assert [[choice["slot_count"], choice["cache_policy"]] for choice in found["choices"]] == stored["choices"] != []
+    shown = expect(leat("profile", MODEL, env=env)).out
+    assert path in shown and "2 threads, " in shown and "decoded" in shown and "busiest" in shown, shown
+    assert os.path.exists(path) and profile("--forget")["is_forgotten"] and not os.path.exists(path) and not profile()["is_known"]
+    write(path, "{")  # damaged: nothing is known, and that too can be forgotten
+    assert not profile()["is_known"]
+    expect(leat("profile", MODEL, "--forget", env=env))
+    assert not os.path.exists(path)
 
 
 def test_bench():
