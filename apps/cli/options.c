@@ -192,6 +192,12 @@ static bool add_text(option_texts *texts, const char *text)
     return true;
 }
 
+/* Not --tokens, whose file is behind an @. */
+static bool names_file(const option_spec *spec)
+{
+    return strstr(spec->value, "FILE") != NULL && strchr(spec->value, '@') == NULL;
+}
+
 leat_status option_set(cli_options *options, const option_spec *spec, const char *where, const char *text,
                        leat_error *error)
 {
@@ -201,7 +207,10 @@ leat_status option_set(cli_options *options, const option_spec *spec, const char
     case KIND_FLAG:
     case KIND_ACTION: is_known = value_read_flag(text, field); break;
     case KIND_COUNTER: is_known = read_counter(text, field); break;
-    case KIND_TEXT: *(const char **)field = text; break;
+    case KIND_TEXT:
+        if (*text == '\0' && names_file(spec)) return FAIL(error, USAGE, "%s: the name of the file is empty", where);
+        *(const char **)field = text;
+        break;
     case KIND_TEXTS:
         if (!add_text(field, text))
             return FAIL(error, USAGE, "%s: at most %d texts, none of them empty", where, OPTION_TEXTS_MAX);

@@ -182,6 +182,16 @@ def test_exit_codes_are_listed():
 # ---- values ------------------------------------------------------------------------------------------------------------------
 
 
+def test_empty_file_names():
+    """What an empty variable of a script gives is said at once, before any work."""
+    helps = verbs()
+    for name in re.findall(r"^  (?:-\w, |    )--([a-z-]+) \S*FILE", leat("help", "all").out, re.M):
+        verb = [verb for verb, text in helps.items() if re.search(r"^  .*--%s " % name, text, re.M)][0]
+        wanted = "leat: error: --%s: the name of the file is empty\n" % name if name != "tokens" else "leat: error: --tokens: there are none\n"
+        found = expect(leat(verb, MODEL, "--%s=" % name), 2, "")
+        assert found.err.startswith(wanted), (name, found)
+
+
 def test_numbers_reject_junk():
     for args, text in ((["--temp", "1x"], "--temp: '1x' is not a number from 0 to 100"),
                        (["--temp", "nan"], "--temp: 'nan' is not a number from 0 to 100"),
