@@ -533,6 +533,8 @@ leat_status leat_model_open(const char *path, leat_model **out_model, leat_error
     *out_model = m;
     return LEAT_OK;
 fail:
+    /* Names of files alone do not tell which of several models is meant. */
+    if (error && !error->hint[0] && m && m->source) status_hint(error, "the folder is %s", m->source->path);
     if (m)
         leat_model_close(&m);
     else

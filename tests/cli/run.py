@@ -548,6 +548,19 @@ def test_info():
     assert "architecture  gemma4" in expect(leat("info", MODEL), err="").out
 
 
+def test_errors_of_models_name_the_folder():
+    """Of a model that was given by a part of its name, too: what is wrong with it says only which file."""
+    folder = copy_model("wrong-model", "config.json", "model.safetensors")
+    with open(folder + "/config.json", encoding="utf-8") as file:
+        config = json.load(file)
+    (config.get("text_config") or config)["num_attention_heads"] = -1
+    os.unlink(folder + "/config.json")
+    write(folder + "/config.json", json.dumps(config))
+    result = expect(leat("info", "wrong-mod", env={"LEAT_MODELS": os.path.dirname(folder)}), 3, "")
+    assert re.fullmatch(r"leat: error: config.json: num_attention_heads is -1.*\nhint: the folder is %s\n" % re.escape(folder), result.err), result
+    shutil.rmtree(folder)
+
+
 def test_model_ways():
     assert expect(leat("info", "-m", MODEL)).out == expect(leat("info", MODEL)).out
     where = {"LEAT_MODELS": ROOT + "/models"}
