@@ -39,13 +39,26 @@ static bool tokenize_prompt(completion_work *work, uint32_t idx, api_error *erro
            api_fail(error, API_OUT_OF_RANGE, "prompt", "'prompt' is empty, and this model has no token to begin with.");
 }
 
+/* Replies to ids alone: what asks for texts of tokens needs a tokenizer. */
+static bool check_texts(const completion_work *work, api_error *error)
+{
+    const completion_request *request = &work->request;
+    if (engine_worker_tokenizer(work->owner->worker)) return true;
+    const char *field = request->logprobs                    ? "logprobs"
+                        : request->echo                      ? "echo"
+                        : request->generation.stop_count > 0 ? "stop"
+                                                             : NULL;
+    return !field || api_fail(error, API_NOT_SUPPORTED, field,
+                              "'%s' needs the texts of tokens: this model has no tokenizer.", field);
+}
+
 static bool prepare(completion_work *work, http_exchange *x, api_error *error)
 {
     size_t bytes = 0;
     const char *body = http_body(x, &bytes);
     request_limits limits = api_limits(work->owner);
     if (!completion_request_open(work->owner->settings.ledger, body, bytes, &limits, &work->request, error) ||
-        !api_knows_model(work->owner, work->request.generation.model, error))
+        !api_knows_model(work->owner, work->request.generation.model, error) || !check_texts(work, error))
         return false;
     for (uint32_t i = 0; i < work->request.prompt_count; i++)
         if (!tokenize_prompt(work, i, error) || !api_fits(work->owner, work->prompts[i].count, "prompt", error))

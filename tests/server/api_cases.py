@@ -2,7 +2,10 @@
 import atexit
 import json
 import math
+import os
+import shutil
 import socket
+import tempfile
 
 import client
 from client import leat, until
@@ -330,6 +333,21 @@ def test_echo_with_logprobs():
 
 
 # ---- the prompt's cache, other clients ----
+
+def test_a_model_without_a_tokenizer():
+    """Ids are answered; what asks for texts of tokens is refused by name, and the server lives on."""
+    with tempfile.TemporaryDirectory(prefix="leat-model-") as folder:
+        for name in os.listdir(os.path.join(client.ROOT, client.MODEL)):
+            if name.startswith("model") or name in ("config.json", "generation_config.json"):
+                shutil.copy(os.path.join(client.ROOT, client.MODEL, name), folder)
+        with leat(model=folder).wait_until_ready() as server:
+            ids = {"prompt": [1, 2, 3], "max_tokens": 2, "temperature": 0, "ignore_eos": True}
+            assert good("/v1/completions", ids, server)["usage"]["completion_tokens"] == 2
+            refused("/v1/completions", dict(ids, prompt="text"), 501, "prompt", "not_supported", server)
+            for field, value in (("logprobs", 0), ("echo", True), ("stop", ["a"])):
+                refused("/v1/completions", dict(ids, **{field: value}), 501, field, "not_supported", server)
+            assert good("/v1/completions", ids, server)["usage"]["completion_tokens"] == 2
+
 
 def test_cached_prompts_change_nothing():
     first = chat(STORY, max_tokens=30, logprobs=True, cache_prompt=False)

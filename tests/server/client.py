@@ -249,9 +249,9 @@ def probe(limits="", *arguments, env=None):
     return Server([PROBE, *arguments], limits, env)
 
 
-def leat(*arguments, limits="", env=None, port=True, **named):
+def leat(*arguments, limits="", env=None, port=True, model=MODEL, **named):
     extra = ["--port", "0"] if port else []
-    return Server([LEAT, "serve", MODEL, "--ctx", "256", *extra, *arguments], limits, env, **named)
+    return Server([LEAT, "serve", model, "--ctx", "256", *extra, *arguments], limits, env, **named)
 
 
 def run(*arguments, env=None):
