@@ -289,6 +289,7 @@ static void admit(engine_worker *w, job *j)
 job_admission job_submit(engine_worker *w, job *j, uint32_t *out_retry_after_s)
 {
     uint32_t retry_s = 0;
+    bool is_unwanted = false;
     const worker_state state = (worker_state)atomic_load(&w->state);
     job_admission admission = state == WORKER_READY     ? JOB_ADMITTED
                               : state == WORKER_LOADING ? JOB_LOADING
@@ -308,7 +309,12 @@ job_admission job_submit(engine_worker *w, job *j, uint32_t *out_retry_after_s)
         if (admission != JOB_ADMITTED)
             retry_s =
                 service_time_retry_after(&w->service, w->queue.count, w->running ? clock_now_ns() - w->begun_ns : 0);
+        /* Cancelled before there was a queue to take it from. A job_cancel that runs now either finds the worker, or
+         * has set the cause already. */
+        is_unwanted = admission == JOB_ADMITTED && job_cause_of(j) != JOB_NO_CAUSE;
+        if (is_unwanted) take_from_queue(w, j, JOB_CAUSE_CANCEL);
         pthread_mutex_unlock(&w->mutex);
+        if (is_unwanted) end_in_queue(w, j);
     }
     if (out_retry_after_s) *out_retry_after_s = retry_s;
     return admission;

@@ -176,6 +176,35 @@ static void test_cancel_in_the_queue(void **state)
     close_world(&x);
 }
 
+static void test_cancel_before_the_queue(void **state)
+{
+    world x;
+    job *first, *second = NULL;
+    leat_error error = {0};
+    (void)state;
+    open_world(&x, 4);
+    heard *running = hold(&x, GATE_AT_PREFILL, &first), *unwanted = heard_new();
+    leat_tokens prompt = copy_ids(x.ids, PROMPT);
+    assert_ok(job_open(x.ledger, &x.settings, &prompt, 1, &heard_sink, unwanted, &second, &error), &error);
+    job_cancel(second);
+    assert_int_equal(unwanted->end_count, 0); /* nobody has it yet */
+    assert_int_equal(job_submit(x.worker, second, NULL), JOB_ADMITTED);
+    assert_int_equal(unwanted->end_count, 1); /* it takes nobody's place while another one runs */
+    assert_int_equal(unwanted->result.end, JOB_CANCELLED);
+    assert_int_equal(look(x.worker).queue_length, 0);
+    heard_let_go(running);
+    heard_wait(running);
+    assert_int_equal(running->result.end, JOB_LENGTH);
+    assert_int_equal(unwanted->end_count, 1);
+    assert_float_equal(finished(&x, "client_closed"), 1, 0);
+    job_release(&first);
+    job_release(&second);
+    heard_free(running);
+    heard_free(unwanted);
+    assert_goes_on(&x);
+    close_world(&x);
+}
+
 static void test_cancel_in_the_prompt(void **state)
 {
     world x;
@@ -405,11 +434,17 @@ static void test_no_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order_and_refusal),      cmocka_unit_test(test_cancel_in_the_queue),
-        cmocka_unit_test(test_cancel_in_the_prompt),   cmocka_unit_test(test_cancel_in_the_answer),
-        cmocka_unit_test(test_sink_says_no),           cmocka_unit_test(test_deadline_in_the_queue),
-        cmocka_unit_test(test_deadline_while_it_runs), cmocka_unit_test(test_drain_finishes_what_there_is),
-        cmocka_unit_test(test_close_ends_every_job),   cmocka_unit_test(test_no_model),
+        cmocka_unit_test(test_order_and_refusal),
+        cmocka_unit_test(test_cancel_in_the_queue),
+        cmocka_unit_test(test_cancel_before_the_queue),
+        cmocka_unit_test(test_cancel_in_the_prompt),
+        cmocka_unit_test(test_cancel_in_the_answer),
+        cmocka_unit_test(test_sink_says_no),
+        cmocka_unit_test(test_deadline_in_the_queue),
+        cmocka_unit_test(test_deadline_while_it_runs),
+        cmocka_unit_test(test_drain_finishes_what_there_is),
+        cmocka_unit_test(test_close_ends_every_job),
+        cmocka_unit_test(test_no_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
