@@ -45,11 +45,46 @@ static bool append_tokens(leat_tokens *tokens, const leat_tokens *more, api_erro
     return true;
 }
 
+static bool append_text(leat_text *text, const leat_text *more, api_error *error)
+{
+    char *bytes = realloc(text->bytes, text->count + more->count + 1);
+    if (!bytes) return api_fail(error, API_NO_MEMORY, NULL, "The server has no memory for this request.");
+    memcpy(bytes + text->count, more->bytes, more->count + 1);
+    text->bytes = bytes;
+    text->count += more->count;
+    return true;
+}
+
+/* Text of the template's own, behind the prompt's tokens. */
+static bool append_markup(chat_work *work, const leat_text *markup, api_error *error)
+{
+    leat_error failure = {0};
+    leat_tokens ids = {0};
+    if (markup->count == 0) return true;
+    if (leat_tokenize(engine_worker_tokenizer(work->owner->worker), markup->bytes, markup->count, true, false, &ids,
+                      &failure) != LEAT_OK)
+        return api_fail_status(error, &failure, "tool_choice");
+    bool is_good = append_tokens(&work->tokens, &ids, error);
+    leat_tokens_free(&ids);
+    return is_good;
+}
+
+/* A thought that the template has begun is ended, so that the call is not a part of it. */
+static bool close_thought(chat_work *work, api_error *error)
+{
+    leat_error failure = {0};
+    leat_text close = {0};
+    if (leat_answer_thought_close(work->format, work->prompt.bytes, work->prompt.count, &close, &failure) != LEAT_OK)
+        return api_fail_status(error, &failure, "tool_choice");
+    bool is_good = append_markup(work, &close, error) && append_text(&work->prompt, &close, error);
+    leat_text_free(&close);
+    return is_good;
+}
+
 /* A call that is demanded is begun in the model's place. */
 static bool open_call(chat_work *work, api_error *error)
 {
     leat_error failure = {0};
-    leat_tokens ids = {0};
     const chat_tools *tools = &work->request.tools;
     if (tools->choice < TOOL_CHOICE_REQUIRED) return true;
     if (leat_answer_call_prefix(work->format, tools->name, &work->opening, &failure) != LEAT_OK)
@@ -57,12 +92,7 @@ static bool open_call(chat_work *work, api_error *error)
                    ? api_fail(error, API_UNSUPPORTED_PARAMETER, "tool_choice",
                               "'tool_choice' cannot demand a call of this model: its form of calls is not known.")
                    : api_fail_status(error, &failure, "tool_choice");
-    if (leat_tokenize(engine_worker_tokenizer(work->owner->worker), work->opening.bytes, work->opening.count, true,
-                      false, &ids, &failure) != LEAT_OK)
-        return api_fail_status(error, &failure, "tool_choice");
-    bool is_good = append_tokens(&work->tokens, &ids, error);
-    leat_tokens_free(&ids);
-    return is_good;
+    return close_thought(work, error) && append_markup(work, &work->opening, error);
 }
 
 static bool prepare(chat_work *work, http_exchange *x, api_error *error)

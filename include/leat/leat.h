@@ -479,6 +479,11 @@ LEAT_API leat_status leat_answer_finish(leat_answer *answer, leat_answer_fn *fn,
  * format. */
 LEAT_API leat_status leat_answer_call_prefix(const char *format, const char *name, leat_text *out_text,
                                              leat_error *error);
+/* What closes the thought that a rendered prompt leaves open (as templates do that end with "<think>\n"), up to where a
+ * call may begin; empty where none is open. To be put behind the prompt, for the model and for leat_answer_open, before
+ * what leat_answer_call_prefix gives. LEAT_USAGE: no such format. */
+LEAT_API leat_status leat_answer_thought_close(const char *format, const char *prompt, size_t prompt_bytes,
+                                               leat_text *out_text, leat_error *error);
 
 /* ---- engine ------------------------------------------------------------------------------------------------------ */
 

@@ -40,7 +40,11 @@ static leat_status find_format(const char *label, const answer_format **out_form
     return LEAT_OK;
 }
 
-leat_status leat_answer_call_prefix(const char *format, const char *name, leat_text *out_text, leat_error *error)
+typedef leat_status text_maker(const answer_format *format, const void *user, text_buffer *out, leat_error *error);
+
+/* What `make` writes for a format, as the caller's own. */
+static leat_status make_text(const char *format, text_maker *make, const void *user, leat_text *out_text,
+                             leat_error *error)
 {
     const answer_format *found;
     mem *ledger = NULL;
@@ -48,16 +52,39 @@ leat_status leat_answer_call_prefix(const char *format, const char *name, leat_t
     TRY(find_format(format, &found, error));
     TRY(mem_open(0, &ledger, error));
     text_buffer_init(&text, ledger);
-    leat_status status = answer_format_call_prefix(found, name, &text, error);
-    char *bytes = status == LEAT_OK ? malloc(text.count + 1) : NULL;
-    if (status == LEAT_OK && !bytes) status = FAIL(error, NO_MEMORY, "the prefix of a call");
+    leat_status status = make(found, user, &text, error);
+    char *bytes = status == LEAT_OK ? calloc(1, text.count + 1) : NULL;
+    if (status == LEAT_OK && !bytes) status = FAIL(error, NO_MEMORY, "the beginning of an answer");
     if (bytes) {
-        memcpy(bytes, text.bytes, text.count + 1);
+        if (text.count > 0) memcpy(bytes, text.bytes, text.count);
         *out_text = (leat_text){.bytes = bytes, .count = text.count};
     }
     text_buffer_reset(&text);
     mem_close(&ledger);
     return status;
+}
+
+static leat_status make_prefix(const answer_format *format, const void *user, text_buffer *out, leat_error *error)
+{
+    return answer_format_call_prefix(format, user, out, error);
+}
+
+leat_status leat_answer_call_prefix(const char *format, const char *name, leat_text *out_text, leat_error *error)
+{
+    return make_text(format, make_prefix, name, out_text, error);
+}
+
+static leat_status make_close(const answer_format *format, const void *user, text_buffer *out, leat_error *error)
+{
+    const json_span *prompt = user;
+    return answer_format_thought_close(format, prompt->text, prompt->count, out, error);
+}
+
+leat_status leat_answer_thought_close(const char *format, const char *prompt, size_t prompt_bytes, leat_text *out_text,
+                                      leat_error *error)
+{
+    const json_span span = {prompt, prompt_bytes};
+    return make_text(format, make_close, &span, out_text, error);
 }
 
 /* ---- one answer ---- */

@@ -408,24 +408,14 @@ leat_status answer_parser_finish(answer_parser *p, answer_sink *sink, void *user
 
 /* ---- opening -------------------------------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, uint64_t count, const char *end)
-{
-    size_t length = strlen(end);
-    return count >= length && memcmp(text + count - length, end, length) == 0;
-}
-
 /* An opening mark at the prompt's end begins a thought, a closing one has ended it; newlines behind it are counted. */
 static void begin_by_tags(answer_parser *p, const char *prompt, uint64_t count)
 {
-    uint32_t newlines = 0;
-    while (count > 0 && prompt[count - 1] == '\n') {
-        count--;
-        newlines++;
-    }
-    if (ends_with(prompt, count, p->format->think_open)) {
+    uint32_t newlines;
+    if (answer_format_leaves_thought(p->format, prompt, count, &newlines)) {
         enter_reasoning(p);
         p->strip -= (uint32_t)min_u64(newlines, p->strip);
-    } else if (ends_with(prompt, count, p->format->think_close)) {
+    } else if (answer_ends_with(prompt, count - newlines, p->format->think_close)) {
         uint32_t after = p->format->after;
         enter_text(p, after - (uint32_t)min_u64(newlines, after));
         p->is_first = true;
@@ -437,8 +427,9 @@ static void begin_by_header(answer_parser *p, const char *prompt, uint64_t count
 {
     static const answer_opener opener = {.text = "", .reader = read_harmony};
     marker m = {.kind = CALL_OPEN, .opener = &opener};
-    if (count == 0 || ends_with(prompt, count, "<|start|>assistant")) enter_call(p, &m);
-    if (ends_with(prompt, count, "<|channel|>analysis<|message|>")) enter_reasoning(p);
+    uint32_t newlines;
+    if (count == 0 || answer_ends_with(prompt, count, "<|start|>assistant")) enter_call(p, &m);
+    if (answer_format_leaves_thought(p->format, prompt, count, &newlines)) enter_reasoning(p);
 }
 
 static leat_status open_buffers(answer_parser *p, leat_error *error)

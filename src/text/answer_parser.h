@@ -40,6 +40,11 @@ bool answer_format_has_calls(const answer_format *format);
 MUST_CHECK leat_status answer_format_call_prefix(const answer_format *format, const char *name, text_buffer *out,
                                                  leat_error *error);
 
+/* Appends what closes the thought that the prompt leaves open, as far as a call may follow it: to be put between the
+ * prompt and what answer_format_call_prefix gives. Nothing where none is open. */
+MUST_CHECK leat_status answer_format_thought_close(const answer_format *format, const char *prompt,
+                                                   uint64_t prompt_bytes, text_buffer *out, leat_error *error);
+
 typedef enum answer_kind { ANSWER_TEXT, ANSWER_REASONING, ANSWER_CALL } answer_kind;
 
 typedef struct answer_event {

@@ -275,6 +275,26 @@ def test_tool_choice():
     assert named["message"].get("tool_calls") or named["message"]["content"].startswith("<|tool_call>"), named
 
 
+def test_tool_choice_behind_an_open_thought():
+    """Templates that leave a thought open: the call that is demanded comes behind the thought, not into it."""
+    with open(os.path.join(client.ROOT, client.MODEL, "chat_template.jinja"), encoding="utf-8") as file:
+        own = file.read()
+    demand = {"type": "function", "function": {"name": "get_weather"}}
+    for opening, template in (("<|channel>thought\n", own), ("<think>\n", "{# <tool_call> #}{{ '<tool_call>' if tools }}{{ messages[0].content }}\n")):
+        with tempfile.NamedTemporaryFile("w", suffix=".jinja") as file:
+            file.write(template + "{{ %r }}" % opening)
+            file.flush()
+            with leat("--ctx", "1024", "--template", file.name).wait_until_ready() as server:
+                assert good("/apply-template", {"messages": WEATHER, "tools": [TOOL]}, server)["prompt"].endswith(opening)
+                body = {"messages": WEATHER, "tools": [TOOL], "tool_choice": demand, "temperature": 0, "max_tokens": 40}
+                message = good("/v1/chat/completions", body, server)["choices"][0]["message"]
+                streamed = collect(stream("/v1/chat/completions", body, server))[0]
+                for each in (message, streamed):
+                    assert not each.get("reasoning_content"), each
+                    assert each.get("tool_calls") or each["content"].startswith('<tool_call>\n{"name": "get_weather", "arguments": '), each
+                assert template != own or message["tool_calls"][0]["function"]["name"] == "get_weather", message
+
+
 def test_a_half_call_is_text():
     choice = chat(WEATHER, tools=[TOOL], max_tokens=5)["choices"][0]
     assert choice["finish_reason"] == "length" and choice["message"]["content"].startswith("<|tool_call>"), choice

@@ -70,7 +70,8 @@ enum {
     FORMAT_COUNT
 };
 
-#define THINK_TAGS .think_open = "<think>", .think_close = "</think>"
+#define HARMONY_THOUGHT "<|channel|>analysis<|message|>"
+#define THINK_TAGS      .think_open = "<think>", .think_close = "</think>"
 #define NEWLINES(behind_open, before_close, behind_close, before_a_call)                                               \
     .lead = (behind_open), .trail = (before_close), .after = (behind_close), .before_call = (before_a_call)
 #define TAG_OPENER  .openers = {{.text = "<tool_call>", .reader = read_tag_or_json}}
@@ -309,4 +310,43 @@ leat_status answer_format_call_prefix(const answer_format *format, const char *n
     if (!name) return LEAT_OK;
     TRY(text_buffer_append(out, name, strlen(name), error));
     return text_buffer_append(out, format->prefix_tail, strlen(format->prefix_tail), error);
+}
+
+bool answer_ends_with(const char *text, uint64_t count, const char *end)
+{
+    size_t length = strlen(end);
+    return count >= length && memcmp(text + count - length, end, length) == 0;
+}
+
+bool answer_format_leaves_thought(const answer_format *format, const char *prompt, uint64_t count,
+                                  uint32_t *out_newlines)
+{
+    *out_newlines = 0;
+    if (format->is_harmony) return answer_ends_with(prompt, count, HARMONY_THOUGHT);
+    while (count > 0 && prompt[count - 1] == '\n') {
+        count--;
+        ++*out_newlines;
+    }
+    return answer_ends_with(prompt, count, format->think_open);
+}
+
+static leat_status append_newlines(text_buffer *out, uint32_t count, leat_error *error)
+{
+    for (uint32_t i = 0; i < count; i++) TRY(text_buffer_append(out, "\n", 1, error));
+    return LEAT_OK;
+}
+
+leat_status answer_format_thought_close(const answer_format *format, const char *prompt, uint64_t prompt_bytes,
+                                        text_buffer *out, leat_error *error)
+{
+    static const char next_header[] = "<|start|>assistant";
+    uint32_t newlines, after = format->after;
+    if (!answer_format_leaves_thought(format, prompt, prompt_bytes, &newlines)) return LEAT_OK;
+    /* A template that puts no newline behind the opening mark puts none before the closing one either. */
+    TRY(append_newlines(out, newlines > 0 ? format->trail : 0, error));
+    TRY(text_buffer_append(out, format->think_close, strlen(format->think_close), error));
+    if (format->is_harmony) return text_buffer_append(out, next_header, sizeof next_header - 1, error);
+    /* The call's own opening may begin with some of those that follow a thought. */
+    for (const char *head = format->prefix_head; head && *head == '\n' && after > 0; head++) after--;
+    return append_newlines(out, after, error);
 }

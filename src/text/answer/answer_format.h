@@ -33,4 +33,10 @@ struct answer_format {
     const char *prefix_head, *prefix_tail; /* around the name, to open a call */
 };
 
+/* Whether a prompt ends with an opened thought, but for newlines, which are counted. */
+bool answer_format_leaves_thought(const answer_format *format, const char *prompt, uint64_t count,
+                                  uint32_t *out_newlines);
+/* Whether a text ends with another. */
+bool answer_ends_with(const char *text, uint64_t count, const char *end);
+
 #endif

@@ -369,26 +369,39 @@ static void test_choice(void **state)
                             rows[i][0]);
 }
 
-/* A prefix, the arguments in the family's form and its end are a call. */
-static void expect_prefix(const char *format, const char *rest)
+/* Behind a prompt whose end is `prompt`: what closes an open thought (`close`), then a prefix, the arguments in the
+ * family's form and its end are a call. */
+static void expect_call(const char *format, const char *prompt, const char *close, const char *rest)
 {
     leat_error error;
     mem *ledger = open_ledger(0);
-    text_buffer text;
+    text_buffer text, begun;
     message got;
-    given g = {format, format[0] == 'h' && format[1] == 'a' ? "<|start|>assistant" : "x", tools};
+    text_buffer_init(&begun, ledger);
     text_buffer_init(&text, ledger);
     message_init(&got, ledger);
+    add(&begun, prompt, strlen(prompt));
+    assert_ok(answer_format_thought_close(answer_format_by_label(format), prompt, strlen(prompt), &begun, &error),
+              &error);
+    assert_string_equal(begun.bytes + strlen(prompt), close);
+    given g = {format, begun.bytes, tools};
     assert_ok(answer_format_call_prefix(answer_format_by_label(format), "now", &text, &error), &error);
     add(&text, rest, strlen(rest));
     read_cut(ledger, &g, text.bytes, text.count, 0, &got);
     if (got.call_count != 1 || got.content.count > 0) show(format, &got);
     assert_int_equal(got.call_count, 1);
     assert_int_equal(got.content.count, 0);
+    assert_int_equal(got.reasoning.count, 0);
     assert_memory_equal(got.calls.bytes, "now\x01{}\x01", 7);
     message_reset(&got);
     text_buffer_reset(&text);
+    text_buffer_reset(&begun);
     close_empty_ledger(ledger);
+}
+
+static void expect_prefix(const char *format, const char *rest)
+{
+    expect_call(format, strcmp(format, "harmony") == 0 ? "<|start|>assistant" : "x", "", rest);
 }
 
 static void test_call_prefix(void **state)
@@ -413,6 +426,36 @@ static void test_call_prefix(void **state)
     expect_prefix("command_r", "{}\n    }\n]```");
     text_buffer text = {0};
     assert_int_equal(answer_format_call_prefix(answer_format_by_label("generic"), "now", &text, &error), LEAT_USAGE);
+}
+
+/* Templates that leave a thought open: the call stands behind it. */
+static void test_call_prefix_in_a_thought(void **state)
+{
+    leat_error error;
+    text_buffer text = {0};
+    (void)state;
+    expect_call("hermes", "<|im_start|>assistant\n<think>\n", "\n</think>\n\n", "{}}\n</tool_call>");
+    expect_call("hermes", "<think>", "</think>\n\n", "{}}\n</tool_call>");
+    expect_call("qwen3_coder", "<think>\n", "\n</think>\n\n", "</function>\n</tool_call>");
+    expect_call("nemotron3", "<think>\n", "\n</think>\n", "</function>\n</tool_call>\n");
+    expect_call("glm4", "<|assistant|><think>", "</think>", "</tool_call>");
+    expect_call("minimax_m2", "]~b]ai\n<think>\n", "\n</think>\n\n", "</invoke>\n</minimax:tool_call>");
+    expect_call("deepseek_dsml", "<｜Assistant｜><think>", "</think>", "</｜DSML｜invoke>\n</｜DSML｜function_calls>");
+    expect_call("deepseek_v3", "<｜Assistant｜><think>\n", "\n</think>\n\n",
+                "{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>");
+    expect_call("deepseek_v3.1", "<｜Assistant｜><think>", "</think>", "{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>");
+    expect_call("kimi_k2", "<think>", "</think>", "{}<|tool_call_end|><|tool_calls_section_end|>");
+    expect_call("gemma4", "<|channel>thought\n", "\n<channel|>", "}<tool_call|>");
+    expect_call("mistral", "[THINK]", "[/THINK]", "{}}]");
+    expect_call("mistral_named", "[THINK]", "[/THINK]", "{}");
+    expect_call("llama3", "<think>\n", "\n</think>\n\n", "{}}");
+    expect_call("harmony", "<|channel|>analysis<|message|>", "<|end|><|start|>assistant", "{}<|call|>");
+    expect_call("command_r7b", "<|START_THINKING|>", "<|END_THINKING|>", "{}}\n]<|END_ACTION|>");
+    expect_call("command_r", "<think>\n", "\n</think>\n", "{}\n    }\n]```");
+    /* Over, or never begun: there is nothing to close. */
+    expect_call("hermes", "<think>\n\n</think>\n\n", "", "{}}\n</tool_call>");
+    assert_ok(answer_format_thought_close(answer_format_by_label("hermes"), "", 0, &text, &error), &error);
+    assert_int_equal(text.count, 0);
 }
 
 /* ---- hostile texts -------------------------------------------------------------------------------------------- */
@@ -538,11 +581,17 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_family),     cmocka_unit_test(test_cut_anywhere),
-        cmocka_unit_test(test_cut_off_anywhere), cmocka_unit_test(test_without_tools),
-        cmocka_unit_test(test_choice),           cmocka_unit_test(test_call_prefix),
-        cmocka_unit_test(test_hostile),          cmocka_unit_test(test_call_limit),
-        cmocka_unit_test(test_bad_tools),        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_every_family),
+        cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_cut_off_anywhere),
+        cmocka_unit_test(test_without_tools),
+        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_call_prefix),
+        cmocka_unit_test(test_call_prefix_in_a_thought),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_call_limit),
+        cmocka_unit_test(test_bad_tools),
+        cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
