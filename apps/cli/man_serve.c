@@ -39,7 +39,8 @@ static const term endpoints[] = {
     {"GET /v1/models, /v1/models/ID (also /models)", "the model and its limits"},
     {"POST /tokenize, /detokenize, /apply-template", "texts and tokens, without the engine"},
     {"GET /health (also /v1/health)",
-     "200 when the model is there; 503 with the progress of loading before, and when it is stopping. Needs no key"},
+     "200 when the model is there; 503 with the progress of loading before; 503 when the model could not be opened "
+     "(failed), can no longer be read (degraded, until it can) and when the server is stopping. Needs no key"},
     {"GET /livez", "200 as long as the process takes requests. Needs no key"},
     {"GET /slots, /props, /version", "what the engine does; the settings; the version"},
     {"GET /metrics", "counters and histograms for Prometheus"},

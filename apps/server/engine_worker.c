@@ -41,6 +41,7 @@ struct engine_worker {
     uint64_t number;   /* of the last job admitted */
     service_time service;
     _Atomic uint32_t queue_length; /* queue.count, for those who do not wait */
+    atomic_bool is_checking;       /* reads from the model's files to see whether that works */
 };
 
 static void wait_until(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadline_ns)
@@ -182,11 +183,24 @@ static bool load(engine_worker *w)
     return true;
 }
 
+/* Jobs may stay away for as long as the server says that it is not well, so they cannot be what proves it well. */
+static void check_files(engine_worker *w)
+{
+    leat_error error = {0};
+    atomic_store(&w->is_checking, true);
+    if (leat_engine_check_files(w->seat.engine, &error) == LEAT_OK) {
+        w->seat.now.is_degraded = false;
+        log_write(LOG_INFO, "the model's files can be read again");
+    }
+    atomic_store(&w->is_checking, false);
+}
+
 /* Nobody waits: what steps would do about memory is done here. */
 static void look_after_engine(engine_worker *w)
 {
     pthread_mutex_unlock(&w->mutex);
     leat_engine_poll(w->seat.engine);
+    if (w->seat.now.is_degraded) check_files(w);
     engine_seat_publish(&w->seat, true);
     pthread_mutex_lock(&w->mutex);
 }
@@ -428,7 +442,7 @@ bool engine_worker_is_stuck(engine_worker *w, uint64_t limit_ns)
     engine_worker_snapshot(w, &now);
     const uint64_t now_ns = clock_now_ns();
     if (now_ns < now.progress_ns || now_ns - now.progress_ns < limit_ns) return false;
-    return leat_engine_get_stats(w->seat.engine).reads_in_flight == 0;
+    return leat_engine_get_stats(w->seat.engine).reads_in_flight == 0 && !atomic_load(&w->is_checking);
 }
 
 leat_status engine_worker_load_error(engine_worker *w, leat_error *out_error)

@@ -117,8 +117,8 @@ MUST_CHECK leat_status job_open(mem *ledger, const job_settings *settings, leat_
                                 const job_sink *sink, void *user, job **out_job, leat_error *error);
 job *job_keep(job *j);
 void job_release(job **j);
-/* In the queue: it leaves at once, on_end comes before this returns. While it runs: it ends within a layer. Before it is
- * submitted: job_submit admits it and ends it, on_end comes before that returns. Else, also again: nothing. */
+/* In the queue: it leaves at once, on_end comes before this returns. While it runs: it ends within a layer. Before it
+ * is submitted: job_submit admits it and ends it, on_end comes before that returns. Else, also again: nothing. */
 void job_cancel(job *j);
 /* Called in on_choice_end: what ended the choice is a tool call, and is counted so. */
 void job_note_tool_calls(job *j);

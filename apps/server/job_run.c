@@ -359,8 +359,9 @@ void job_run(engine_seat *seat, job *j, job_result *out_result, leat_error *erro
     add_counters(out_result, &before, &after);
     out_result->total_ns = clock_now_ns() - j->submitted_ns;
     count_job(seat, out_result, error);
-    if (out_result->status == LEAT_OK || out_result->status == LEAT_IO)
-        seat->now.is_degraded = out_result->status == LEAT_IO;
+    /* A job that was ended early, or failed otherwise, says nothing of the disk. */
+    if (out_result->status == LEAT_IO) seat->now.is_degraded = true;
+    if (out_result->end == JOB_STOP || out_result->end == JOB_LENGTH) seat->now.is_degraded = false;
     seat->now.slot = SLOT_IDLE;
     seat->now.job_number = 0;
     engine_seat_publish(seat, true);

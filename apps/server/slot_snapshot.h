@@ -26,7 +26,8 @@ const char *worker_state_label(worker_state state);
 
 typedef struct slot_snapshot {
     worker_state worker;
-    bool is_degraded;                 /* the last job ended because weights could not be read */
+    bool is_degraded;                 /* a job ended because weights could not be read, and since then none has ended
+                                         well, nor have the model's files been read */
     uint64_t load_done, load_total;   /* bytes of weights that stay; total 0: not known yet */
     slot_state slot;                  /* of the only sequence */
     uint64_t job_number;              /* that runs; 0: none */

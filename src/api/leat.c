@@ -1030,6 +1030,11 @@ const leat_plan *leat_engine_plan(const leat_engine *handle) { return &handle->p
 const leat_tokenizer *leat_engine_tokenizer(const leat_engine *handle) { return handle->tokenizer; }
 void leat_engine_poll(leat_engine *handle) { engine_idle(handle->inner); }
 
+leat_status leat_engine_check_files(leat_engine *handle, leat_error *error)
+{
+    return engine_check_files(handle->inner, error);
+}
+
 leat_stats leat_engine_get_stats(const leat_engine *handle)
 {
     const engine *e = handle->inner;

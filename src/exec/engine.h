@@ -86,8 +86,9 @@ typedef struct engine {
     scratch scratch;
     step_clock clock;
     pressure_watch watch;
-    run_tally *tally; /* NULL unless it learns */
-    warm_start *warm; /* NULL: none, or the first step has ended it */
+    run_tally *tally;     /* NULL unless it learns */
+    warm_start *warm;     /* NULL: none, or the first step has ended it */
+    uint64_t file_checks; /* how often engine_check_files was asked */
 } engine;
 
 /* The plan alone: opens and closes the files to learn their alignment. */
@@ -104,6 +105,8 @@ void engine_close(engine **e);
 void engine_prefault_ahead(engine *e);
 /* Between steps, now and then: what a step would do about the machine's memory before it computes. */
 void engine_idle(engine *e);
+/* Between steps: reads a block at the end of each file, and one elsewhere, another each time. LEAT_IO: one failed. */
+MUST_CHECK leat_status engine_check_files(engine *e, leat_error *error);
 MUST_CHECK leat_status engine_check_cancel(const engine *e, leat_error *error);
 
 #endif

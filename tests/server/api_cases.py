@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 
 import client
@@ -367,6 +368,38 @@ def test_a_model_without_a_tokenizer():
             for field, value in (("logprobs", 0), ("echo", True), ("stop", ["a"])):
                 refused("/v1/completions", dict(ids, **{field: value}), 501, field, "not_supported", server)
             assert good("/v1/completions", ids, server)["usage"]["completion_tokens"] == 2
+
+
+def floor_of_ram():
+    """So little that experts are read for every request."""
+    plan = subprocess.run([client.LEAT, "plan", client.MODEL, "--ctx", "256", "--json"], cwd=client.ROOT, capture_output=True, check=True)
+    return str(json.loads(plan.stdout)["floor_bytes"])
+
+
+def test_a_disk_that_fails():
+    """A model's file that ends early: the stream says so, /health does, and both are well again once the file is."""
+    with tempfile.TemporaryDirectory(prefix="leat-model-") as folder:
+        shutil.copytree(os.path.join(client.ROOT, client.MODEL), folder, dirs_exist_ok=True)
+        with leat("--ram", floor_of_ram(), model=folder).wait_until_ready() as server:
+            body = {"messages": SUM, "temperature": 0, "cache_prompt": False}
+            whole = chat(SUM, server)["choices"]
+            path = os.path.join(folder, "model.safetensors")
+            with open(path, "rb") as file:
+                bytes_of_file = file.read()
+            os.truncate(path, 1 << 20)
+            reply = post("/v1/chat/completions", dict(body, stream=True), server)
+            data, _ = events(reply.body)
+            error = json.loads(data[-1])["error"]
+            assert error["code"] == "io_error" and "[DONE]" not in data, data
+            assert folder not in error["message"], error
+            health = server.get("/health")
+            assert health.status == 503 and health.json()["status"] == "degraded" and health.headers["retry-after"] == "5", health
+            reply = refused("/v1/chat/completions", body, 503, None, "io_error", server)
+            with open(path, "r+b") as file:
+                file.write(bytes_of_file)
+            until(lambda: server.get("/health").status == 200, "a server that is well again without a request")
+            assert chat(SUM, server)["choices"] == whole
+            assert 'leat_storage_errors_total{model="' in server.get("/metrics").body.decode()
 
 
 def test_cached_prompts_change_nothing():

@@ -111,6 +111,48 @@ static void test_failing_disk_ends_one_job(void **state)
     close_world(&x);
 }
 
+static bool refuse_to_begin(void *user)
+{
+    (void)user;
+    return false;
+}
+
+/* Without a job that proves it, and not by one that proves nothing. */
+static void test_a_disk_that_is_well_again_is_noticed(void **state)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    leat_error error = {0};
+    job_sink unwilling = heard_sink;
+    job *j = NULL;
+    world x;
+    (void)state;
+    open_world(&x);
+    x.settings.cache_prompt = false;
+    hooks_set_read_fault(READ_FAULT_EIO, 0, UINT64_MAX, 0);
+    heard *failed = heard_new(), *left = heard_new();
+    run_ids(x.worker, x.ledger, &x.settings, x.ids, PROMPT, failed);
+    assert_int_equal(failed->result.status, LEAT_IO);
+    assert_true(look(x.worker).is_degraded);
+    leat_tokens prompt = copy_ids(x.ids, PROMPT);
+    unwilling.on_begin = refuse_to_begin;
+    assert_ok(job_open(x.ledger, &x.settings, &prompt, 1, &unwilling, left, &j, &error), &error);
+    assert_int_equal(job_submit(x.worker, j, NULL), JOB_ADMITTED);
+    heard_wait(left);
+    job_release(&j);
+    assert_int_equal(left->result.end, JOB_CANCELLED);
+    assert_true(look(x.worker).is_degraded); /* it has read nothing */
+    const uint64_t before = hooks_read_count();
+    while (hooks_read_count() < before + 2) nanosleep(&pause, NULL); /* it looks by itself, again and again */
+    assert_true(look(x.worker).is_degraded);
+    hooks_reset();
+    while (look(x.worker).is_degraded) nanosleep(&pause, NULL);
+    x.settings.cache_prompt = true;
+    assert_goes_on(&x);
+    heard_free(failed);
+    heard_free(left);
+    close_world(&x);
+}
+
 static void test_looking_does_not_wait_for_the_disk(void **state)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
@@ -262,9 +304,13 @@ static void test_what_is_no_number_is_an_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_failing_disk_ends_one_job),   cmocka_unit_test(test_looking_does_not_wait_for_the_disk),
-        cmocka_unit_test(test_a_lost_thread_is_noticed),    cmocka_unit_test(test_loading_is_told),
-        cmocka_unit_test(test_no_memory_at_any_allocation), cmocka_unit_test(test_what_is_no_number_is_an_error),
+        cmocka_unit_test(test_failing_disk_ends_one_job),
+        cmocka_unit_test(test_a_disk_that_is_well_again_is_noticed),
+        cmocka_unit_test(test_looking_does_not_wait_for_the_disk),
+        cmocka_unit_test(test_a_lost_thread_is_noticed),
+        cmocka_unit_test(test_loading_is_told),
+        cmocka_unit_test(test_no_memory_at_any_allocation),
+        cmocka_unit_test(test_what_is_no_number_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
