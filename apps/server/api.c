@@ -71,7 +71,6 @@ bool api_is_ready(api *a, http_exchange *x)
         api_fail(&error, API_SHUTTING_DOWN, NULL, "The server is shutting down.");
     else
         api_fail(&error, API_MODEL_CORRUPT, NULL, "The model could not be opened.");
-    error.retry_after_s = now.worker == WORKER_LOADING ? 5 : 0;
     api_reply_error(a, x, &error);
     return false;
 }

@@ -6,10 +6,11 @@
 typedef struct fault_facts {
     int http_status;
     const char *type, *code;
+    int retry_s;
 } fault_facts;
 
 static const fault_facts facts[API_FAULT_COUNT] = {
-#define X(name, status, type, code) {status, type, code},
+#define X(name, status, type, code, retry) {status, type, code, retry},
     API_FAULT_MAP(X)
 #undef X
 };
@@ -18,6 +19,7 @@ bool api_fail(api_error *error, api_fault fault, const char *param, const char *
 {
     va_list arguments;
     *error = (api_error){.fault = fault};
+    if (facts[fault].retry_s > 0) error->retry_after_s = (uint32_t)facts[fault].retry_s;
     snprintf(error->param, sizeof error->param, "%s", param ? param : "");
     va_start(arguments, format);
     vsnprintf(error->message, sizeof error->message, format, arguments);
@@ -40,6 +42,7 @@ bool api_fail_status(api_error *error, const leat_error *from, const char *param
 }
 
 int api_error_http_status(const api_error *error) { return facts[error->fault].http_status; }
+bool api_error_is_final(const api_error *error) { return facts[error->fault].retry_s == API_RETRY_NEVER; }
 
 void api_error_write(const api_error *error, json_writer *w)
 {

@@ -13,29 +13,31 @@
 
 #include <leat/leat.h>
 
-/*    name              HTTP  type                     code                             */
+/* retry: in how many seconds trying again may help, where nobody knows better (Retry-After). 0: nothing is said. */
+enum { API_RETRY_NEVER = -1 };
+/*    name, HTTP status, type, code, retry */
 #define API_FAULT_MAP(X)                                                                                               \
-    X(INVALID_JSON, 400, "invalid_request_error", "invalid_json")                                                      \
-    X(INVALID_TYPE, 400, "invalid_request_error", "invalid_type")                                                      \
-    X(INVALID_VALUE, 400, "invalid_request_error", "invalid_value")                                                    \
-    X(OUT_OF_RANGE, 400, "invalid_request_error", "out_of_range")                                                      \
-    X(MISSING, 400, "invalid_request_error", "missing_required_parameter")                                             \
-    X(UNSUPPORTED_PARAMETER, 400, "invalid_request_error", "unsupported_parameter")                                    \
-    X(CONTEXT_LENGTH, 400, "invalid_request_error", "context_length_exceeded")                                         \
-    X(TEMPLATE, 400, "invalid_request_error", "template_error")                                                        \
-    X(MODEL_NOT_FOUND, 404, "not_found_error", "model_not_found")                                                      \
-    X(TIMEOUT, 408, "timeout_error", "request_timeout")                                                                \
-    X(QUEUE_FULL, 429, "rate_limit_error", "queue_full")                                                               \
-    X(INTERNAL, 500, "server_error", "internal")                                                                       \
-    X(NOT_SUPPORTED, 501, "not_supported_error", "not_supported")                                                      \
-    X(NO_MEMORY, 503, "unavailable_error", "out_of_memory")                                                            \
-    X(IO, 503, "unavailable_error", "io_error")                                                                        \
-    X(MODEL_CORRUPT, 503, "unavailable_error", "model_corrupt")                                                        \
-    X(LOADING, 503, "unavailable_error", "loading")                                                                    \
-    X(SHUTTING_DOWN, 503, "unavailable_error", "shutting_down")
+    X(INVALID_JSON, 400, "invalid_request_error", "invalid_json", 0)                                                   \
+    X(INVALID_TYPE, 400, "invalid_request_error", "invalid_type", 0)                                                   \
+    X(INVALID_VALUE, 400, "invalid_request_error", "invalid_value", 0)                                                 \
+    X(OUT_OF_RANGE, 400, "invalid_request_error", "out_of_range", 0)                                                   \
+    X(MISSING, 400, "invalid_request_error", "missing_required_parameter", 0)                                          \
+    X(UNSUPPORTED_PARAMETER, 400, "invalid_request_error", "unsupported_parameter", 0)                                 \
+    X(CONTEXT_LENGTH, 400, "invalid_request_error", "context_length_exceeded", 0)                                      \
+    X(TEMPLATE, 400, "invalid_request_error", "template_error", 0)                                                     \
+    X(MODEL_NOT_FOUND, 404, "not_found_error", "model_not_found", 0)                                                   \
+    X(TIMEOUT, 408, "timeout_error", "request_timeout", API_RETRY_NEVER)                                               \
+    X(QUEUE_FULL, 429, "rate_limit_error", "queue_full", 1)                                                            \
+    X(INTERNAL, 500, "server_error", "internal", API_RETRY_NEVER)                                                      \
+    X(NOT_SUPPORTED, 501, "not_supported_error", "not_supported", API_RETRY_NEVER)                                     \
+    X(NO_MEMORY, 503, "unavailable_error", "out_of_memory", 1)                                                         \
+    X(IO, 503, "unavailable_error", "io_error", 5)                                                                     \
+    X(MODEL_CORRUPT, 503, "unavailable_error", "model_corrupt", API_RETRY_NEVER)                                       \
+    X(LOADING, 503, "unavailable_error", "loading", 5)                                                                 \
+    X(SHUTTING_DOWN, 503, "unavailable_error", "shutting_down", 5)
 
 typedef enum api_fault {
-#define X(name, status, type, code) API_##name,
+#define X(name, status, type, code, retry) API_##name,
     API_FAULT_MAP(X)
 #undef X
         API_FAULT_COUNT
@@ -48,7 +50,7 @@ typedef struct api_error {
     char param[API_PARAM_BYTES]; /* "messages[2].content"; "" is null */
     char message[API_MESSAGE_BYTES];
     uint32_t prompt_count, ctx; /* of CONTEXT_LENGTH */
-    uint32_t retry_after_s;     /* of QUEUE_FULL */
+    uint32_t retry_after_s;     /* 0: nothing is said */
 } api_error;
 
 /* Fills the error and returns false, for `return api_fail(...)`. param may be NULL. */
@@ -57,6 +59,8 @@ bool api_fail(api_error *error, api_fault fault, const char *param, const char *
  * words and blames `param`. */
 bool api_fail_status(api_error *error, const leat_error *from, const char *param);
 int api_error_http_status(const api_error *error);
+/* Whether trying again cannot help (x-should-retry: false). */
+bool api_error_is_final(const api_error *error);
 /* The member "error": {"message", "type", "param", "code"} of an object that is open. */
 void api_error_write(const api_error *error, json_writer *w);
 

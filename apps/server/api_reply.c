@@ -11,7 +11,7 @@ static void set_retry(http_exchange *x, const api_error *error, int status)
         http_set_header(x, "Retry-After", seconds);
     }
     if (status == 429) http_set_header(x, "x-should-retry", "true");
-    if (status == 500 || status == 501 || status == 408) http_set_header(x, "x-should-retry", "false");
+    if (api_error_is_final(error)) http_set_header(x, "x-should-retry", "false");
 }
 
 void api_reply_error(api *a, http_exchange *x, const api_error *error)

@@ -135,6 +135,7 @@ static bool accept_head(http_exchange *x, const http_connection *c, const char *
 {
     char allow[128];
     if (request_read_head(x, method, url, NULL) != LEAT_OK) {
+        http_set_header(x, "Retry-After", "1");
         http_fail(x, 503, "unavailable_error", "out_of_memory", NULL, "out of memory");
         return false;
     }

@@ -121,6 +121,7 @@ void route_slots(http_exchange *x, void *user)
     const char *must_be_idle = http_query(x, "fail_on_no_slot");
     engine_worker_snapshot(a->worker, &now);
     if (must_be_idle && strcmp(must_be_idle, "1") == 0 && now.slot != SLOT_IDLE) {
+        http_set_header(x, "Retry-After", "1");
         http_fail(x, 503, "unavailable_error", "no_slot", NULL, "No slot is free.");
         return;
     }

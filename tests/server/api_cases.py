@@ -395,6 +395,7 @@ def test_a_disk_that_fails():
             health = server.get("/health")
             assert health.status == 503 and health.json()["status"] == "degraded" and health.headers["retry-after"] == "5", health
             reply = refused("/v1/chat/completions", body, 503, None, "io_error", server)
+            assert reply.headers["retry-after"] == "5" and "x-should-retry" not in reply.headers, reply
             with open(path, "r+b") as file:
                 file.write(bytes_of_file)
             until(lambda: server.get("/health").status == 200, "a server that is well again without a request")
@@ -568,7 +569,8 @@ def test_others_are_answered_meanwhile():
         slot, = server.get("/slots").json()
         assert slot["queued"] == 1 and slot["progress"]["phase"] in ("prefill", "decode") and slot["n_ctx"] == 1024, slot
         assert slot["next_token"]["n_decoded"] + slot["next_token"]["n_remain"] <= 900
-        assert server.get("/slots?fail_on_no_slot=1").status == 503
+        no_slot = server.get("/slots?fail_on_no_slot=1")
+        assert no_slot.status == 503 and no_slot.headers["retry-after"] == "1", no_slot
         for path in ("/v1/models", "/props", "/health", "/metrics"):
             assert server.get(path).status == 200
         assert good("/tokenize", {"content": "fox"}, server)["tokens"]

@@ -181,6 +181,26 @@ static void a_full_queue(void **state)
     assert_string_equal(world.headers.bytes, "Retry-After: 17\nx-should-retry: true\n");
 }
 
+/* Of what may pass, 503 and 429 say when to come again; of what will not, the clients' packages are told so. */
+static void every_503_says_when_to_come_again(void **state)
+{
+    static const struct {
+        leat_status status;
+        const char *headers;
+    } cases[] = {{LEAT_NO_MEMORY, "Retry-After: 1\n"},
+                 {LEAT_IO, "Retry-After: 5\n"},
+                 {LEAT_CANCELLED, "Retry-After: 5\n"},
+                 {LEAT_MODEL, "x-should-retry: false\n"},
+                 {LEAT_USAGE, ""}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world.has_ended = false;
+        strbuf_cut(&world.headers, 0);
+        world_end(&chat_reply_sink, world_chat("{" HI "}"), JOB_FAILED, cases[i].status);
+        assert_string_equal(strbuf_text(&world.headers), cases[i].headers);
+    }
+}
+
 static void a_client_that_goes_ends_the_job(void **state)
 {
     (void)state;
@@ -224,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_whole_completion_with_echo, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_failure_before_and_in_a_stream, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_full_queue, world_open, world_close),
+        cmocka_unit_test_setup_teardown(every_503_says_when_to_come_again, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_client_that_goes_ends_the_job, world_open, world_close),
         cmocka_unit_test_setup_teardown(without_memory_an_answer_fails_whole, world_open, world_close),
     };
