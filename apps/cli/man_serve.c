@@ -51,6 +51,9 @@ static const term signals[] = {
                         "exit status 0. A second "
                         "one ends the process at once, with 143 or 130"},
     {"SIGHUP", "reads --api-key-file again and opens --log-file anew; a key file that cannot be used changes nothing"},
+    {"SIGQUIT",
+     "writes a line into the log: what the engine does, how long ago something last moved, and what requests "
+     "take of memory"},
 };
 
 static const term environment[] = {

@@ -389,6 +389,13 @@ def test_man_has_every_endpoint():
     assert named == {path.replace("*", "ID") for path in served}, named ^ served
 
 
+def test_man_has_every_signal():
+    with open(ROOT + "/apps/server/server_signals.c", encoding="utf-8") as file:
+        waited_for = re.findall(r"sigaddset\(&set, (SIG\w+)\)", file.read().split("server_signals_open")[0])
+    page = man_page("serve")[1].split(".SH SIGNALS")[1].split(".SH")[0]
+    assert waited_for and sorted(re.findall(r"SIG\w+", " ".join(re.findall(r'^\.B "(.*)"', page, re.M)))) == sorted(waited_for)
+
+
 def test_man_conf_has_every_key():
     page = man_page("conf")[1]
     keys = re.findall(r'^\.B "([a-z-]+) = ', page.split(".SH KEYS")[1], re.M)
