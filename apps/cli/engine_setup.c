@@ -52,6 +52,8 @@ leat_options engine_options(const cli_options *options)
     o.force = options->force;
     o.profile_folder = profile_folder(options);
     o.chat_template_bytes = template_bytes(options->chat_template);
+    o.warm_start =
+        options->warm_start == WARM_ON && !options->route_trace; /* a recording holds all that was asked for */
     o.cancel = &signals_cancel;
     o.progress = report_progress;
     return o;
@@ -77,9 +79,8 @@ leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_setup *setup, 
 {
     leat_options options = engine_options(&c->options);
     if (options.ctx == 0 && ctx > engine_setup_ctx(c, setup)) options.ctx = ctx;
-    /* A chat waits for its first question; a recording must hold all that the cache was asked for. */
-    const bool is_wanted = c->options.warm_start == WARM_ON || (c->options.warm_start == 0 && c->verb == VERB_CHAT);
-    options.warm_start = is_wanted && !c->options.route_trace;
+    /* A chat waits for its first question. */
+    if (c->options.warm_start == 0 && c->verb == VERB_CHAT) options.warm_start = !c->options.route_trace;
     options.profile_is_read_only = c->verb == VERB_BENCH; /* whose tokens are nobody's text */
     const phase before = phase_clock_switch(&c->phases, PHASE_LOAD);
     leat_status status = leat_engine_open(setup->model, &options, &setup->engine, error);
