@@ -5,7 +5,6 @@ import math
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 
 import client
@@ -370,17 +369,11 @@ def test_a_model_without_a_tokenizer():
             assert good("/v1/completions", ids, server)["usage"]["completion_tokens"] == 2
 
 
-def floor_of_ram():
-    """So little that experts are read for every request."""
-    plan = subprocess.run([client.LEAT, "plan", client.MODEL, "--ctx", "256", "--json"], cwd=client.ROOT, capture_output=True, check=True)
-    return str(json.loads(plan.stdout)["floor_bytes"])
-
-
 def test_a_disk_that_fails():
     """A model's file that ends early: the stream says so, /health does, and both are well again once the file is."""
     with tempfile.TemporaryDirectory(prefix="leat-model-") as folder:
         shutil.copytree(os.path.join(client.ROOT, client.MODEL), folder, dirs_exist_ok=True)
-        with leat("--ram", floor_of_ram(), model=folder).wait_until_ready() as server:
+        with leat(*client.little_memory(), model=folder).wait_until_ready() as server:
             body = {"messages": SUM, "temperature": 0, "cache_prompt": False}
             whole = chat(SUM, server)["choices"]
             path = os.path.join(folder, "model.safetensors")
@@ -457,6 +450,21 @@ def test_who_reads_nothing_is_cut():
         assert chat(SUM, server)["choices"][0]["message"]["content"] == "2 + 2 equals 4.", "others go on"
         until(lambda: b'reason="client_closed"} 1\n' in server.get("/metrics").body, "it is cut")
         silent.close()
+
+
+def test_slow_readers_hold_up_nobody():
+    """Twenty that read nothing, and one behind them who does: all are computed to the end, and he is answered."""
+    body = {"messages": SUM, "stream": True, "ignore_eos": True, "max_tokens": 60, "temperature": 0, "logprobs": True, "top_logprobs": 20}
+    with leat("--ctx", "1024", "--max-queue", "32", limits="stall_ms=600000").wait_until_ready() as server:
+        slow = [server.connect() for _ in range(20)]
+        for one in slow:
+            one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.request("POST", "/v1/chat/completions", body=json.dumps(body))
+        assert chat(SUM, server)["choices"][0]["message"]["content"] == "2 + 2 equals 4."
+        until(lambda: b'reason="length"} 20\n' in server.get("/metrics").body, "all of them have ended")
+        assert b'reason="client_closed"} 0\n' in server.get("/metrics").body
+        for one in slow:
+            one.close()
 
 
 def test_nobody_sees_another_ones_text():

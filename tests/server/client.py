@@ -254,6 +254,12 @@ def leat(*arguments, limits="", env=None, port=True, model=MODEL, **named):
     return Server([LEAT, "serve", model, "--ctx", "256", *extra, *arguments], limits, env, **named)
 
 
+def little_memory(*arguments):
+    """Options that leave so little room that every request reads experts."""
+    plan = subprocess.run([LEAT, "plan", MODEL, "--ctx", "256", "--json", *arguments], cwd=ROOT, capture_output=True, check=True)
+    return ["--ram", str(json.loads(plan.stdout)["floor_bytes"] + (1 << 20)), *arguments]
+
+
 def run(*arguments, env=None):
     """leat serve that is expected to end by itself."""
     server = leat(*arguments, env=env, port=False, ready=False)

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import tempfile
+import time
 
 import client
 import soak
@@ -631,6 +632,105 @@ def test_warm_start():
             assert server.ask("POST", "/v1/chat/completions", body=chat_body(max_tokens=4)).status == 200
         code, _, log = run("--route-trace", folder + "/trace")
         assert code == 2 and "--route-trace" in log, log  # the sandbox would let nobody write it
+
+
+# ---- what the world does ----
+
+class World:
+    """A server whose reads and calendar are the test's (world_shim.c)."""
+
+    def __init__(self, *arguments):
+        with open(client.LEAT, "rb") as file:
+            if re.search(rb"__[at]san_init", file.read()):
+                skip("a sanitizer's build takes no other library before its own")
+        self.folder = tempfile.TemporaryDirectory(prefix="leat-world-")
+        shim = os.path.join(os.path.dirname(client.LEAT), "../../tests/server/world_shim.so")
+        self.server = leat(*client.little_memory("--io-engine", "threads"), "--sandbox", "off", *arguments,
+                           env={"LD_PRELOAD": shim, "LEAT_SHIM": self.folder.name}).wait_until_ready()
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def hold_reads(self):
+        open(self.path("hold"), "w").close()
+
+    def let_go(self):
+        os.unlink(self.path("hold"))
+
+    def shift_clock(self, seconds):
+        with open(self.path("clock.new"), "w") as file:
+            file.write(str(seconds))
+        os.rename(self.path("clock.new"), self.path("clock"))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *failure):
+        if os.path.exists(self.path("hold")):
+            self.let_go()
+        self.server.__exit__(*failure)
+        self.folder.cleanup()
+
+
+def take_comments(stream, count):
+    """What a stream says until it has said so many comments."""
+    assert stream.take_head()[0] == 200
+    said = b""
+    while said.count(b"\n:") < count:
+        size = stream.take_until(b"\r\n")
+        said += stream.take(int(size, 16) + 2)[:-2]
+    return said
+
+
+def test_a_disk_that_does_not_answer():
+    """Streams say that they live, everything that only looks is answered, and the answer is the same in the end."""
+    with World() as world:
+        server = world.server
+        plain = server.ask("POST", "/v1/chat/completions", body=chat_body(cache_prompt=False)).json()["choices"][0]["message"]["content"]
+        world.hold_reads()
+        waiting = server.connect().request("POST", "/v1/chat/completions", body=chat_body(cache_prompt=False, stream=True, sse_ping_interval=1))
+        begun = take_comments(waiting, 2)
+        behind = server.connect().request("POST", "/v1/chat/completions", body=chat_body(stream=True, sse_ping_interval=1))
+        assert b": queued 1\n" in take_comments(behind, 1)
+        for path in ("/health", "/livez", "/v1/models", "/props", "/metrics"):
+            assert server.get(path).status == 200, path
+        slot, = server.get("/slots").json()
+        assert slot["is_processing"] and slot["progress"]["phase"] == "prefill" and slot["queued"] == 1, slot
+        assert metric(server, "leat_queue_length") == 1
+        assert server.ask("POST", "/tokenize", body='{"content": "fox"}').json()["tokens"]
+        behind.close()
+        until(lambda: metric(server, "leat_queue_length") == 0, "who left the queue is forgotten")
+        world.let_go()
+        body, is_whole = waiting.take_chunks()
+        text = "".join(json.loads(line[6:])["choices"][0]["delta"].get("content") or "" for line in (begun + body).decode().split("\n")
+                       if line.startswith("data: {"))
+        assert is_whole and body.endswith(b"data: [DONE]\n\n") and text == plain, body
+
+
+def test_a_calendar_that_jumps():
+    """Only times of day follow it: nothing is late because of it, and nothing takes an hour."""
+    with World("--request-timeout", "10m") as world:
+        server = world.server
+        kept = server.connect()
+        assert kept.request("GET", "/health").reply().status == 200
+        world.hold_reads()
+        first = server.connect().request("POST", "/v1/chat/completions", body=chat_body(cache_prompt=False))
+        second = server.connect().request("POST", "/v1/chat/completions", body=chat_body(cache_prompt=False))
+        until(lambda: metric(server, "leat_queue_length") == 1, "one runs, one waits")
+        for seconds in (3600, -3600, 7200):
+            world.shift_clock(seconds)
+            assert kept.request("GET", "/health").reply().status == 200
+            assert metric(server, "leat_queue_length") == 1
+        world.let_go()
+        for reply in (first.reply().json(), second.reply().json()):
+            assert reply["choices"][0]["finish_reason"] == "stop"
+            for name in ("queue_ms", "ttft_ms", "read_ms", "wait_ms"):
+                assert 0 <= reply["leat"][name] < 600000, reply
+        third = server.ask("POST", "/v1/chat/completions", body=chat_body()).json()
+        assert third["created"] > time.time() + 7000, "the calendar has not jumped"
+        assert metric(server, "leat_request_duration_seconds_sum") < 600
+        totals = [float(total) for total in re.findall(r" total=([-\d.]+) ", server.log())]
+        assert totals and all(0 <= total < 600 for total in totals), totals
 
 
 def test_soak():
