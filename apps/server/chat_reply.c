@@ -169,9 +169,7 @@ static bool push(chat_reply *r, const char *text, size_t bytes)
 {
     leat_error error = {0};
     if (bytes == 0) return true;
-    if (leat_answer_push(r->answer, text, bytes, take_event, r, &error) == LEAT_OK) return true;
-    r->base.has_failed |= error.status != LEAT_CANCELLED;
-    return false;
+    return reply_note(&r->base, leat_answer_push(r->answer, text, bytes, take_event, r, &error), &error);
 }
 
 /* A choice begins with its own reader, which has already seen what was put behind the prompt. */
@@ -184,11 +182,10 @@ static bool enter_choice(chat_reply *r, uint32_t choice)
     r->choice = choice;
     r->call_count = 0;
     r->is_reasoning = false;
-    if (leat_answer_open(r->format, strbuf_text(&r->request.conversation), r->request.conversation.count,
-                         r->prompt.bytes, r->prompt.count, &r->answer, &error) != LEAT_OK) {
-        r->base.has_failed = true;
-        return false;
-    }
+    leat_status status =
+        leat_answer_open(r->format, strbuf_text(&r->request.conversation), r->request.conversation.count,
+                         r->prompt.bytes, r->prompt.count, &r->answer, &error);
+    if (!reply_note(&r->base, status, &error)) return false;
     /* The first choice's role was sent when the stream began. */
     if (r->base.streams && choice > 0 && !send_role(r)) return false;
     return push(r, r->opening.bytes, r->opening.count);
@@ -199,10 +196,7 @@ static void keep_best(chat_reply *r, json_writer *w, uint32_t id, float logprob)
     leat_text piece = {0};
     leat_error error = {0};
     const leat_tokenizer *tokenizer = engine_worker_tokenizer(r->base.owner->worker);
-    if (leat_token_bytes(tokenizer, id, &piece, &error) != LEAT_OK) {
-        r->base.has_failed = true;
-        return;
-    }
+    if (!reply_note(&r->base, leat_token_bytes(tokenizer, id, &piece, &error), &error)) return;
     json_writer_begin_object(w, NULL);
     reply_write_token(w, piece.bytes, piece.count);
     json_writer_single(w, "logprob", logprob);
@@ -214,7 +208,7 @@ static void keep_logprob(chat_reply *r, const job_token *token)
 {
     json_writer w;
     if (!token->has_logprob) return;
-    if (r->logprobs.count > 0) r->base.has_failed |= strbuf_append_text(&r->logprobs, ", ", NULL) != LEAT_OK;
+    if (r->logprobs.count > 0) reply_note(&r->base, strbuf_append_text(&r->logprobs, ", ", NULL), NULL);
     json_writer_init_text(&w, &r->logprobs);
     json_writer_begin_object(&w, NULL);
     reply_write_token(&w, token->piece, token->piece_bytes);
@@ -223,7 +217,7 @@ static void keep_logprob(chat_reply *r, const job_token *token)
     for (uint32_t i = 0; i < token->top_count; i++) keep_best(r, &w, token->top_ids[i], token->top_logprobs[i]);
     json_writer_end_array(&w);
     json_writer_end_object(&w);
-    r->base.has_failed |= w.status != LEAT_OK;
+    reply_note(&r->base, w.status, NULL);
 }
 
 static bool on_token(void *user, uint32_t choice, const job_token *token)
@@ -232,7 +226,7 @@ static bool on_token(void *user, uint32_t choice, const job_token *token)
     if (!enter_choice(r, choice)) return false;
     reply_count_token(&r->base);
     keep_logprob(r, token);
-    bool is_good = push(r, token->text, token->text_bytes) && !r->base.has_failed;
+    bool is_good = push(r, token->text, token->text_bytes) && reply_is_whole(&r->base);
     if (r->is_reasoning) r->base.reasoning_count++;
     return is_good;
 }
@@ -249,15 +243,12 @@ static bool on_choice_end(void *user, uint32_t choice, job_end end, const char *
     leat_error error = {0};
     if (end != JOB_STOP && end != JOB_LENGTH) return true; /* on_end says it */
     if (!enter_choice(r, choice) || !push(r, rest, rest_bytes)) return false;
-    if (leat_answer_finish(r->answer, take_event, r, &error) != LEAT_OK) {
-        r->base.has_failed |= error.status != LEAT_CANCELLED;
-        return false;
-    }
+    if (!reply_note(&r->base, leat_answer_finish(r->answer, take_event, r, &error), &error)) return false;
     const char *reason = finish_reason(r, end);
     if (reason[0] == 't') job_note_tool_calls(r->base.work);
     if (!r->base.streams) {
         keep_choice(r, reason);
-        return !r->base.has_failed;
+        return reply_is_whole(&r->base);
     }
     begin_delta(r);
     return end_delta(r, reason);

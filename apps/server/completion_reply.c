@@ -29,7 +29,7 @@ static void lists_empty(logprob_lists *l)
 static json_writer next_value(completion_reply *r, strbuf *list)
 {
     json_writer w;
-    if (list->count > 0) r->base.has_failed |= strbuf_append_text(list, ", ", NULL) != LEAT_OK;
+    if (list->count > 0) reply_note(&r->base, strbuf_append_text(list, ", ", NULL), NULL);
     json_writer_init_text(&w, list);
     return w;
 }
@@ -45,10 +45,10 @@ static void write_best(completion_reply *r, json_writer *w, uint32_t id, float l
 {
     leat_text piece = {0};
     char key[256];
-    if (leat_token_bytes(engine_worker_tokenizer(r->base.owner->worker), id, &piece, NULL) != LEAT_OK) {
-        r->base.has_failed = true;
+    leat_error error = {0};
+    if (!reply_note(&r->base, leat_token_bytes(engine_worker_tokenizer(r->base.owner->worker), id, &piece, &error),
+                    &error))
         return;
-    }
     /* The bytes are no key when they are a part of a character; the writer makes U+FFFD of those. */
     size_t bytes = piece.count < sizeof key - 1 ? piece.count : sizeof key - 1;
     memcpy(key, piece.bytes, bytes);
@@ -69,23 +69,23 @@ static void keep_best(completion_reply *r, logprob_lists *lists, const job_token
         if (!is_among_best(token)) write_best(r, &w, token->id, token->logprob);
         json_writer_end_object(&w);
     }
-    r->base.has_failed |= w.status != LEAT_OK;
+    reply_note(&r->base, w.status, NULL);
 }
 
 static void keep_logprob(completion_reply *r, logprob_lists *lists, const job_token *token, uint64_t offset)
 {
     json_writer w = next_value(r, &lists->tokens);
     json_writer_bytes(&w, NULL, token->piece, token->piece_bytes);
-    r->base.has_failed |= w.status != LEAT_OK;
+    reply_note(&r->base, w.status, NULL);
     w = next_value(r, &lists->token_logprobs);
     if (token->has_logprob)
         json_writer_single(&w, NULL, token->logprob);
     else
         json_writer_text(&w, NULL, NULL);
-    r->base.has_failed |= w.status != LEAT_OK;
+    reply_note(&r->base, w.status, NULL);
     w = next_value(r, &lists->text_offsets);
     json_writer_u64(&w, NULL, offset);
-    r->base.has_failed |= w.status != LEAT_OK;
+    reply_note(&r->base, w.status, NULL);
     keep_best(r, lists, token);
 }
 
@@ -145,20 +145,18 @@ static bool put_echo(completion_reply *r)
 {
     const completion_prompt *prompt = &r->request.prompts[r->choice / r->request.generation.n];
     leat_text decoded = {0};
-    bool is_good = prompt->text || prompt_text(r, prompt, &decoded, NULL) == LEAT_OK;
+    leat_error error = {0};
+    bool is_good = prompt->text || reply_note(&r->base, prompt_text(r, prompt, &decoded, &error), &error);
     const char *text = prompt->text ? prompt->text : decoded.bytes;
     size_t bytes = prompt->text ? prompt->text_bytes : decoded.count;
-    if (!is_good) {
-        r->base.has_failed = true;
-        return false;
-    }
+    if (!is_good) return false;
     r->offset = count_characters(text, bytes);
     if (r->base.streams)
         is_good = send_chunk(r, text, bytes, true, NULL);
     else
-        r->base.has_failed |= strbuf_append(&r->text, text, bytes, NULL) != LEAT_OK;
+        reply_note(&r->base, strbuf_append(&r->text, text, bytes, NULL), NULL);
     leat_text_free(&decoded);
-    return is_good && !r->base.has_failed;
+    return is_good && reply_is_whole(&r->base);
 }
 
 static bool enter_choice(completion_reply *r, uint32_t choice)
@@ -176,8 +174,8 @@ static bool put_text(completion_reply *r, const char *text, size_t bytes)
     if (bytes == 0) return true;
     r->offset += count_characters(text, bytes);
     if (r->base.streams) return send_chunk(r, text, bytes, false, NULL);
-    r->base.has_failed |= strbuf_append(&r->text, text, bytes, NULL) != LEAT_OK;
-    return !r->base.has_failed;
+    reply_note(&r->base, strbuf_append(&r->text, text, bytes, NULL), NULL);
+    return reply_is_whole(&r->base);
 }
 
 /* ---- the sink ---------------------------------------------------------------------------------------------------- */
@@ -193,7 +191,7 @@ static bool on_prompt_token(void *user, uint32_t prompt_idx, const job_token *to
     }
     keep_logprob(r, &r->echoed, token, r->echo_offset);
     r->echo_offset += count_characters(token->text, token->text_bytes);
-    return !r->base.has_failed;
+    return reply_is_whole(&r->base);
 }
 
 static bool on_token(void *user, uint32_t choice, const job_token *token)
@@ -202,7 +200,7 @@ static bool on_token(void *user, uint32_t choice, const job_token *token)
     if (!enter_choice(r, choice)) return false;
     reply_count_token(&r->base);
     if (r->request.logprobs) keep_logprob(r, &r->made, token, r->offset);
-    return put_text(r, token->text, token->text_bytes) && !r->base.has_failed;
+    return put_text(r, token->text, token->text_bytes) && reply_is_whole(&r->base);
 }
 
 static bool on_choice_end(void *user, uint32_t choice, job_end end, const char *rest, size_t rest_bytes)
@@ -220,7 +218,7 @@ static bool on_choice_end(void *user, uint32_t choice, job_end end, const char *
     json_writer_text(w, "finish_reason", reason);
     reply_end_choice(&r->base);
     strbuf_cut(&r->text, 0);
-    return !r->base.has_failed;
+    return reply_is_whole(&r->base);
 }
 
 const job_sink completion_reply_sink = {.on_begin = reply_on_begin,

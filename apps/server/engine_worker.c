@@ -256,8 +256,9 @@ static void run_next(engine_worker *w, job *j)
     hang_for_test();
     job_run(&w->seat, j, &result, &error);
     leave(w, j, &result);
-    if (result.end == JOB_FAILED) log_write(LOG_ERROR, "a request failed: %s", error.text);
-    j->sink.on_end(j->user, &result, result.end == JOB_FAILED ? &error : NULL);
+    const bool has_failed = result.status != LEAT_OK; /* what the owner could not do it has said itself */
+    if (has_failed) log_write(LOG_ERROR, "a request failed: %s", error.text);
+    j->sink.on_end(j->user, &result, has_failed ? &error : NULL);
     job_release(&j);
     pthread_mutex_lock(&w->mutex);
     w->is_busy = false;

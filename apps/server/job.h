@@ -70,7 +70,7 @@ typedef enum job_end {
     JOB_LENGTH,    /* max_tokens, or the end of the context */
     JOB_CANCELLED, /* job_cancel, or the sink said so */
     JOB_TIMEOUT,   /* deadline_ns */
-    JOB_FAILED
+    JOB_FAILED     /* the engine, or the owner (job_note_failure) */
 } job_end;
 /* "stop", "length", "cancelled", "timeout", "error" */
 const char *job_end_label(job_end end);
@@ -93,7 +93,7 @@ typedef struct job_result {
 } job_result;
 
 /* What the owner hears. They only format and append to buffers: the engine waits for them. Those that return bool stop
- * the whole job with false (JOB_CANCELLED). Only on_end must be given. */
+ * the whole job with false (JOB_CANCELLED, or JOB_FAILED after job_note_failure). Only on_end must be given. */
 typedef struct job_sink {
     /* The job has left the queue. */
     bool (*on_begin)(void *user);
@@ -106,7 +106,7 @@ typedef struct job_sink {
     bool (*on_token)(void *user, uint32_t choice, const job_token *token);
     /* rest: text that was held back and is part of the choice after all. Not for a choice that failed. */
     bool (*on_choice_end)(void *user, uint32_t choice, job_end end, const char *rest, size_t rest_bytes);
-    /* Last, exactly once for an admitted job. error: filled with JOB_FAILED, else NULL. */
+    /* Last, exactly once for an admitted job. error: why the engine failed, else NULL. */
     void (*on_end)(void *user, const job_result *result, const leat_error *error);
 } job_sink;
 
@@ -122,6 +122,9 @@ void job_release(job **j);
 void job_cancel(job *j);
 /* Called in on_choice_end: what ended the choice is a tool call, and is counted so. */
 void job_note_tool_calls(job *j);
+/* Called when the owner itself cannot go on, before a function of the sink says false: the job then ends with
+ * JOB_FAILED instead of JOB_CANCELLED, and is counted so. From any thread. */
+void job_note_failure(job *j);
 /* 1: next in the queue; 0: runs, has ended, or was never admitted. */
 uint32_t job_position(const job *j);
 /* Increases from job to job of a worker; 0 before it is admitted. */

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 
 typedef enum job_state { JOB_NEW, JOB_QUEUED, JOB_RUNNING, JOB_ENDED } job_state;
-typedef enum job_cause { JOB_NO_CAUSE, JOB_CAUSE_CANCEL, JOB_CAUSE_DEADLINE } job_cause;
+typedef enum job_cause { JOB_NO_CAUSE, JOB_CAUSE_CANCEL, JOB_CAUSE_DEADLINE, JOB_CAUSE_FAILURE } job_cause;
 
 struct job {
     mem *ledger;

@@ -36,7 +36,14 @@ static bool is_to_end(const runner *r)
     return job_cause_of(r->j) != JOB_NO_CAUSE;
 }
 
-static job_end early_end(const job *j) { return job_cause_of(j) == JOB_CAUSE_DEADLINE ? JOB_TIMEOUT : JOB_CANCELLED; }
+static job_end early_end(const job *j)
+{
+    switch (job_cause_of(j)) {
+    case JOB_CAUSE_DEADLINE: return JOB_TIMEOUT;
+    case JOB_CAUSE_FAILURE: return JOB_FAILED;
+    default: return JOB_CANCELLED;
+    }
+}
 
 static job_end end_of(const job *j, stop_reason reason)
 {
@@ -234,6 +241,7 @@ static void end_choice(runner *r, continuation *c)
     r->j->has_tool_calls = false;
     if (j->sink.on_choice_end)
         heed(r, j->sink.on_choice_end(j->user, r->choice, r->result->end, strbuf_text(&r->text), r->text.count));
+    if (job_cause_of(j) == JOB_CAUSE_FAILURE) r->result->end = JOB_FAILED;
     if (r->seat->metrics) metrics_count_finish(r->seat->metrics, finish_of(j, r->result->end));
 }
 
@@ -328,7 +336,7 @@ static void count_job(const engine_seat *seat, const job_result *result, const l
     metrics_observe(m, METRICS_REQUEST_DURATION, result->total_ns);
     metrics_observe(m, METRICS_STORAGE_READ, result->read_ns);
     metrics_count_tokens(m, result->prompt_count, result->cached_count, result->generated_count);
-    if (result->end == JOB_FAILED) metrics_count_finish(m, METRICS_FINISH_ERROR);
+    if (result->status != LEAT_OK) metrics_count_finish(m, METRICS_FINISH_ERROR); /* end_choice was not reached */
     if (result->status == LEAT_IO) metrics_count_read_error(m, error->os_errno == 0);
 }
 

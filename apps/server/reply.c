@@ -59,6 +59,17 @@ static void drop(reply *r)
     r->kind->free(r);
 }
 
+bool reply_note(reply *r, leat_status status, const leat_error *error)
+{
+    if (status == LEAT_OK || status == LEAT_CANCELLED || !reply_is_whole(r)) return status == LEAT_OK;
+    if (error) r->failure = *error;
+    r->failure.status = status;
+    if (r->work) job_note_failure(r->work);
+    log_write(LOG_ERROR, "%s: writing the answer: %s", http_request_id(r->x),
+              r->failure.text[0] != '\0' ? r->failure.text : leat_status_text(status));
+    return false;
+}
+
 /* ---- the job ----------------------------------------------------------------------------------------------------- */
 
 /* job_cancel may end the job, and so the reply, before it returns. */
@@ -155,7 +166,7 @@ static void write_head(reply *r, json_writer *w, const char *object)
 json_writer *reply_begin_chunk(reply *r)
 {
     strbuf_cut(&r->line, 0);
-    r->has_failed |= strbuf_append_text(&r->line, "data: ", NULL) != LEAT_OK;
+    reply_note(r, strbuf_append_text(&r->line, "data: ", NULL), NULL);
     json_writer_init_text(&r->w, &r->line);
     write_head(r, &r->w, r->kind->chunk_object);
     json_writer_begin_array(&r->w, "choices");
@@ -199,10 +210,16 @@ static void write_timings_so_far(reply *r, json_writer *w)
     write_timings(w, &t);
 }
 
+static leat_status end_line(reply *r)
+{
+    TRY(r->w.status);
+    return strbuf_append_text(&r->line, "\n\n", NULL);
+}
+
 static bool send_line(reply *r)
 {
-    r->has_failed |= r->w.status != LEAT_OK || strbuf_append_text(&r->line, "\n\n", NULL) != LEAT_OK;
-    return !r->has_failed && http_stream_write(r->x, strbuf_text(&r->line), r->line.count);
+    reply_note(r, end_line(r), NULL);
+    return reply_is_whole(r) && http_stream_write(r->x, strbuf_text(&r->line), r->line.count);
 }
 
 bool reply_end_chunk(reply *r)
@@ -258,7 +275,7 @@ void reply_count_token(reply *r)
 
 json_writer *reply_begin_choice(reply *r)
 {
-    if (r->choices.count > 0) r->has_failed |= strbuf_append_text(&r->choices, ", ", NULL) != LEAT_OK;
+    if (r->choices.count > 0) reply_note(r, strbuf_append_text(&r->choices, ", ", NULL), NULL);
     json_writer_init_text(&r->w, &r->choices);
     json_writer_begin_object(&r->w, NULL);
     return &r->w;
@@ -267,7 +284,7 @@ json_writer *reply_begin_choice(reply *r)
 void reply_end_choice(reply *r)
 {
     json_writer_end_object(&r->w);
-    r->has_failed |= r->w.status != LEAT_OK;
+    reply_note(r, r->w.status, NULL);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------------------- */
@@ -328,6 +345,7 @@ static void finish_whole(reply *r, const job_result *result)
     json_writer_raw(&w, NULL, strbuf_text(&r->choices), r->choices.count);
     json_writer_end_array(&w);
     write_account(r, &w, result);
+    reply_note(r, w.status, NULL);
     api_reply_json(r->owner, r->x, &w, text);
 }
 
@@ -351,12 +369,13 @@ static void finish_stream(reply *r, const job_result *result)
 static void fail_stream(reply *r, const api_error *error)
 {
     strbuf_cut(&r->line, 0);
-    r->has_failed = strbuf_append_text(&r->line, "data: ", NULL) != LEAT_OK;
+    leat_status status = strbuf_append_text(&r->line, "data: ", NULL);
     json_writer_init_text(&r->w, &r->line);
     json_writer_begin_object(&r->w, NULL);
     api_error_write(error, &r->w);
     json_writer_end_object(&r->w);
-    if (send_line(r))
+    if (status == LEAT_OK) status = end_line(r);
+    if (status == LEAT_OK && http_stream_write(r->x, strbuf_text(&r->line), r->line.count))
         http_stream_end(r->x);
     else
         http_stream_abort(r->x);
@@ -365,11 +384,11 @@ static void fail_stream(reply *r, const api_error *error)
 /* False: the answer is not what was asked for. */
 static bool is_complete(const reply *r, const job_result *result, const leat_error *failure, api_error *error)
 {
+    if (!reply_is_whole(r)) return api_fail_status(error, &r->failure, NULL);
     if (result->end == JOB_FAILED && failure) {
         log_write(LOG_ERROR, "%s: %s", http_request_id(r->x), failure->text);
         return api_fail_status(error, failure, NULL);
     }
-    if (r->has_failed) return api_fail(error, API_INTERNAL, NULL, "The answer could not be written.");
     if (result->end == JOB_TIMEOUT) return api_fail(error, API_TIMEOUT, NULL, "The request took too long.");
     if (result->end == JOB_CANCELLED) return api_fail(error, API_SHUTTING_DOWN, NULL, "The request was cancelled.");
     return result->end != JOB_FAILED || api_fail(error, API_INTERNAL, NULL, "An internal error.");

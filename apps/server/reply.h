@@ -42,9 +42,9 @@ struct reply {
     char id[REPLY_ID_BYTES];
     int64_t created;
     char fingerprint[40];
-    strbuf line;     /* the chunk that is being written */
-    strbuf choices;  /* of a whole reply: its choices, each a JSON object, with commas */
-    bool has_failed; /* no memory, or a choice that could not be read */
+    strbuf line;        /* the chunk that is being written */
+    strbuf choices;     /* of a whole reply: its choices, each a JSON object, with commas */
+    leat_error failure; /* the first: no memory, or a choice that could not be read */
     uint32_t generated_count, reasoning_count;
     uint64_t begin_ns, first_token_ns;
     atomic_uint prefill_done, prefill_total;
@@ -74,6 +74,10 @@ void reply_end_choice(reply *r);
 bool reply_on_begin(void *user);
 bool reply_on_prefill(void *user, uint32_t done, uint32_t total);
 void reply_on_end(void *user, const job_result *result, const leat_error *error);
+/* What the reply could not do: the first failure is kept, logged and told to the job, and is what the client hears in
+ * the end. `error` may be NULL. LEAT_CANCELLED, of a client that has gone, is no failure. True: status is LEAT_OK. */
+bool reply_note(reply *r, leat_status status, const leat_error *error);
+static inline bool reply_is_whole(const reply *r) { return r->failure.status == LEAT_OK; }
 /* Counts a token that was made. */
 void reply_count_token(reply *r);
 

@@ -1,6 +1,7 @@
 /* What jobs say, as clients read it: whole replies and event streams to the byte, faults of every kind. */
 #include "reply_world.h"
 
+#include "server/job_parts.h"
 #include "server_support.h"
 
 #include <stdarg.h>
@@ -229,9 +230,29 @@ static void without_memory_an_answer_fails_whole(void **state)
         mem_fail_nth(world.ledger, 0);
         world_end(&chat_reply_sink, r, is_good ? JOB_STOP : JOB_CANCELLED, LEAT_OK);
         failed_count += !is_good;
-        assert_int_equal(strncmp(world.sent.bytes, is_good ? "200" : "500", 3), 0);
+        assert_int_equal(strncmp(world.sent.bytes, is_good ? "200" : "503", 3), 0);
+        assert_true(is_good || strstr(world.sent.bytes, "\"out_of_memory\""));
     }
     assert_true(failed_count > 0);
+}
+
+static void without_memory_a_stream_ends_with_an_error(void **state)
+{
+    (void)state;
+    completion_reply *r = world_completion("{'prompt':'a','stream':true}");
+    char text[2000] = "";
+    memset(text, 'a', sizeof text - 1);
+    assert_true(world_token(&completion_reply_sink, r, 0, "Hi"));
+    assert_int_equal(job_cause_of(r->base.work), JOB_NO_CAUSE);
+    mem_fail_nth(world.ledger, 1);
+    assert_false(world_token(&completion_reply_sink, r, 0, text));
+    mem_fail_nth(world.ledger, 0);
+    assert_int_equal(job_cause_of(r->base.work), JOB_CAUSE_FAILURE); /* no client that has gone */
+    world_end(&completion_reply_sink, r, JOB_FAILED, LEAT_OK);
+    const char *event = strstr(world.sent.bytes, quoted("data: {'error': {'message': 'The server has no memory"));
+    assert_non_null(event);
+    assert_non_null(strstr(event, quoted("'code': 'out_of_memory'}}\n\n")));
+    assert_true(world.has_ended && !world.is_aborted);
 }
 
 int main(void)
@@ -247,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_503_says_when_to_come_again, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_client_that_goes_ends_the_job, world_open, world_close),
         cmocka_unit_test_setup_teardown(without_memory_an_answer_fails_whole, world_open, world_close),
+        cmocka_unit_test_setup_teardown(without_memory_a_stream_ends_with_an_error, world_open, world_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -271,6 +271,46 @@ static void test_sink_says_no(void **state)
     close_world(&x);
 }
 
+static double count_finished(const world *x, const char *reason)
+{
+    char key[64];
+    metrics_sources sources = {0};
+    leat_error error = {0};
+    strbuf text = {.ledger = x->ledger};
+    assert_ok(metrics_write(x->metrics, &sources, &text, &error), &error);
+    snprintf(key, sizeof key, "reason=\"%s\"} ", reason);
+    const char *at = strstr(strbuf_text(&text), key);
+    assert_non_null(at);
+    const double count = strtod(at + strlen(key), NULL);
+    strbuf_reset(&text);
+    return count;
+}
+
+/* The owner ran out of something: no client has gone. */
+static void test_sink_fails(void **state)
+{
+    world x;
+    (void)state;
+    open_world(&x, 4);
+    heard *h = heard_new();
+    h->gate = GATE_AT_TOKEN;
+    h->gate_token = 2;
+    h->stop_after = 3;
+    job *j = submit_ids(x.worker, x.ledger, &x.settings, x.ids, PROMPT, h);
+    heard_wait_held(h);
+    job_note_failure(j);
+    heard_let_go(h);
+    heard_wait(h);
+    job_release(&j);
+    assert_int_equal(h->result.end, JOB_FAILED);
+    assert_int_equal(h->result.status, LEAT_OK); /* of the engine */
+    assert_int_equal(h->choices[0].token_count, 3);
+    assert_true(count_finished(&x, "error") == 1 && count_finished(&x, "client_closed") == 0);
+    heard_free(h);
+    assert_goes_on(&x);
+    close_world(&x);
+}
+
 /* ---- deadlines ---- */
 
 static void test_deadline_in_the_queue(void **state)
@@ -440,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_cancel_in_the_prompt),
         cmocka_unit_test(test_cancel_in_the_answer),
         cmocka_unit_test(test_sink_says_no),
+        cmocka_unit_test(test_sink_fails),
         cmocka_unit_test(test_deadline_in_the_queue),
         cmocka_unit_test(test_deadline_while_it_runs),
         cmocka_unit_test(test_drain_finishes_what_there_is),
