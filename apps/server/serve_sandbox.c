@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { PATHS_MAX = 16 };
@@ -84,6 +85,7 @@ leat_status serve_sandbox_enter(const cli_options *options, const char *model_pa
     /* A core file, or another process of this user that attaches, would see everybody's prompts. */
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    tzset(); /* the zone's file cannot be read later, when a template asks for the time */
     if (options->sandbox == SANDBOX_OFF) {
         report_note("sandbox: off");
         return LEAT_OK;

@@ -97,6 +97,24 @@ def test_template_file():
         assert run("--template", folder + "/none", "--port", "0")[0] == 2
 
 
+def test_templates_have_local_time():
+    """The file of the zone is read before the sandbox closes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/time.jinja"
+        with open(path, "w") as file:
+            file.write("{{ strftime_now('%Y-%m-%d %H') }}")
+        if not os.path.exists("/usr/share/zoneinfo/Pacific/Kiritimati"):
+            skip("the system has no file of that time zone")
+        with leat("--template", path, env={"TZ": "Pacific/Kiritimati"}) as server:
+            server.wait_until_ready()
+
+            def hours():
+                return time.strftime("<bos>%Y-%m-%d %H", time.gmtime(time.time() + 14 * 3600))
+            before = hours()
+            reply = server.ask("POST", "/apply-template", body=chat_body()).json()["prompt"]
+            assert reply in (before, hours()), reply
+
+
 def test_unknown_fields_are_told_once():
     with leat("-v") as server:
         server.wait_until_ready()
