@@ -250,15 +250,15 @@ static void hang_for_test(void)
 
 static void run_next(engine_worker *w, job *j)
 {
-    job_result result;
+    job_result *result = &j->figures; /* where the sink sees it grow */
     leat_error error = {0};
 
     hang_for_test();
-    job_run(&w->seat, j, &result, &error);
-    leave(w, j, &result);
-    const bool has_failed = result.status != LEAT_OK; /* what the owner could not do it has said itself */
+    job_run(&w->seat, j, result, &error);
+    leave(w, j, result);
+    const bool has_failed = result->status != LEAT_OK; /* what the owner could not do it has said itself */
     if (has_failed) log_write(LOG_ERROR, "a request failed: %s", error.text);
-    j->sink.on_end(j->user, &result, has_failed ? &error : NULL);
+    j->sink.on_end(j->user, result, has_failed ? &error : NULL);
     job_release(&j);
     pthread_mutex_lock(&w->mutex);
     w->is_busy = false;

@@ -143,6 +143,7 @@ void job_end_unbegun(job *j, uint64_t now_ns)
     j->sink.on_end(j->user, &result, NULL);
 }
 
+const job_result *job_figures(const job *j) { return &j->figures; }
 void job_note_failure(job *j) { job_set_cause(j, JOB_CAUSE_FAILURE); }
 void job_note_tool_calls(job *j) { j->has_tool_calls = true; }
 uint64_t job_number(const job *j) { return atomic_load(&j->number); }

@@ -122,6 +122,8 @@ void job_release(job **j);
 void job_cancel(job *j);
 /* Called in on_choice_end: what ended the choice is a tool call, and is counted so. */
 void job_note_tool_calls(job *j);
+/* What is known so far, in a function of the sink: the prompts that were read, the tokens that were made. */
+const job_result *job_figures(const job *j);
 /* Called when the owner itself cannot go on, before a function of the sink says false: the job then ends with
  * JOB_FAILED instead of JOB_CANCELLED, and is counted so. From any thread. */
 void job_note_failure(job *j);

@@ -30,6 +30,7 @@ struct job {
     job *next;                            /* behind it in the queue */
     uint64_t submitted_ns;
     bool has_tool_calls; /* the engine's thread */
+    job_result figures;  /* the engine's thread */
 };
 
 /* The first cause stays. */

@@ -180,34 +180,21 @@ static void write_rate(json_writer *w, const char *ms_key, const char *rate_key,
     json_writer_number(w, rate_key, ms > 0 ? count * 1000.0 / ms : 0);
 }
 
-typedef struct timings {
-    uint32_t cached_count, prompt_count, generated_count;
-    double prompt_ms, predicted_ms;
-} timings;
-
 /* llama.cpp's names: its programs show them. */
-static void write_timings(json_writer *w, const timings *t)
+static void write_timings(json_writer *w, const job_result *result)
 {
+    const uint32_t prompt_count = result->prompt_count - result->cached_count;
+    const double prompt_ms = (double)result->prefill_ns / ns_per_ms;
+    const double predicted_ms = (double)result->decode_ns / ns_per_ms;
     json_writer_begin_object(w, "timings");
-    json_writer_u64(w, "cache_n", t->cached_count);
-    json_writer_u64(w, "prompt_n", t->prompt_count);
-    json_writer_number(w, "prompt_ms", t->prompt_ms);
-    write_rate(w, "prompt_per_token_ms", "prompt_per_second", t->prompt_count, t->prompt_ms);
-    json_writer_u64(w, "predicted_n", t->generated_count);
-    json_writer_number(w, "predicted_ms", t->predicted_ms);
-    write_rate(w, "predicted_per_token_ms", "predicted_per_second", t->generated_count, t->predicted_ms);
+    json_writer_u64(w, "cache_n", result->cached_count);
+    json_writer_u64(w, "prompt_n", prompt_count);
+    json_writer_number(w, "prompt_ms", prompt_ms);
+    write_rate(w, "prompt_per_token_ms", "prompt_per_second", prompt_count, prompt_ms);
+    json_writer_u64(w, "predicted_n", result->generated_count);
+    json_writer_number(w, "predicted_ms", predicted_ms);
+    write_rate(w, "predicted_per_token_ms", "predicted_per_second", result->generated_count, predicted_ms);
     json_writer_end_object(w);
-}
-
-/* So far: what the sink has seen. */
-static void write_timings_so_far(reply *r, json_writer *w)
-{
-    uint64_t now_ns = clock_now_ns(), first_ns = r->first_token_ns ? r->first_token_ns : now_ns;
-    timings t = {.prompt_count = atomic_load(&r->prefill_total),
-                 .generated_count = r->generated_count,
-                 .prompt_ms = (double)(first_ns - r->begin_ns) / ns_per_ms,
-                 .predicted_ms = (double)(now_ns - first_ns) / ns_per_ms};
-    write_timings(w, &t);
 }
 
 static leat_status end_line(reply *r)
@@ -226,7 +213,8 @@ bool reply_end_chunk(reply *r)
 {
     json_writer_end_array(&r->w);
     if (r->include_usage) json_writer_text(&r->w, "usage", NULL);
-    if (r->timings_per_token && r->generated_count > 0) write_timings_so_far(r, &r->w);
+    /* The engine's thread writes the figures: before its first token another one may be here. */
+    if (r->timings_per_token && r->generated_count > 0) write_timings(&r->w, job_figures(r->work));
     json_writer_end_object(&r->w);
     return send_line(r);
 }
@@ -265,11 +253,7 @@ bool reply_on_prefill(void *user, uint32_t done, uint32_t total)
     return send_progress(r, done, total);
 }
 
-void reply_count_token(reply *r)
-{
-    if (r->first_token_ns == 0) r->first_token_ns = clock_now_ns();
-    r->generated_count++;
-}
+void reply_count_token(reply *r) { r->generated_count++; }
 
 /* ---- choices of a whole reply ------------------------------------------------------------------------------------ */
 
@@ -323,13 +307,8 @@ static void write_figures(json_writer *w, const job_result *result)
 
 static void write_account(const reply *r, json_writer *w, const job_result *result)
 {
-    timings t = {.cached_count = result->cached_count,
-                 .prompt_count = result->prompt_count - result->cached_count,
-                 .generated_count = result->generated_count,
-                 .prompt_ms = (double)result->prefill_ns / ns_per_ms,
-                 .predicted_ms = (double)result->decode_ns / ns_per_ms};
     write_usage(r, w, result);
-    write_timings(w, &t);
+    write_timings(w, result);
     write_figures(w, result);
     json_writer_end_object(w);
 }

@@ -602,6 +602,15 @@ def test_progress_and_timings_in_streams():
     assert any(c.get("timings", {}).get("predicted_n") == 2 for c in chunks)
 
 
+def test_timings_in_streams_are_those_of_the_end():
+    body = {"messages": [{"role": "user", "content": "fox " * 100}], "temperature": 0, "max_tokens": 4, "ignore_eos": True,
+            "timings_per_token": True, "stream_options": {"include_usage": True}}
+    for _ in range(2):  # the second time the prompt is found
+        timings = [chunk["timings"] for chunk in stream("/v1/chat/completions", body) if "timings" in chunk]
+        assert len(timings) > 2 and timings[-2] == timings[-1], timings[-2:]
+    assert timings[-1]["cache_n"] > 90 and timings[0]["cache_n"] == timings[-1]["cache_n"], timings
+
+
 def test_waiting_streams_say_so():
     with leat("--ctx", "1024").wait_until_ready() as server:
         first = begin(server, LONG)

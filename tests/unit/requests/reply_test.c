@@ -18,11 +18,13 @@
     "'choices': ["
 #define CHUNK "data: " HEAD("chatcmpl-1", "chat.completion.chunk") "{'index': 0, 'delta': {"
 #define PLAIN "}, 'logprobs': null, 'finish_reason': null}]"
+#define FIGURES                                                                                                        \
+    "'prompt_n': 4, 'prompt_ms': 8, 'prompt_per_token_ms': 2, 'prompt_per_second': 500, 'predicted_n': 5, "            \
+    "'predicted_ms': 10, 'predicted_per_token_ms': 2, 'predicted_per_second': 500"
 #define ACCOUNT                                                                                                        \
     "'usage': {'prompt_tokens': 6, 'completion_tokens': 5, 'total_tokens': 11, 'prompt_tokens_details': "              \
-    "{'cached_tokens': 2}, 'completion_tokens_details': {'reasoning_tokens': 1}}, 'timings': {'cache_n': 2, "          \
-    "'prompt_n': 4, 'prompt_ms': 8, 'prompt_per_token_ms': 2, 'prompt_per_second': 500, 'predicted_n': 5, "            \
-    "'predicted_ms': 10, 'predicted_per_token_ms': 2, 'predicted_per_second': 500}, 'leat': {'seed': 11, "             \
+    "{'cached_tokens': 2}, 'completion_tokens_details': {'reasoning_tokens': 1}}, 'timings': {'cache_n': 2, " FIGURES  \
+    "}, 'leat': {'seed': 11, "                                                                                         \
     "'queue_ms': 1, 'ttft_ms': 9.5, 'expert_hits': 0, 'expert_misses': 0, 'bytes_read': 0, 'read_ms': 0, "             \
     "'wait_ms': 0, 'peak_rss_bytes': 0}}"
 
@@ -87,6 +89,26 @@ static void a_streamed_chat(void **state)
                       "}, 'logprobs': null, 'finish_reason': 'tool_calls'}]" END
                       "data: " HEAD("chatcmpl-1", "chat.completion.chunk") "], " ACCOUNT "\n\ndata: [DONE]\n\n");
 #undef END
+}
+
+/* As in the account at the end, from the same figures. */
+static void timings_are_the_engine_s(void **state)
+{
+    (void)state;
+    chat_reply *r = world_chat("{" HI ",'stream':true,'timings_per_token':true}");
+    r->base.work->figures = (job_result){.prompt_count = 6,
+                                         .cached_count = 2,
+                                         .generated_count = 5,
+                                         .queue_ns = 1000000,
+                                         .prefill_ns = 8000000,
+                                         .decode_ns = 10000000};
+    assert_true(world_token(&chat_reply_sink, r, 0, "Hi"));
+    assert_true(world_choice_end(&chat_reply_sink, r, 0, JOB_LENGTH, ""));
+    world_end(&chat_reply_sink, r, JOB_LENGTH, LEAT_OK);
+#define TIMINGS ", 'timings': {'cache_n': 2, " FIGURES "}}\n\n"
+    assert_sent(CHUNK "'role': 'assistant', 'content': ''" PLAIN "}\n\n" CHUNK "'content': 'Hi'" PLAIN TIMINGS CHUNK
+                      "}, 'logprobs': null, 'finish_reason': 'length'}]" TIMINGS "data: [DONE]\n\n");
+#undef TIMINGS
 }
 
 static void held_text_comes_at_the_end(void **state)
@@ -260,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_whole_chat, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_streamed_chat, world_open, world_close),
+        cmocka_unit_test_setup_teardown(timings_are_the_engine_s, world_open, world_close),
         cmocka_unit_test_setup_teardown(held_text_comes_at_the_end, world_open, world_close),
         cmocka_unit_test_setup_teardown(logprobs_wait_for_text, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_whole_completion_with_echo, world_open, world_close),
