@@ -111,8 +111,7 @@ static bool check_key(http_exchange *x)
     http_auth *auth = server_settings(x->server)->auth;
     bool is_open = x->route && (x->route->flags & HTTP_WITHOUT_KEY);
     if (!auth) return true;
-    x->has_key = http_auth_check(auth, http_header(x, "Authorization"), http_header(x, "x-api-key"), x->key_digest);
-    if (x->has_key || is_open) return true;
+    if (is_open || http_auth_check(auth, http_header(x, "Authorization"), http_header(x, "x-api-key"))) return true;
     http_set_header(x, "WWW-Authenticate", "Bearer");
     http_fail(x, 401, "authentication_error", "invalid_api_key", NULL, "A valid API key is needed.");
     return false;

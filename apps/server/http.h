@@ -91,7 +91,7 @@ MUST_CHECK leat_status http_server_open(const http_settings *settings, http_serv
 void http_server_drain(http_server *server);
 /* Requests that are received, handled or replied to. */
 uint32_t http_server_busy_count(http_server *server);
-/* Ends streams with their farewell and fails what has no reply yet; waits up to two seconds for clients to take it. */
+/* Ends streams with an error event and fails what has no reply yet; waits up to two seconds for clients to take it. */
 void http_server_cut(http_server *server);
 /* Drains, cuts, ends the threads: no handler and no hook runs any more, and no client is there. Exchanges that are
  * still kept may be used as those of clients that have gone. */
@@ -107,9 +107,7 @@ const char *http_query(const http_exchange *x, const char *name);
 const char *http_header(const http_exchange *x, const char *name);
 const char *http_body(const http_exchange *x, size_t *out_bytes); /* terminated; "" without a body */
 const char *http_request_id(const http_exchange *x);              /* "req_..." also sent as x-request-id */
-/* SHA-256 of the key that was sent (32 bytes): whose request it is; NULL when no key is asked for. */
-const uint8_t *http_key_digest(const http_exchange *x);
-uint64_t http_begin_ns(const http_exchange *x); /* when its head was complete; clock_now_ns */
+uint64_t http_begin_ns(const http_exchange *x);                   /* when its head was complete; clock_now_ns */
 
 /* A header of the reply, before it; the texts are copied. Control bytes in `value` become spaces. */
 void http_set_header(http_exchange *x, const char *name, const char *value);
@@ -134,9 +132,6 @@ void http_stream_abort(http_exchange *x);
  * more. Not called after http_stream_end, nor after this function returned with another `fill`. */
 void http_stream_set_idle(http_exchange *x, uint32_t seconds, size_t (*fill)(void *user, char *buffer, size_t size),
                           void *user);
-/* What a stream ends with when the server stops before it is finished; copied. Without it event streams end with an
- * error event as of chat completions. */
-void http_stream_set_farewell(http_exchange *x, const char *bytes, size_t count);
 
 /* `fn` is called once, on an HTTP thread, when the client has gone before the reply was complete; at once when it has
  * already. It may not reply and must not wait; it may call http_is_closed. It is not called after http_reply,

@@ -165,25 +165,25 @@ void http_auth_close(http_auth **auth_slot)
 /* ---- checking ---- */
 
 /* All keys are compared, and every byte of each. */
-static bool is_known(http_auth *auth, const char *key, uint8_t out_digest[HTTP_KEY_DIGEST_BYTES])
+static bool is_known(http_auth *auth, const char *key)
 {
     int found = 0;
-    SHA256((const unsigned char *)key, strlen(key), out_digest);
+    uint8_t digest[HTTP_KEY_DIGEST_BYTES];
+    SHA256((const unsigned char *)key, strlen(key), digest);
     pthread_mutex_lock(&auth->lock);
     for (uint32_t i = 0; i < auth->current.count; i++)
-        found |= CRYPTO_memcmp(auth->current.digests[i], out_digest, HTTP_KEY_DIGEST_BYTES) == 0;
+        found |= CRYPTO_memcmp(auth->current.digests[i], digest, HTTP_KEY_DIGEST_BYTES) == 0;
     pthread_mutex_unlock(&auth->lock);
     return found;
 }
 
-bool http_auth_check(http_auth *auth, const char *authorization, const char *api_key,
-                     uint8_t out_digest[HTTP_KEY_DIGEST_BYTES])
+bool http_auth_check(http_auth *auth, const char *authorization, const char *api_key)
 {
     static const char bearer[] = "Bearer ";
     if (authorization && strncasecmp(authorization, bearer, sizeof bearer - 1) == 0) {
         const char *key = authorization + sizeof bearer - 1;
         key += strspn(key, " ");
-        if (is_known(auth, key, out_digest)) return true;
+        if (is_known(auth, key)) return true;
     }
-    return api_key && is_known(auth, api_key, out_digest);
+    return api_key && is_known(auth, api_key);
 }

@@ -23,7 +23,6 @@ void http_auth_close(http_auth **auth);
 /* Reads the files again. On failure the keys stay as they are. */
 MUST_CHECK leat_status http_auth_reload(http_auth *auth, leat_error *error);
 /* Whether the values of Authorization ("Bearer KEY") or x-api-key, each or both NULL, hold a key. */
-bool http_auth_check(http_auth *auth, const char *authorization, const char *api_key,
-                     uint8_t out_digest[HTTP_KEY_DIGEST_BYTES]);
+bool http_auth_check(http_auth *auth, const char *authorization, const char *api_key);
 
 #endif

@@ -41,7 +41,6 @@ static void free_reply(http_exchange *x)
     if (x->response) microhttpd.destroy_response(x->response);
     mem_free(x->ledger, x->reply_body);
     mem_free(x->ledger, x->stream.bytes);
-    mem_free(x->ledger, x->stream.farewell);
 }
 
 void exchange_drop(http_exchange *x)
@@ -201,22 +200,12 @@ void exchange_cut(http_exchange *x)
     pthread_mutex_lock(&x->lock);
     bool is_open = x->reply == REPLY_STREAM && !x->stream.is_ended && !x->stream.is_aborted;
     if (is_open) {
-        const char *farewell = x->stream.farewell ? x->stream.farewell : event;
-        uint64_t bytes = x->stream.farewell ? x->stream.farewell_bytes : sizeof event - 1;
-        stream_append(x, farewell, bytes);
+        stream_append(x, event, sizeof event - 1);
         x->stream.is_ended = true;
     }
     exchange_wake(x);
     pthread_mutex_unlock(&x->lock);
     if (is_open) exchange_close(x);
-}
-
-uint64_t exchange_waiting_bytes(http_exchange *x)
-{
-    pthread_mutex_lock(&x->lock);
-    uint64_t bytes = x->stream.end - x->stream.begin;
-    pthread_mutex_unlock(&x->lock);
-    return bytes;
 }
 
 void http_log_tokens(http_exchange *x, const http_tokens *tokens)

@@ -22,7 +22,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { REQUEST_ID_BYTES = 24, REPLY_HEADER_MAX = 16, KEY_DIGEST_BYTES = 32 };
+enum { REQUEST_ID_BYTES = 24, REPLY_HEADER_MAX = 16 };
 
 typedef struct http_field {
     const char *name, *value;
@@ -45,8 +45,6 @@ typedef struct http_out_stream {
     uint64_t begin, end, capacity; /* what waits lies in [begin, end) */
     bool is_ended, is_aborted;
     uint64_t written_ns, taken_ns;
-    char *farewell;
-    uint64_t farewell_bytes;
 } http_out_stream;
 
 struct http_exchange {
@@ -58,9 +56,7 @@ struct http_exchange {
     http_request request;
     const http_route *route; /* NULL: none */
     bool is_cut;             /* guarded by the list of connections */
-    bool has_key;
-    uint8_t key_digest[KEY_DIGEST_BYTES];
-    bool is_framed; /* it is certain where its body ends */
+    bool is_framed;          /* it is certain where its body ends */
     uint64_t begin_ns;
     char origin[256]; /* to be allowed in the reply; "" for none */
 
@@ -108,12 +104,10 @@ enum MHD_Result exchange_answer(http_exchange *x, uint64_t *out_whole_bytes);
  * comes is thrown away, because closing a socket with unread bytes would take the reply back.
  */
 void exchange_send_past(http_exchange *x, int fd);
-/* Ends what is not finished: farewell for a stream, 503 for what has no reply. */
+/* Ends what is not finished: an error event for a stream, 503 for what has no reply. */
 void exchange_cut(http_exchange *x);
 /* Lets the thread of the sockets look at it again. The lock is held. */
 void exchange_wake(http_exchange *x);
-/* Bytes that wait in its stream. */
-uint64_t exchange_waiting_bytes(http_exchange *x);
 
 /* http_request.c: copies the head. `path` is decoded. */
 MUST_CHECK leat_status request_read_head(http_exchange *x, const char *method, const char *path, leat_error *error);

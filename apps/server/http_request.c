@@ -94,7 +94,6 @@ const char *http_method(const http_exchange *x) { return x->request.method; }
 const char *http_path(const http_exchange *x) { return x->request.path; }
 const char *http_path_rest(const http_exchange *x) { return x->request.path_rest; }
 const char *http_request_id(const http_exchange *x) { return x->id; }
-const uint8_t *http_key_digest(const http_exchange *x) { return x->has_key ? x->key_digest : NULL; }
 uint64_t http_begin_ns(const http_exchange *x) { return x->begin_ns; }
 
 const char *http_query(const http_exchange *x, const char *name)

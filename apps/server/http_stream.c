@@ -131,14 +131,3 @@ bool stream_is_stalled(http_exchange *x, uint64_t now_ns)
     pthread_mutex_unlock(&x->lock);
     return is_stalled;
 }
-
-void http_stream_set_farewell(http_exchange *x, const char *bytes, size_t count)
-{
-    pthread_mutex_lock(&x->lock);
-    x->stream.farewell_bytes = 0;
-    if (mem_resize(x->ledger, MEM_META, (void **)&x->stream.farewell, count + 1, 1, "farewell", NULL) == LEAT_OK) {
-        memcpy(x->stream.farewell, bytes, count);
-        x->stream.farewell_bytes = count;
-    }
-    pthread_mutex_unlock(&x->lock);
-}
