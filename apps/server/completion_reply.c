@@ -25,6 +25,11 @@ static void lists_empty(logprob_lists *l)
     strbuf_cut(&l->text_offsets, 0);
 }
 
+static uint64_t lists_bytes(const logprob_lists *l)
+{
+    return l->tokens.count + l->token_logprobs.count + l->top_logprobs.count + l->text_offsets.count;
+}
+
 /* A writer of the list's next value. */
 static json_writer next_value(completion_reply *r, strbuf *list)
 {
@@ -122,6 +127,9 @@ static uint64_t count_characters(const char *text, size_t bytes)
     return count;
 }
 
+/* A chunk of a long echo, about: the client can begin to take it, and no single one is too much for the stream. */
+enum { ECHO_PIECE_BYTES = 8192 };
+
 static bool send_chunk(completion_reply *r, const char *text, size_t bytes, bool with_echo, const char *finish_reason)
 {
     json_writer *w = reply_begin_chunk(&r->base);
@@ -140,6 +148,22 @@ static leat_status prompt_text(completion_reply *r, const completion_prompt *pro
                            error);
 }
 
+/* All of the text, the last piece with the prompt's logprobs if they are wanted. */
+static bool send_echo(completion_reply *r, const char *text, size_t bytes, bool with_logprobs)
+{
+    while (bytes > ECHO_PIECE_BYTES) {
+        size_t piece = ECHO_PIECE_BYTES;
+        while (piece > 1 && ((uint8_t)text[piece] & 0xc0) == 0x80) piece--; /* whole characters */
+        if (!send_chunk(r, text, piece, false, NULL)) return false;
+        text += piece;
+        bytes -= piece;
+    }
+    return send_chunk(r, text, bytes, with_logprobs, NULL);
+}
+
+/* Of a stream the prompt's first choice sends its logprobs as they come; the others have them at once. */
+static bool is_first_choice(const completion_reply *r) { return r->choice % r->request.generation.n == 0; }
+
 /* The prompt as it was given, ids as their text. */
 static bool put_echo(completion_reply *r)
 {
@@ -152,7 +176,7 @@ static bool put_echo(completion_reply *r)
     if (!is_good) return false;
     r->offset = count_characters(text, bytes);
     if (r->base.streams)
-        is_good = send_chunk(r, text, bytes, true, NULL);
+        is_good = send_echo(r, text, bytes, !is_first_choice(r));
     else
         reply_note(&r->base, strbuf_append(&r->text, text, bytes, NULL), NULL);
     leat_text_free(&decoded);
@@ -180,6 +204,14 @@ static bool put_text(completion_reply *r, const char *text, size_t bytes)
 
 /* ---- the sink ---------------------------------------------------------------------------------------------------- */
 
+/* The lists of generated tokens take those of the prompt before them, so that the next chunk has what is left. */
+static bool send_prompt_token(completion_reply *r, const job_token *token)
+{
+    if (!enter_choice(r, r->echo_prompt_idx * r->request.generation.n)) return false;
+    keep_logprob(r, &r->made, token, r->echo_offset);
+    return lists_bytes(&r->made) < ECHO_PIECE_BYTES || send_chunk(r, "", 0, false, NULL);
+}
+
 static bool on_prompt_token(void *user, uint32_t prompt_idx, const job_token *token)
 {
     completion_reply *r = user;
@@ -189,7 +221,8 @@ static bool on_prompt_token(void *user, uint32_t prompt_idx, const job_token *to
         r->echo_prompt_idx = prompt_idx;
         r->echo_offset = 0;
     }
-    keep_logprob(r, &r->echoed, token, r->echo_offset);
+    if (r->base.streams && !send_prompt_token(r, token)) return false;
+    if (!r->base.streams || r->request.generation.n > 1) keep_logprob(r, &r->echoed, token, r->echo_offset);
     r->echo_offset += count_characters(token->text, token->text_bytes);
     return reply_is_whole(&r->base);
 }

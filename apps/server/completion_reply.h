@@ -22,7 +22,7 @@ typedef struct completion_reply {
     uint32_t choice;
     uint32_t echo_prompt_idx; /* whose lists `echoed` holds */
     bool has_echo;
-    logprob_lists echoed, made; /* of the prompt; of the choice, or not sent yet */
+    logprob_lists echoed, made; /* of the prompt, where they are needed again; of the choice, or not sent yet */
     uint64_t echo_offset;       /* characters of the prompt so far */
     uint64_t offset;            /* characters of the choice's text so far */
     strbuf text;                /* of the choice of a whole reply */

@@ -122,7 +122,7 @@ bool http_has_reply(const http_exchange *x); /* http_reply, http_fail or http_st
 /* 200 and a body in chunks. An event stream also gets the headers that keep proxies from collecting it. */
 void http_stream_begin(http_exchange *x, const char *content_type);
 /* Appends to the exchange's buffer. False: the client has gone, is too slow or over the limit; nothing more will reach
- * it. */
+ * it, but for an error event where it was the limit. */
 bool http_stream_write(http_exchange *x, const char *bytes, size_t count);
 void http_stream_end(http_exchange *x);
 /* Cuts the connection behind what was written, so that the client sees that the stream is not whole. */

@@ -187,9 +187,6 @@ enum MHD_Result exchange_answer(http_exchange *x, uint64_t *out_whole_bytes)
 
 void exchange_cut(http_exchange *x)
 {
-    static const char event[] =
-        "data: {\"error\":{\"message\":\"The server is shutting down.\",\"type\":\"unavailable_error\","
-        "\"param\":null,\"code\":\"shutting_down\"}}\n\n";
     if (!http_has_reply(x)) {
         call_on_close(x); /* before the reply takes the hook away */
         http_set_header(x, "Retry-After", "5");
@@ -200,7 +197,7 @@ void exchange_cut(http_exchange *x)
     pthread_mutex_lock(&x->lock);
     bool is_open = x->reply == REPLY_STREAM && !x->stream.is_ended && !x->stream.is_aborted;
     if (is_open) {
-        stream_append(x, event, sizeof event - 1);
+        stream_append_error(x, "unavailable_error", "shutting_down", "The server is shutting down.");
         x->stream.is_ended = true;
     }
     exchange_wake(x);

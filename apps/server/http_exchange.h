@@ -116,8 +116,8 @@ void request_free(http_exchange *x);
 
 /* http_stream.c: what libmicrohttpd asks for the next bytes of a stream. */
 ssize_t stream_read(void *user, uint64_t position, char *buffer, size_t size);
-/* Appends; the lock is held. False: over the limit. */
-bool stream_append(http_exchange *x, const char *bytes, size_t count);
+/* Appends an error as an event; the lock is held. False: no memory. */
+bool stream_append_error(http_exchange *x, const char *type, const char *code, const char *message);
 /* Asks `fill` when it is time. */
 void stream_fill_silence(http_exchange *x, uint64_t now_ns);
 /* Nothing was taken for too long. */

@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "os/clock.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { NS_PER_MS = 1000000, FIRST_BYTES = 4096 };
@@ -25,10 +26,9 @@ static bool make_room(http_exchange *x, uint64_t count)
     return true;
 }
 
-bool stream_append(http_exchange *x, const char *bytes, size_t count)
+static bool append(http_exchange *x, const char *bytes, size_t count)
 {
     http_out_stream *s = &x->stream;
-    if (s->end - s->begin + count > server_settings(x->server)->limits.stream_bytes) return false;
     if (s->end + count > s->capacity && !make_room(x, count)) return false;
     s->written_ns = clock_now_ns();
     if (s->begin == s->end) s->taken_ns = s->written_ns; /* only now there is something to take */
@@ -37,12 +37,30 @@ bool stream_append(http_exchange *x, const char *bytes, size_t count)
     return true;
 }
 
+/* Beyond the limit: it is the last that the client gets. */
+bool stream_append_error(http_exchange *x, const char *type, const char *code, const char *message)
+{
+    char event[512];
+    int bytes = snprintf(event, sizeof event,
+                         "data: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n\n",
+                         message, type, code);
+    return append(x, event, (size_t)bytes);
+}
+
+static bool is_over_limit(const http_exchange *x, size_t count)
+{
+    return x->stream.end - x->stream.begin + count > server_settings(x->server)->limits.stream_bytes;
+}
+
 bool http_stream_write(http_exchange *x, const char *bytes, size_t count)
 {
     pthread_mutex_lock(&x->lock);
     bool is_open = x->connection && x->reply == REPLY_STREAM && !x->stream.is_ended && !x->stream.is_aborted &&
                    !atomic_load(&x->is_closed);
-    bool is_written = is_open && stream_append(x, bytes, count);
+    bool is_written = is_open && !is_over_limit(x, count) && append(x, bytes, count);
+    if (is_open && !is_written)
+        stream_append_error(x, "unavailable_error", "stream_too_slow",
+                            "More of the stream waits than the server keeps.");
     if (is_written) exchange_wake(x);
     pthread_mutex_unlock(&x->lock);
     if (is_open && !is_written) http_stream_abort(x); /* a gap in a stream is worse than its end */

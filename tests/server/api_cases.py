@@ -352,6 +352,25 @@ def test_echo_with_logprobs():
     assert only["text"] == text and only["logprobs"]["token_logprobs"] == lists["token_logprobs"][:-3]
 
 
+def test_long_echoes_come_in_pieces():
+    text = "A \u00e4 fox. " * 350
+    with leat("--ctx", "2048", limits="stream_bytes=60000").wait_until_ready() as server:
+        body = {"prompt": text, "temperature": 0, "max_tokens": 2, "echo": True, "logprobs": 5}
+        whole = good("/v1/completions", body, server)["choices"][0]
+        chunks = [c["choices"][0] for c in stream("/v1/completions", body, server)]
+        assert "".join(c["text"] for c in chunks) == whole["text"]
+        lists = whole["logprobs"]
+        assert {key: sum((c["logprobs"][key] for c in chunks), []) for key in lists} == lists
+        assert len(chunks) > 10 and len(json.dumps(whole)) > 70000, (len(chunks), len(json.dumps(whole)))
+        # Every choice has its own.
+        body.update(prompt=text[:80], n=2)
+        whole = good("/v1/completions", body, server)["choices"]
+        chunks = [c["choices"][0] for c in stream("/v1/completions", body, server)]
+        for choice in whole:
+            own = [c for c in chunks if c["index"] == choice["index"]]
+            assert {key: sum((c["logprobs"][key] for c in own), []) for key in choice["logprobs"]} == choice["logprobs"]
+
+
 # ---- the prompt's cache, other clients ----
 
 def test_a_model_without_a_tokenizer():
