@@ -69,7 +69,14 @@ static leat_status add_file(key_set *set, const char *path, bool is_credential, 
 {
     static char text[FILE_BYTES_MAX + 1]; /* the caller holds the lock, or is alone */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) return FAIL_OS(error, USAGE, errno, "--api-key-file: %s: %s", path, strerror(errno));
+    if (fd < 0) {
+        int os_errno = errno;
+        leat_status status = FAIL_OS(error, USAGE, os_errno, "--api-key-file: %s: %s", path, strerror(os_errno));
+        if (os_errno == EACCES)
+            status_hint(error,
+                        "in the sandbox the file must be rewritten in place: another one in its place is closed");
+        return status;
+    }
     leat_status status = check_file(fd, path, is_credential, error);
     size_t used = 0;
     ssize_t count = 1;

@@ -44,6 +44,7 @@ enum {
 
     READING = MAY_READ_FILE | MAY_READ_FOLDER,
     WRITING = READING | MAY_WRITE_FILE | MAY_REMOVE_FILE | MAY_MAKE_FOLDER | MAY_MAKE_FILE | MAY_TRUNCATE,
+    APPENDING = MAY_WRITE_FILE | MAY_MAKE_FILE,
     OF_FILES = MAY_EXECUTE | MAY_WRITE_FILE | MAY_READ_FILE | MAY_TRUNCATE | MAY_CONTROL,
 };
 
@@ -56,10 +57,19 @@ static uint64_t rights_of_version(int version)
     return rights;
 }
 
+static uint64_t rights_of_access(sandbox_access access)
+{
+    static const uint64_t rights[] = {[SANDBOX_READ] = READING,
+                                      [SANDBOX_WRITE] = WRITING,
+                                      [SANDBOX_APPEND] = APPENDING,
+                                      [SANDBOX_REMOVE] = MAY_REMOVE_FILE};
+    return rights[access];
+}
+
 static bool allow(int ruleset, const sandbox_path *path, uint64_t known)
 {
     struct stat s;
-    landlock_beneath rule = {.allowed = (path->may_write ? WRITING : READING) & known, .parent_fd = path->fd};
+    landlock_beneath rule = {.allowed = rights_of_access(path->access) & known, .parent_fd = path->fd};
     if (path->fd < 0 || fstat(path->fd, &s) != 0) return true;
     if (!S_ISDIR(s.st_mode)) rule.allowed &= OF_FILES;
     return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_BENEATH, &rule, 0) == 0;

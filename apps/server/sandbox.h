@@ -19,9 +19,17 @@ typedef enum sandbox_mode {
     SANDBOX_STRICT, /* all of it or none; a forbidden system call ends the process */
 } sandbox_mode;
 
+typedef enum sandbox_access {
+    SANDBOX_READ,
+    SANDBOX_WRITE,  /* all that can be done with the files of a folder */
+    SANDBOX_APPEND, /* makes files and writes to them, of whatever lies there; reads and removes nothing */
+    SANDBOX_REMOVE  /* removes files, no more */
+} sandbox_access;
+
+/* A folder stands for all that lies beneath it: a kernel cannot be told less. */
 typedef struct sandbox_path {
     int fd; /* opened with O_PATH or to read; sandbox_enter leaves it open. Negative: passed over */
-    bool may_write;
+    sandbox_access access;
 } sandbox_path;
 
 typedef struct sandbox_report {

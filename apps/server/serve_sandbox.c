@@ -24,20 +24,20 @@ typedef struct path_list {
     uint32_t count;
 } path_list;
 
-static void add(path_list *list, const char *path, bool may_write)
+static void add(path_list *list, const char *path, sandbox_access access)
 {
     if (!path || !*path || list->count == PATHS_MAX) return;
-    list->items[list->count++] = (sandbox_path){open(path, O_PATH | O_CLOEXEC), may_write};
+    list->items[list->count++] = (sandbox_path){open(path, O_PATH | O_CLOEXEC), access};
 }
 
-/* The folder of a file: it may be replaced by another of the same name. */
-static void add_folder_of(path_list *list, const char *path, bool may_write)
+/* The folder of a file: another of the same name may take its place, or it is to be removed. */
+static void add_folder_of(path_list *list, const char *path, sandbox_access access)
 {
     char folder[PATH_BYTES_MAX];
     if (!path || !*path || strlen(path) >= sizeof folder) return;
     const char *slash = strrchr(path, '/');
     snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    add(list, *folder ? folder : "/", may_write);
+    add(list, *folder ? folder : "/", access);
 }
 
 /* The folder of the model; in a Hugging Face cache, whose files are links to ../../blobs, the folder of the repository.
@@ -50,24 +50,24 @@ static void add_model(path_list *list, const char *model_path)
     if (!S_ISDIR(s.st_mode)) *strrchr(path, '/') = '\0';
     char *snapshots = strstr(path, "/snapshots/");
     if (snapshots && !strchr(snapshots + strlen("/snapshots/"), '/')) *snapshots = '\0';
-    add(list, path, false);
+    add(list, path, SANDBOX_READ);
 }
 
 static void add_system(path_list *list)
 {
     /* Memory and CPUs of the machine and of our control group; names of threads. */
-    add(list, "/proc/meminfo", false);
-    add(list, "/proc/pressure", false);
-    add(list, "/proc/self", false);
-    add(list, "/proc/self/task", true);
-    add(list, "/sys", false);
+    add(list, "/proc/meminfo", SANDBOX_READ);
+    add(list, "/proc/pressure", SANDBOX_READ);
+    add(list, "/proc/self", SANDBOX_READ);
+    add(list, "/proc/self/task", SANDBOX_WRITE);
+    add(list, "/sys", SANDBOX_READ);
 }
 
 static void add_lease_folder(path_list *list, const cli_options *options)
 {
     int fd;
     if (options->lease != 0 || list->count == PATHS_MAX || lease_open_folder(&fd, NULL) != LEAT_OK) return;
-    list->items[list->count++] = (sandbox_path){fd, true};
+    list->items[list->count++] = (sandbox_path){fd, SANDBOX_WRITE};
 }
 
 static void close_all(const path_list *list)
@@ -91,12 +91,12 @@ leat_status serve_sandbox_enter(const cli_options *options, const char *model_pa
         return LEAT_OK;
     }
     add_model(&list, model_path);
-    add(&list, engine_options(options).profile_folder, true);
+    add(&list, engine_options(options).profile_folder, SANDBOX_WRITE);
     add_lease_folder(&list, options);
-    add_folder_of(&list, options->log_file, true);
-    add_folder_of(&list, options->api_key_file, false);
-    add_folder_of(&list, socket_path, true);
-    add(&list, getenv("CREDENTIALS_DIRECTORY"), false);
+    add_folder_of(&list, options->log_file, SANDBOX_APPEND);
+    add(&list, options->api_key_file, SANDBOX_READ); /* the file alone: its folder may be somebody's home */
+    add_folder_of(&list, socket_path, SANDBOX_REMOVE);
+    add(&list, getenv("CREDENTIALS_DIRECTORY"), SANDBOX_READ);
     add_system(&list);
     leat_status status = sandbox_enter((sandbox_mode)options->sandbox, list.items, list.count, &report, error);
     close_all(&list);

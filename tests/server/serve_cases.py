@@ -457,19 +457,24 @@ def status_of(server, name):
 
 
 def test_sandbox():
-    with tempfile.TemporaryDirectory() as readable, tempfile.TemporaryDirectory() as writable:
-        with open(readable + "/file", "w"):
-            pass
+    with tempfile.TemporaryDirectory() as readable, tempfile.TemporaryDirectory() as writable, \
+            tempfile.TemporaryDirectory() as logs, tempfile.TemporaryDirectory() as sockets:
+        for folder in (readable, logs, sockets):
+            with open(folder + "/file", "w"):
+                pass
         probe = os.path.join(os.path.dirname(client.PROBE), "sandbox_probe")
         # Where it may not read /proc, a build with a sanitizer cannot look for leaks.
-        done = subprocess.run([probe, readable, writable], capture_output=True, text=True, timeout=client.PATIENCE,
+        done = subprocess.run([probe, readable, writable, logs, sockets], capture_output=True, text=True, timeout=client.PATIENCE,
                               env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
         assert done.returncode == 0, done
         tried = {line.split()[0]: int(line.split()[1]) for line in done.stdout.splitlines()}
         if tried["landlock"]:
             assert [tried[name] for name in ("passwd", "read", "change", "create", "write")] == [errno.EACCES, 0, errno.EACCES, errno.EACCES, 0], tried
+            assert [tried[name] for name in ("read_log", "append", "remove_log", "new_log")] == [errno.EACCES, 0, errno.EACCES, 0], tried
+            assert [tried[name] for name in ("read_socket", "write_socket", "remove_socket")] == [errno.EACCES, errno.EACCES, 0], tried
         if tried["seccomp"]:
             assert [tried[name] for name in ("socket", "fork", "exec", "thread")] == [errno.EPERM, errno.EPERM, errno.EPERM, 0], tried
+            assert [tried[name] for name in ("signal_own", "limit_own", "signal", "limit", "priority")] == [0, 0] + 3 * [errno.EPERM], tried
         if not (tried["landlock"] and tried["seccomp"]):
             skip("only a part could be tried: the system has no Landlock, or no seccomp, or this is a build with a sanitizer")
 
@@ -523,6 +528,21 @@ def test_sandbox_guards_files():
                 mark = "read again" if is_read else "Permission denied"
                 until(lambda: mark in server.log(), mark)
                 assert (server.get("/version", "x-api-key: second\r\n").status == 200) == is_read
+
+
+def test_sandbox_opens_a_key_file_and_not_its_folder():
+    with tempfile.TemporaryDirectory() as folder:
+        for name, key in (("keys", "first"), ("other", "second")):
+            with open(folder + "/" + name, "w") as file:
+                file.write(key + "\n")
+            os.chmod(folder + "/" + name, 0o600)
+        with leat("--api-key-file", folder + "/keys") as server:
+            if "no Landlock" in server.log():
+                skip("the system has no Landlock")
+            os.rename(folder + "/other", folder + "/keys")
+            server.process.send_signal(signal.SIGHUP)
+            until(lambda: "rewritten in place" in server.log(), "the reason")
+            assert [server.get("/version", "x-api-key: %s\r\n" % key).status for key in ("first", "second")] == [200, 401]
 
 
 def test_strict_sandbox_serves():
