@@ -48,19 +48,42 @@ static leat_status describe(http_listening *l, leat_error *error)
     }
 }
 
-/* LISTEN_PID and LISTEN_FDS name us: systemd has opened the socket. */
-static bool take_inherited(http_listening *l)
+/* LISTEN_PID and LISTEN_FDS name us: systemd has opened sockets. How many. */
+static long take_inherited_count(void)
 {
-    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
-    bool is_ours = pid && count && strtol(pid, NULL, 10) == (long)getpid() && strtol(count, NULL, 10) >= 1;
+    const char *pid = getenv("LISTEN_PID"), *text = getenv("LISTEN_FDS");
+    const bool is_ours = pid && text && strtol(pid, NULL, 10) == (long)getpid();
+    const long count = is_ours ? strtol(text, NULL, 10) : 0;
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_FDNAMES");
-    if (!is_ours) return false;
+    return count;
+}
+
+static bool has_option(int fd, int option, int wanted)
+{
+    int value = 0;
+    socklen_t bytes = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, option, &value, &bytes) == 0 && value == wanted;
+}
+
+static leat_status take_inherited(http_listening *l, long count, leat_error *error)
+{
+    if (count > 1) {
+        leat_status status = FAIL(error, USAGE, "%ld sockets were handed over (LISTEN_FDS): one can be served", count);
+        status_hint(error, "one Listen line in the .socket unit");
+        return status;
+    }
+    if (!has_option(FIRST_INHERITED_FD, SO_TYPE, SOCK_STREAM) || !has_option(FIRST_INHERITED_FD, SO_ACCEPTCONN, 1)) {
+        leat_status status =
+            FAIL(error, USAGE, "what was handed over (LISTEN_FDS) is not a stream socket that listens");
+        status_hint(error, "ListenStream= and Accept=no in the .socket unit");
+        return status;
+    }
     l->fd = FIRST_INHERITED_FD;
     l->is_inherited = true;
     fcntl(l->fd, F_SETFD, FD_CLOEXEC);
-    return true;
+    return LEAT_OK;
 }
 
 static leat_status listen_on(http_listening *l, const char *name, const any_address *a, socklen_t bytes,
@@ -138,7 +161,10 @@ leat_status http_listening_open(const char *host, uint16_t port, http_listening 
 {
     http_listening l = {.fd = -1};
     leat_status status = LEAT_OK;
-    if (!take_inherited(&l))
+    const long inherited_count = take_inherited_count();
+    if (inherited_count > 0)
+        status = take_inherited(&l, inherited_count, error);
+    else
         status = strncmp(host, "unix:", 5) == 0 ? open_local(&l, host + 5, error) : open_address(&l, host, port, error);
     if (status == LEAT_OK) status = describe(&l, error);
     if (status != LEAT_OK) {

@@ -22,7 +22,8 @@ typedef struct http_listening {
 } http_listening;
 
 /* host: an IPv4 or IPv6 address, a name, or unix:/PATH (mode 0660). Port 0: any that is free. A socket handed over by
- * systemd (LISTEN_FDS) comes before both. LEAT_PERMISSION: the port is taken or may not be had. */
+ * systemd (LISTEN_FDS) comes before both. LEAT_PERMISSION: the port is taken or may not be had. LEAT_USAGE: what
+ * systemd handed over is not one socket that listens. */
 MUST_CHECK leat_status http_listening_open(const char *host, uint16_t port, http_listening *out_listening,
                                            leat_error *error);
 /* Removes the file of a Unix socket. The descriptor is the server's. */

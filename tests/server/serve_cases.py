@@ -383,25 +383,33 @@ def test_log_file_is_opened_anew():
 # ---- systemd ----
 
 
-def test_socket_activation():
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(5)
-
-    # LISTEN_PID is only known behind the fork: a shell sets it.
-    command = ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "sh", client.LEAT, "serve", MODEL, "--ctx", "256"]
-    number = listener.fileno()
+def activated(file, count=1, **named):
+    """The server with the file as its descriptor 3. LISTEN_PID is only known behind the fork: a shell sets it."""
+    command = ["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=%d exec "$@"' % count, "sh", client.LEAT, "serve", MODEL, "--ctx", "256"]
+    number = file.fileno()
 
     def inherit():
         if number != 3:
             os.dup2(number, 3)
         os.set_inheritable(3, True)
 
-    server = client.Server(command, pass_fds=(3, number) if number != 3 else (3,), preexec_fn=inherit)
-    with server:
+    return client.Server(command, pass_fds=(3, number) if number != 3 else (3,), preexec_fn=inherit, **named)
+
+
+def test_socket_activation():
+    with socket.create_server(("127.0.0.1", 0)) as listener, activated(listener) as server:
         assert server.address[1] == listener.getsockname()[1]
         assert server.get("/livez").status == 200
-    listener.close()
+
+
+def test_socket_activation_with_something_else():
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as connected, \
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, open(os.devnull) as nothing:
+        for file, count, mark in ((listener, 2, "2 sockets were handed over"), (connected, 1, "not a stream socket that listens"),
+                                  (datagrams, 1, "not a stream socket that listens"), (nothing, 1, "not a stream socket that listens")):
+            with activated(file, count, ready=False) as server:
+                server.may_fail = True
+                assert server.wait() == 2 and mark in server.log(), (mark, server.log())
 
 
 def test_notifications():
