@@ -69,14 +69,7 @@ static leat_status add_file(key_set *set, const char *path, bool is_credential, 
 {
     static char text[FILE_BYTES_MAX + 1]; /* the caller holds the lock, or is alone */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0) {
-        int os_errno = errno;
-        leat_status status = FAIL_OS(error, USAGE, os_errno, "--api-key-file: %s: %s", path, strerror(os_errno));
-        if (os_errno == EACCES)
-            status_hint(error,
-                        "in the sandbox the file must be rewritten in place: another one in its place is closed");
-        return status;
-    }
+    if (fd < 0) return FAIL_OS(error, USAGE, errno, "--api-key-file: %s: %s", path, strerror(errno));
     leat_status status = check_file(fd, path, is_credential, error);
     size_t used = 0;
     ssize_t count = 1;
@@ -102,7 +95,10 @@ leat_status http_auth_reload(http_auth *auth, leat_error *error)
     if (auth->key_file[0]) status = add_file(fresh, auth->key_file, false, error);
     if (status == LEAT_OK && auth->credential[0]) status = add_file(fresh, auth->credential, true, error);
     if (status == LEAT_OK && fresh->count == 0) status = FAIL(error, USAGE, "--api-key-file: there is no key in it");
-    if (status == LEAT_OK) auth->current = *fresh;
+    if (status == LEAT_OK)
+        auth->current = *fresh;
+    else if (error->os_errno == EACCES && auth->current.count > 0)
+        status_hint(error, "in the sandbox the file must be rewritten in place: another one in its place is closed");
     pthread_mutex_unlock(&auth->lock);
     mem_free(auth->ledger, fresh);
     return status;
@@ -110,13 +106,17 @@ leat_status http_auth_reload(http_auth *auth, leat_error *error)
 
 /* ---- opening ---- */
 
-static void find_credential(http_auth *auth)
+/* systemd gives a service credentials of which ours may not be one. One that is there and cannot be read is no reason
+ * to serve without a key: reading it fails then. */
+static leat_status find_credential(http_auth *auth, leat_error *error)
 {
     const char *folder = getenv("CREDENTIALS_DIRECTORY");
-    if (!folder) return;
+    if (!folder) return LEAT_OK;
     int bytes = snprintf(auth->credential, sizeof auth->credential, "%s/api-key", folder);
-    if (bytes < 0 || (size_t)bytes >= sizeof auth->credential || access(auth->credential, R_OK) != 0)
-        auth->credential[0] = '\0';
+    if (bytes < 0 || (size_t)bytes >= sizeof auth->credential)
+        return FAIL(error, USAGE, "$CREDENTIALS_DIRECTORY: the path is too long");
+    if (access(auth->credential, F_OK) != 0 && errno == ENOENT) auth->credential[0] = '\0';
+    return LEAT_OK;
 }
 
 static leat_status take_options(http_auth *auth, char *const *keys, uint32_t count, leat_error *error)
@@ -139,7 +139,7 @@ leat_status http_auth_open(mem *ledger, char *const *keys, uint32_t key_count, c
     TRY(MEM_NEW(ledger, META, 1, &auth, error));
     auth->ledger = ledger;
     pthread_mutex_init(&auth->lock, NULL);
-    find_credential(auth);
+    TRY_OR(failed, find_credential(auth, error));
     TRY_OR(failed, take_options(auth, keys, key_count, error));
     if (key_file && strlen(key_file) >= sizeof auth->key_file) {
         status = FAIL(error, USAGE, "--api-key-file: the path is too long");

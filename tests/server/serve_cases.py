@@ -300,6 +300,19 @@ def test_key_from_systemd():
             assert server.get("/version", "Authorization: Bearer credential\r\n").status == 200
 
 
+def test_a_key_from_systemd_that_cannot_be_read():
+    with tempfile.TemporaryDirectory() as folder:
+        with leat(env={"CREDENTIALS_DIRECTORY": folder}) as server:  # credentials of which none is ours
+            assert server.get("/version").status == 200
+        os.symlink("api-key", folder + "/api-key")
+        code, _, err = run("--port", "0", env={"CREDENTIALS_DIRECTORY": folder})
+        assert code == 2 and folder + "/api-key" in err, (code, err)
+        os.unlink(folder + "/api-key")
+        os.mkdir(folder + "/api-key")
+        code, _, err = run("--port", "0", env={"CREDENTIALS_DIRECTORY": folder})
+        assert code == 2 and "is not a file" in err, (code, err)
+
+
 def test_keys_are_not_shown():
     for arguments in (("--api-key", "visible-secret"), ("--api-key=visible-secret",)):
         with leat(*arguments) as server:
