@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PATH_SHOWN_BYTES = 256 };
+
 static void init_locks(http_exchange *x)
 {
     pthread_mutexattr_t attributes;
@@ -114,17 +116,30 @@ void http_on_close(http_exchange *x, void (*fn)(void *user), void *user)
     pthread_mutex_unlock(&x->hook_lock);
 }
 
+/* The decoded path, with everything that could be taken for the line's next fields as %XX again; cut where it is long.
+ */
+static void write_path(const char *path, char out[PATH_SHOWN_BYTES])
+{
+    size_t used = 0;
+    for (; *path && used + 4 < PATH_SHOWN_BYTES; path++) {
+        const uint8_t byte = (uint8_t)*path;
+        const bool is_plain = byte > ' ' && byte < 127 && byte != '%';
+        used += (size_t)snprintf(out + used, PATH_SHOWN_BYTES - used, is_plain ? "%c" : "%%%02X", byte);
+    }
+    out[used] = '\0';
+}
+
 static void write_access_line(const http_exchange *x, int status)
 {
-    char tokens[160] = "", first[32] = "-";
+    char tokens[160] = "", first[32] = "-", path[PATH_SHOWN_BYTES];
     const http_tokens *t = &x->tokens;
     if (x->has_tokens && t->first_token_ns > 0) snprintf(first, sizeof first, "%.3f", (double)t->first_token_ns * 1e-9);
     if (x->has_tokens)
         snprintf(tokens, sizeof tokens, " prompt=%u cached=%u tokens=%u ttft=%s slot=%u", t->prompt_count,
                  t->cached_count, t->generated_count, first, t->slot);
-    const char *path = x->request.path ? x->request.path : "-";
-    log_write(LOG_INFO, "%s %.*s %d in=%llu out=%llu%s total=%.3f id=%s", x->request.method ? x->request.method : "-",
-              200, path, status, (unsigned long long)x->request.body_bytes, (unsigned long long)x->sent_bytes, tokens,
+    write_path(x->request.path ? x->request.path : "-", path);
+    log_write(LOG_INFO, "%s %s %d in=%llu out=%llu%s total=%.3f id=%s", x->request.method ? x->request.method : "-",
+              path, status, (unsigned long long)x->request.body_bytes, (unsigned long long)x->sent_bytes, tokens,
               (double)(clock_now_ns() - x->begin_ns) * 1e-9, x->id);
 }
 

@@ -498,10 +498,14 @@ def test_log():
         server.ask("POST", "/echo?key=" + secret, body='"%s"' % secret)
         server.get("/%1b%5d0;x%07%0d%0aleat: forged")
         server.get("/%1b%5d0;x%07%0d%0aforged")
+        server.get("/x%20200%20in=1%20id=%c3%a4%25")
+        server.get("/" + 1000 * "%20")
         server.ask("POST", "/stream?count=1", body="{}")
         log = until(lambda: " ttft=" in server.log() and server.log(), "the last line")
         assert secret not in log
         assert all(c >= " " or c == "\n" for c in log) and "\nforged" not in log, log
         assert "POST /echo 200 in=22 out=22 " in log, log
+        assert "GET /x%20200%20in=1%20id=%C3%A4%25 404 in=0 " in log and "GET /%20%20" in log, log
+        assert all(line.split(" ")[2].isdigit() for line in log.splitlines() if " /" in line), log
         assert "POST /stream 200 in=2 out=16 prompt=3 cached=0 tokens=5 ttft=0.001 slot=0 total=" in log, log
         assert "id=req_" in log
