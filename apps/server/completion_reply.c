@@ -196,7 +196,6 @@ static bool enter_choice(completion_reply *r, uint32_t choice)
 static bool put_text(completion_reply *r, const char *text, size_t bytes)
 {
     if (bytes == 0) return true;
-    r->offset += count_characters(text, bytes);
     if (r->base.streams) return send_chunk(r, text, bytes, false, NULL);
     reply_note(&r->base, strbuf_append(&r->text, text, bytes, NULL), NULL);
     return reply_is_whole(&r->base);
@@ -232,7 +231,7 @@ static bool on_token(void *user, uint32_t choice, const job_token *token)
     completion_reply *r = user;
     if (!enter_choice(r, choice)) return false;
     reply_count_token(&r->base);
-    if (r->request.logprobs) keep_logprob(r, &r->made, token, r->offset);
+    if (r->request.logprobs) keep_logprob(r, &r->made, token, r->offset + token->offset);
     return put_text(r, token->text, token->text_bytes) && reply_is_whole(&r->base);
 }
 

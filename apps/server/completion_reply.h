@@ -24,7 +24,7 @@ typedef struct completion_reply {
     bool has_echo;
     logprob_lists echoed, made; /* of the prompt, where they are needed again; of the choice, or not sent yet */
     uint64_t echo_offset;       /* characters of the prompt so far */
-    uint64_t offset;            /* characters of the choice's text so far */
+    uint64_t offset;            /* characters of the prompt that the choice's text begins with */
     strbuf text;                /* of the choice of a whole reply */
 } completion_reply;
 

@@ -56,6 +56,7 @@ typedef struct job_token {
     uint32_t id;
     const char *text; /* what may be shown now: whole characters, stop strings held back; may be empty */
     size_t text_bytes;
+    uint64_t offset;   /* characters of the choice's text before it, those included that are held back */
     const char *piece; /* the token's own bytes, perhaps a part of a character; a control token's spelling */
     size_t piece_bytes;
     bool has_logprob; /* logprobs were asked for; never for a prompt's first token */

@@ -16,7 +16,8 @@ typedef struct runner {
     strbuf text;   /* of the running choice: what may be shown and was not yet */
     float *biased; /* (vocab_size), NULL without biases */
     uint32_t choice;
-    uint64_t token_ns; /* when the choice's last token came; 0: none yet */
+    uint64_t shown_count; /* characters of the running choice that the sink has */
+    uint64_t token_ns;    /* when the choice's last token came; 0: none yet */
 } runner;
 
 /* ---- ending early ---- */
@@ -144,6 +145,7 @@ static void begin_choice(runner *r, uint32_t prompt_idx, uint32_t choice_idx)
     slot_snapshot *now = &r->seat->now;
     const uint32_t count = (uint32_t)r->j->prompts[prompt_idx].count;
     r->choice = prompt_idx * r->settings->n + choice_idx;
+    r->shown_count = 0;
     r->token_ns = 0;
     now->slot = SLOT_PREFILL;
     now->choice = r->choice;
@@ -198,6 +200,13 @@ static void count_token(runner *r)
     r->seat->now.generated_count++;
 }
 
+static uint64_t count_characters(const strbuf *text)
+{
+    uint64_t count = 0;
+    for (uint64_t i = 0; i < text->count; i++) count += ((uint8_t)text->bytes[i] & 0xc0) != 0x80;
+    return count;
+}
+
 static leat_status take_token(runner *r, continuation *c, leat_error *error)
 {
     const float *logits = leat_session_logits(r->seat->session);
@@ -205,9 +214,12 @@ static leat_status take_token(runner *r, continuation *c, leat_error *error)
     TRY(continuation_pick(c, bias_logits(r, logits), &id, error));
     count_token(r);
     if (c->reason != STOP_NONE) return LEAT_OK; /* an end token is not part of the text */
+    const uint64_t offset = r->shown_count + count_characters(&c->match.held);
     TRY(continuation_show(c, error));
-    job_token token = {.id = id, .text = strbuf_text(&r->text), .text_bytes = r->text.count, .piece = ""};
+    job_token token = {
+        .id = id, .offset = offset, .text = strbuf_text(&r->text), .text_bytes = r->text.count, .piece = ""};
     TRY(tell_token(r, &token, logits, error));
+    r->shown_count += count_characters(&r->text);
     strbuf_cut(&r->text, 0);
     if (c->reason == STOP_NONE && is_to_end(r)) c->reason = STOP_CANCELLED;
     engine_seat_publish(r->seat, false);

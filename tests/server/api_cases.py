@@ -352,6 +352,16 @@ def test_echo_with_logprobs():
     assert only["text"] == text and only["logprobs"]["token_logprobs"] == lists["token_logprobs"][:-3]
 
 
+def test_offsets_of_text_that_is_held_back():
+    plain = complete("Once there was", max_tokens=12, logprobs=0)["choices"][0]
+    held = complete("Once there was", max_tokens=12, logprobs=0, stop=[plain["text"][:8] + "~~"])["choices"][0]
+    assert len(set(plain["logprobs"]["text_offset"])) == 12 and held == plain, (held, plain)
+    chunks = stream("/v1/completions", {"prompt": "Once there was", "temperature": 0, "max_tokens": 12, "logprobs": 0, "echo": True,
+                                        "stop": [plain["text"][:8] + "~~"]})
+    offsets = sum((c["choices"][0]["logprobs"]["text_offset"] for c in chunks), [])
+    assert offsets[-12:] == [14 + offset for offset in plain["logprobs"]["text_offset"]], offsets
+
+
 def test_long_echoes_come_in_pieces():
     text = "A \u00e4 fox. " * 350
     with leat("--ctx", "2048", limits="stream_bytes=60000").wait_until_ready() as server:
