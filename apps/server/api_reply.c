@@ -23,6 +23,7 @@ void api_reply_error(api *a, http_exchange *x, const api_error *error)
     json_writer_init_text(&w, &text);
     json_writer_begin_object(&w, NULL);
     api_error_write(error, &w);
+    json_writer_text(&w, "request_id", http_request_id(x));
     json_writer_end_object(&w);
     /* Without memory for the body an empty one says at least the status. */
     http_reply(x, status, "application/json", strbuf_text(&text), w.status == LEAT_OK ? text.count : 0);

@@ -130,8 +130,9 @@ void http_fail(http_exchange *x, int status, const char *type, const char *code,
     char texts[4][ERROR_TEXT_MAX], body[4 * ERROR_TEXT_MAX + 128];
     const char *const fields[] = {message, type, param, code};
     for (int i = 0; i < 4; i++) write_json_text(texts[i], sizeof texts[i], fields[i]);
-    int bytes = snprintf(body, sizeof body, "{\"error\":{\"message\":%s,\"type\":%s,\"param\":%s,\"code\":%s}}",
-                         texts[0], texts[1], texts[2], texts[3]);
+    int bytes = snprintf(body, sizeof body,
+                         "{\"error\":{\"message\":%s,\"type\":%s,\"param\":%s,\"code\":%s},\"request_id\":\"%s\"}",
+                         texts[0], texts[1], texts[2], texts[3], x->id);
     if (status == 500 || status == 501) http_set_header(x, "x-should-retry", "false");
     http_reply(x, status, "application/json", body, (size_t)bytes);
 }

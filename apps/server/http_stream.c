@@ -41,9 +41,11 @@ static bool append(http_exchange *x, const char *bytes, size_t count)
 bool stream_append_error(http_exchange *x, const char *type, const char *code, const char *message)
 {
     char event[512];
-    int bytes = snprintf(event, sizeof event,
-                         "data: {\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n\n",
-                         message, type, code);
+    int bytes = snprintf(
+        event, sizeof event,
+        "data: "
+        "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"},\"request_id\":\"%s\"}\n\n",
+        message, type, code, x->id);
     return append(x, event, (size_t)bytes);
 }
 

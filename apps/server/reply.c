@@ -352,6 +352,7 @@ static void fail_stream(reply *r, const api_error *error)
     json_writer_init_text(&r->w, &r->line);
     json_writer_begin_object(&r->w, NULL);
     api_error_write(error, &r->w);
+    json_writer_text(&r->w, "request_id", http_request_id(r->x));
     json_writer_end_object(&r->w);
     if (status == LEAT_OK) status = end_line(r);
     if (status == LEAT_OK && http_stream_write(r->x, strbuf_text(&r->line), r->line.count))

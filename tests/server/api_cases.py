@@ -93,7 +93,7 @@ def refused(path, body, status, param, code, server=None):
     error = reply.json()["error"]
     assert {"message", "type", "param", "code"} <= set(error), error
     assert error["param"] == param and error["code"] == code, (body, error)
-    assert reply.headers["x-request-id"]
+    assert reply.json()["request_id"] == reply.headers["x-request-id"]
     return reply
 
 

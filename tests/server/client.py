@@ -47,6 +47,8 @@ class Reply:
         error = self.json()["error"]
         assert set(error) == {"message", "type", "param", "code"}, error
         assert isinstance(error["message"], str) and isinstance(error["type"], str)
+        # Where there is no memory even for an error, its body is the same for all.
+        assert self.json().get("request_id") == self.headers["x-request-id"] or error["message"] == "out of memory", self
         return error["code"]
 
     def __repr__(self):

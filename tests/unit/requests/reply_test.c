@@ -181,7 +181,7 @@ static void a_failure_before_and_in_a_stream(void **state)
     (void)state;
     world_end(&chat_reply_sink, world_chat("{" HI "}"), JOB_FAILED, LEAT_IO);
     assert_sent("503 application/json\n{'error': {'message': 'Reading the model failed.', 'type': 'unavailable_error', "
-                "'param': null, 'code': 'io_error'}}");
+                "'param': null, 'code': 'io_error'}, 'request_id': 'req_1'}");
     world.has_ended = false;
     strbuf_cut(&world.sent, 0);
     chat_reply *r = world_chat("{" HI ",'stream':true}");
@@ -190,7 +190,7 @@ static void a_failure_before_and_in_a_stream(void **state)
     assert_sent(
         CHUNK "'role': 'assistant', 'content': ''" PLAIN "}\n\n" CHUNK "'content': 'Hi'" PLAIN
               "}\n\ndata: {'error': {'message': 'The request took too long.', 'type': 'timeout_error', 'param': null, "
-              "'code': 'request_timeout'}}\n\n");
+              "'code': 'request_timeout'}, 'request_id': 'req_1'}\n\n");
 }
 
 static void a_full_queue(void **state)
@@ -200,7 +200,7 @@ static void a_full_queue(void **state)
     world.retry_after_s = 17;
     assert_null(world_chat("{" HI ",'stream':true}"));
     assert_sent("429 application/json\n{'error': {'message': 'Too many requests are waiting.', 'type': "
-                "'rate_limit_error', 'param': null, 'code': 'queue_full'}}");
+                "'rate_limit_error', 'param': null, 'code': 'queue_full'}, 'request_id': 'req_1'}");
     assert_string_equal(world.headers.bytes, "Retry-After: 17\nx-should-retry: true\n");
 }
 
@@ -273,7 +273,7 @@ static void without_memory_a_stream_ends_with_an_error(void **state)
     world_end(&completion_reply_sink, r, JOB_FAILED, LEAT_OK);
     const char *event = strstr(world.sent.bytes, quoted("data: {'error': {'message': 'The server has no memory"));
     assert_non_null(event);
-    assert_non_null(strstr(event, quoted("'code': 'out_of_memory'}}\n\n")));
+    assert_non_null(strstr(event, quoted("'code': 'out_of_memory'}, 'request_id': 'req_1'}\n\n")));
     assert_true(world.has_ended && !world.is_aborted);
 }
 
