@@ -384,6 +384,7 @@ def test_log_file_is_opened_anew():
         path = folder + "/log"
         with leat("--log-file", path) as server:
             server.get("/livez")
+            until(lambda: "GET /livez 200" in open(path).read(), "a line, which may come after the reply")
             os.rename(path, path + ".old")
             server.process.send_signal(signal.SIGHUP)
             until(lambda: os.path.exists(path), "a new file")
