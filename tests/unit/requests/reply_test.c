@@ -258,11 +258,18 @@ static void without_memory_an_answer_fails_whole(void **state)
     assert_true(failed_count > 0);
 }
 
+static void keep_line(void *user, leat_log_level level, const char *line)
+{
+    (void)level;
+    snprintf(user, 256, "%s", line);
+}
+
 static void without_memory_a_stream_ends_with_an_error(void **state)
 {
     (void)state;
     completion_reply *r = world_completion("{'prompt':'a','stream':true}");
-    char text[2000] = "";
+    char text[2000] = "", logged[256] = "";
+    leat_log_set(keep_line, logged, LEAT_LOG_ERROR);
     memset(text, 'a', sizeof text - 1);
     assert_true(world_token(&completion_reply_sink, r, 0, "Hi"));
     assert_int_equal(job_cause_of(r->base.work), JOB_NO_CAUSE);
@@ -275,6 +282,8 @@ static void without_memory_a_stream_ends_with_an_error(void **state)
     assert_non_null(event);
     assert_non_null(strstr(event, quoted("'code': 'out_of_memory'}, 'request_id': 'req_1'}\n\n")));
     assert_true(world.has_ended && !world.is_aborted);
+    leat_log_set(NULL, NULL, LEAT_LOG_ERROR);
+    assert_non_null(strstr(logged, "req_1: writing the answer: "));
 }
 
 int main(void)
