@@ -129,14 +129,25 @@ static void write_path(const char *path, char out[PATH_SHOWN_BYTES])
     out[used] = '\0';
 }
 
-static void write_access_line(const http_exchange *x, int status)
+/* The engine may say its figures just now, where the client went before the answer was complete. */
+static bool take_tokens(http_exchange *x, http_tokens *out_tokens)
+{
+    pthread_mutex_lock(&x->lock);
+    bool has_tokens = x->has_tokens;
+    *out_tokens = x->tokens;
+    pthread_mutex_unlock(&x->lock);
+    return has_tokens;
+}
+
+static void write_access_line(http_exchange *x, int status)
 {
     char tokens[160] = "", first[32] = "-", path[PATH_SHOWN_BYTES];
-    const http_tokens *t = &x->tokens;
-    if (x->has_tokens && t->first_token_ns > 0) snprintf(first, sizeof first, "%.3f", (double)t->first_token_ns * 1e-9);
-    if (x->has_tokens)
-        snprintf(tokens, sizeof tokens, " prompt=%u cached=%u tokens=%u ttft=%s slot=%u", t->prompt_count,
-                 t->cached_count, t->generated_count, first, t->slot);
+    http_tokens t;
+    bool has_tokens = take_tokens(x, &t);
+    if (has_tokens && t.first_token_ns > 0) snprintf(first, sizeof first, "%.3f", (double)t.first_token_ns * 1e-9);
+    if (has_tokens)
+        snprintf(tokens, sizeof tokens, " prompt=%u cached=%u tokens=%u ttft=%s slot=%u", t.prompt_count,
+                 t.cached_count, t.generated_count, first, t.slot);
     write_path(x->request.path ? x->request.path : "-", path);
     log_write(LOG_INFO, "%s %s %d in=%llu out=%llu%s total=%.3f id=%s", x->request.method ? x->request.method : "-",
               path, status, (unsigned long long)x->request.body_bytes, (unsigned long long)x->sent_bytes, tokens,
