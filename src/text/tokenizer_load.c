@@ -7,6 +7,32 @@
  */
 #include "text/loader.h"
 
+/* Names of tokens by what they are for ("bos_token": "<s>"): nothing that a text or ids are made of. */
+static leat_status read_roles(loader *l)
+{
+    json_token token;
+    TRY(loader_next(l, &token));
+    if (token.kind == JSON_NULL) return LEAT_OK;
+    TRY(loader_expect(l, &token, JSON_OBJECT_BEGIN, "role_to_token", "an object or null"));
+    for (;;) {
+        TRY(loader_next(l, &token));
+        if (token.kind == JSON_OBJECT_END) return LEAT_OK;
+        TRY(loader_next(l, &token));
+        TRY(loader_expect(l, &token, JSON_STRING, "role_to_token", "a token's text"));
+    }
+}
+
+/* A field of a later release may be there as long as it says nothing. */
+static leat_status read_unknown(loader *l, const json_token *key)
+{
+    json_token token;
+    const vocabulary_quote name = loader_quote(key);
+    const uint64_t offset = key->offset;
+    TRY(loader_next(l, &token));
+    if (token.kind == JSON_NULL) return LEAT_OK;
+    return json_fail_at(l->parser, offset, l->error, "the field \"%s\" is not supported", name.text);
+}
+
 static leat_status read_top_field(loader *l, const json_token *key)
 {
     json_token token;
@@ -19,10 +45,11 @@ static leat_status read_top_field(loader *l, const json_token *key)
         TRY(loader_next(l, &token));
         return token.kind == JSON_NULL ? LEAT_OK : loader_read_post_processor(l, &token, 0);
     }
-    /* how batches are cut and filled up; a text alone is neither */
+    /* The ids of a text are wanted whole: programs that cut and fill up texts say so at each call. */
     if (json_text_is(key, "version") || json_text_is(key, "truncation") || json_text_is(key, "padding"))
         return json_skip(l->parser, l->error);
-    return FAIL_AT(l, key, "the field \"%s\" is not supported", loader_quote(key).text);
+    if (json_text_is(key, "role_to_token")) return read_roles(l);
+    return read_unknown(l, key);
 }
 
 static leat_status read_first_pass(loader *l)

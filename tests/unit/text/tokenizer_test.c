@@ -182,6 +182,23 @@ static void test_unknown_components_are_named(void **state)
     expect_refusal((file_parts){.model_more = "\"unk_token\": \"<what>\","}, 0, "<what>");
 }
 
+/* What later releases of the library write and what says nothing is passed over. */
+static void test_later_fields_are_passed_over(void **state)
+{
+    (void)state;
+    static const char *const more[] = {", \"role_to_token\": null", ", \"role_to_token\": {}",
+                                       ", \"role_to_token\": {\"bos_token\": \"<s>\"}", ", \"surprise\": null"};
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        mem *ledger = open_ledger(0);
+        tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){.more = more[i]}));
+        EXPECT_IDS(t, "ab<s>", 0, 3, 5);
+        tokenizer_close(&t);
+        close_empty_ledger(ledger);
+    }
+    expect_refusal((file_parts){.more = ", \"role_to_token\": 3"}, 0, "role_to_token");
+    expect_refusal((file_parts){.more = ", \"role_to_token\": {\"bos_token\": [5]}"}, 0, "role_to_token");
+}
+
 static void test_other_model_types_are_named(void **state)
 {
     (void)state;
@@ -565,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_long_names_are_cut),
         cmocka_unit_test(test_added_tokens_are_checked),
         cmocka_unit_test(test_unknown_components_are_named),
+        cmocka_unit_test(test_later_fields_are_passed_over),
         cmocka_unit_test(test_other_model_types_are_named),
         cmocka_unit_test(test_patterns_are_checked),
         cmocka_unit_test(test_post_processors_are_checked),
