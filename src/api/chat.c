@@ -31,7 +31,6 @@ struct leat_chat {
     jinja_template *plain, *with_tools; /* with_tools NULL: the same */
     const answer_format *answers;
     chat_controls *controls;
-    bool adds_bos; /* where the template has not */
 };
 
 /* ---- time ---- */
@@ -58,21 +57,6 @@ static uint64_t output_limit(size_t request_bytes)
 }
 
 /* ---- a model's chat ---- */
-
-/* Behind the end of a vocabulary's own rules: does an empty text begin with BOS? */
-static leat_status find_bos_rule(leat_chat *c, leat_error *error)
-{
-    const leat_tokenizer *t = c->tokenizer;
-    const chat_builtin *family = chat_builtin_find(t->inner);
-    token_list ids;
-
-    if (t->bos_id == UINT32_MAX) return LEAT_OK;
-    token_list_init(&ids, c->ledger);
-    const leat_status status = tokenizer_encode(t->inner, "", 0, TOKENIZER_POST_PROCESS, &ids, error);
-    c->adds_bos = (ids.count > 0 && ids.ids[0] == t->bos_id) || (family && family->bos);
-    token_list_reset(&ids);
-    return status;
-}
 
 static leat_status choose_template(leat_chat *c, const char *text, size_t bytes, leat_error *error)
 {
@@ -120,7 +104,6 @@ leat_status leat_chat_open(const leat_tokenizer *t, const char *template_text, s
     if (c->tools_text.bytes) TRY_OR(fail, compile(c, c->tools_text, &c->with_tools, error));
     c->answers = answer_format_find(writes, c->with_tools ? c->with_tools : c->plain);
     TRY_OR(fail, chat_controls_open(c->ledger, t->inner, c->plain, c->with_tools, &c->controls, error));
-    TRY_OR(fail, find_bos_rule(c, error));
     *out_chat = c;
     return LEAT_OK;
 fail:
@@ -173,18 +156,6 @@ static leat_status render_within(const chat_input *request, const jinja_template
                 (unsigned long long)out->text.count, (unsigned long long)request->bytes, (unsigned long long)most);
 }
 
-/* Exactly one BOS: one that the template left out is put in front, one of two is dropped. */
-static void find_bos(const leat_chat *c, const token_list *ids, bool *out_adds, uint64_t *out_dropped)
-{
-    const uint32_t bos = c->tokenizer->bos_id;
-
-    *out_dropped = 0;
-    *out_adds = c->adds_bos && (ids->count == 0 || ids->ids[0] != bos);
-    if (!c->adds_bos) return;
-    while (*out_dropped + 1 < ids->count && ids->ids[*out_dropped] == bos && ids->ids[*out_dropped + 1] == bos)
-        ++*out_dropped;
-}
-
 /* The prompt as the model sees it: a BOS that was put in front of the ids is shown, too. */
 static leat_status give_shown(const leat_chat *c, const jinja_output *prompt, bool adds_bos, leat_text *out,
                               leat_error *error)
@@ -212,7 +183,7 @@ static leat_status give_prompt(const leat_chat *c, const jinja_output *prompt, l
 
     token_list_init(&ids, c->ledger);
     TRY_OR(done, chat_prompt_encode(c->controls, prompt, &ids, error));
-    find_bos(c, &ids, &adds, &dropped);
+    find_bos_change(c->tokenizer, &ids, &adds, &dropped); /* the template may have left it out, or added a second */
     if (out_tokens)
         TRY_OR(done, give_tokens(ids.ids ? ids.ids + dropped : NULL, ids.count - dropped, adds, c->tokenizer->bos_id,
                                  &tokens, error));

@@ -114,7 +114,19 @@ static leat_status find_bos(leat_tokenizer *t, const checkpoint *folder, leat_er
     if (count) t->bos_id = ids[0];
     for (size_t i = 0; i < ARRAY_COUNT(names) && t->bos_id == NO_ID; i++)
         tokenizer_id_of(t->inner, names[i], &t->bos_id);
+    const chat_builtin *family = chat_builtin_find(t->inner);
+    t->adds_bos = t->bos_id != NO_ID && (tokenizer_begins_with(t->inner, t->bos_id) || (family && family->bos));
     return LEAT_OK;
+}
+
+void find_bos_change(const leat_tokenizer *t, const token_list *ids, bool *out_adds, uint64_t *out_dropped)
+{
+    *out_dropped = 0;
+    *out_adds = t->adds_bos && (ids->count == 0 || ids->ids[0] != t->bos_id);
+    if (!t->adds_bos) return;
+    while (*out_dropped + 1 < ids->count && ids->ids[*out_dropped] == t->bos_id &&
+           ids->ids[*out_dropped + 1] == t->bos_id)
+        ++*out_dropped;
 }
 
 static leat_status open_tokenizer(const checkpoint *folder, mem *ledger, uint32_t vocab_count, leat_tokenizer **out,
@@ -129,8 +141,6 @@ static leat_status open_tokenizer(const checkpoint *folder, mem *ledger, uint32_
     TRY_OR(done, tokenizer_place_open(folder, ledger, vocab_count, &t->inner, error));
     TRY_OR(done, find_bos(t, folder, error));
     TRY_OR(done, find_chat(t, folder, error));
-    const chat_builtin *family = chat_builtin_find(t->inner);
-    t->adds_bos = t->bos_id != NO_ID && (!family || family->bos);
     t->peak_bytes = mem_pool_usage(ledger, MEM_TOKENIZER).peak_bytes;
 done:
     if (status == LEAT_OK)
@@ -221,11 +231,14 @@ static leat_status encode(const leat_tokenizer *t, const char *text, size_t text
 {
     leat_status status = LEAT_OK;
     token_list ids;
+    bool prepend = false;
+    uint64_t dropped = 0;
 
     token_list_init(&ids, t->ledger);
     TRY_OR(done, tokenizer_encode(t->inner, text, text_bytes, flags, &ids, error));
-    const bool prepend = bos_once && t->adds_bos && !(ids.count && ids.ids[0] == t->bos_id);
-    TRY_OR(done, give_tokens(ids.ids, ids.count, prepend, t->bos_id, out_tokens, error));
+    if (bos_once) find_bos_change(t, &ids, &prepend, &dropped);
+    TRY_OR(done,
+           give_tokens(ids.ids ? ids.ids + dropped : NULL, ids.count - dropped, prepend, t->bos_id, out_tokens, error));
 done:
     token_list_reset(&ids);
     return status;

@@ -336,4 +336,6 @@ const char *tokenizer_token_text(const tokenizer *t, uint32_t id, bool *out_is_s
     return vocabulary_text(&t->vocab, id);
 }
 
+bool tokenizer_begins_with(const tokenizer *t, uint32_t id) { return t->prefix_count > 0 && t->prefix_ids[0] == id; }
+
 uint32_t tokenizer_id_count(const tokenizer *t) { return t->vocab.id_count; }

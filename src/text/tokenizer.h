@@ -97,6 +97,8 @@ const char *tokenizer_token_text(const tokenizer *t, uint32_t id, bool *out_is_s
 /* Appends what the token stands for inside of a text, byte by byte: no character is repaired, no space left out. */
 MUST_CHECK leat_status tokenizer_token_bytes(const tokenizer *t, uint32_t id, text_buffer *out_bytes,
                                              leat_error *error);
+/* Does the post-processor put this id before every text, as the first? */
+bool tokenizer_begins_with(const tokenizer *t, uint32_t id);
 /* One past the largest id. */
 uint32_t tokenizer_id_count(const tokenizer *t);
 

@@ -683,6 +683,63 @@ static void test_texts(void **state)
     assert_null(t);
 }
 
+static void expect_prompt(const leat_tokenizer *t, const char *text, const uint32_t *expected, size_t count)
+{
+    leat_error error = {0};
+    leat_tokens ids = {0};
+
+    assert_ok(leat_tokenize_prompt(t, text, strlen(text), &ids, &error), &error);
+    assert_int_equal(ids.count, count);
+    if (count) assert_memory_equal(ids.ids, expected, count * sizeof *expected);
+    leat_tokens_free(&ids);
+}
+
+/* A raw prompt begins with BOS where the post-processor says so or the family does, and then with exactly one. */
+static void test_raw_prompts_begin_with_one_bos(void **state)
+{
+#define BOS_POST                                                                                                       \
+    "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":"    \
+    "{\"id\":\"A\",\"type_id\":0}}],\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1],"              \
+    "\"tokens\":[\"<s>\"]}}}"
+#define LLAMA3_TOKENS                                                                                                  \
+    "{\"id\":2,\"content\":\"<|begin_of_text|>\"},{\"id\":3,\"content\":\"<|start_header_id|>\"},"                     \
+    "{\"id\":4,\"content\":\"<|end_header_id|>\"},{\"id\":5,\"content\":\"<|eot_id|>\"}"
+    static const struct {
+        const char *config, *added, *post;
+        uint32_t bos; /* UINT32_MAX: none */
+        const char *bos_text;
+    } cases[] = {
+        {"{\"bos_token_id\":1}", "{\"id\":1,\"content\":\"<s>\"}", BOS_POST, 1, "<s>"},     /* as Llama 2 */
+        {NULL, "{\"id\":1,\"content\":\"<s>\"}", BOS_POST, 1, "<s>"},                       /* known by its name */
+        {"{\"bos_token_id\":1}", "{\"id\":1,\"content\":\"<s>\"}", "null", UINT32_MAX, ""}, /* as GPT-2 */
+        {NULL, "{\"id\":1,\"content\":\"<s>\"}", "null", UINT32_MAX, ""},
+        {"{\"bos_token_id\":2}", LLAMA3_TOKENS, "null", 2, "<|begin_of_text|>"}, /* the family's */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char folder[UNIT_PATH_BYTES], text[2048];
+        leat_tokenizer *t = NULL;
+        leat_error error = {0};
+
+        make_folder(folder);
+        snprintf(text, sizeof text,
+                 "{\"added_tokens\":[%s],\"post_processor\":%s,\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},"
+                 "\"merges\":[]}}",
+                 cases[i].added, cases[i].post);
+        write_file_text(folder, "tokenizer.json", text);
+        if (cases[i].config) write_file_text(folder, "config.json", cases[i].config);
+        assert_ok(leat_tokenizer_open(folder, &t, &error), &error);
+        const uint32_t with_bos[] = {cases[i].bos, 0}, none[] = {0};
+        const bool has_bos = cases[i].bos != UINT32_MAX;
+        expect_prompt(t, "a", has_bos ? with_bos : none, has_bos ? 2 : 1);
+        snprintf(text, sizeof text, "%sa", cases[i].bos_text);
+        expect_prompt(t, text, has_bos ? with_bos : none, has_bos ? 2 : 1);
+        expect_prompt(t, "", with_bos, has_bos ? 1 : 0);
+        leat_tokenizer_close(&t);
+        remove_folder(folder);
+    }
+}
+
 static void test_chat_and_stream(void **state)
 {
     static const char request[] =
@@ -807,6 +864,7 @@ int main(void)
         cmocka_unit_test(test_instruction_sets_and_io_give_the_same_bits),
         cmocka_unit_test(test_tokenizer_larger_than_estimated),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_raw_prompts_begin_with_one_bos),
         cmocka_unit_test(test_chat_and_stream),
         cmocka_unit_test(test_raised_message_is_exact),
         cmocka_unit_test(test_samplers),
