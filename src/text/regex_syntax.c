@@ -2,11 +2,18 @@
  * regex_syntax.c - a one-pass reader of patterns.
  *
  * Where the two syntaxes differ, and what is written instead:
- *   \s \S \w \W    Oniguruma means the Unicode properties; PCRE2's \s also holds U+180E and its \w no marks: classes
- * are spelled out \p{Han}        PCRE2 reads a script name as script extensions: \p{sc:Han} X{n,m}+        repeats the
- * interval, it is not possessive: (?:X{n,m})+, or X+ and X* where n is 1 or 0 X{,m}          X{0,m} [A&&[^B]]
- * (?:(?![B])[A]); other set operations are refused ^ $            match at every line: the pattern is compiled with
- * PCRE2_MULTILINE \p{L}          with the characters that Unicode 16.0 has and an older PCRE2 lacks
+ *
+ *   \s \S \w \W \h   Oniguruma means the Unicode properties (and hexadecimal digits); PCRE2's \s also holds U+180E and
+ *                   its \w no marks: classes are spelled out. Outside of brackets \w holds six signs of Latin-1 more
+ *   \b \B           the borders of that \w
+ *   \p{Han}         PCRE2 reads a script name as script extensions: \p{sc:Han}
+ *   X{n,m}+         repeats the interval, it is not possessive: (?:X{n,m})+, or X+ and X* where n is 1 or 0
+ *   X{,m}           X{0,m}
+ *   [A[B]]          a union: [AB]; what is negated inside of brackets stands beside them: (?:[A]|[^B])
+ *   [A&&B]          (?:(?![^A])[B])
+ *   (?i)            to the end of its group, over alternatives: a(?i)b|c is a(?i:b|c)
+ *   ^ $             match at every line: the pattern is compiled with PCRE2_MULTILINE
+ *   \p{L}           with the characters that Unicode 16.0 has and an older PCRE2 lacks
  */
 #include "text/regex_syntax.h"
 
@@ -16,12 +23,22 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The parts of one pair of brackets. */
+typedef struct bracket_set {
+    text_buffer items, beside; /* of a class; what is no item, each behind a "|" */
+    uint32_t beside_count;
+    text_buffer others; /* the sets before the last "&&", each as a condition */
+    bool negated;
+} bracket_set;
+
 typedef struct reader {
     const char *name, *text;
     uint64_t bytes, at;
-    text_buffer *out;
+    text_buffer *out; /* inside of brackets: the items */
+    bracket_set *set; /* inside of brackets, or NULL */
     leat_error *error;
     uint64_t group_starts[REGEX_DEPTH_MAX]; /* where the open groups begin in out */
+    bool is_implied[REGEX_DEPTH_MAX];       /* the group was opened by (?i) and ends with the one around it */
     uint32_t depth;
 } reader;
 
@@ -32,6 +49,16 @@ typedef struct reader {
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
 /* Symbols that are Alphabetic, and so belong to words: circled and squared Latin letters. */
 #define WORD_SYMBOL_RANGES "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+
+/* What \w holds outside of brackets only, where a table of Latin-1 answers: superscripts and fractions. */
+#define WORD_SIGN_RANGES "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+/* The properties of Unicode 16.0, where they do not follow from a category. */
+#define ALPHABETIC_ITEMS                                                                                               \
+    "\\p{Alphabetic}\\x{363}-\\x{36f}\\x{897}\\x{c04}\\x{cf3}\\x{f82}\\x{f83}\\x{1dd3}-\\x{1de6}\\x{10d69}\\x{10efc}"  \
+    "\\x{11080}\\x{11081}\\x{11241}\\x{113b8}-\\x{113c0}\\x{113c2}\\x{113c5}\\x{113c7}-\\x{113ca}\\x{113cc}\\x{113cd}" \
+    "\\x{11f00}\\x{11f01}\\x{11f03}\\x{11f34}-\\x{11f3a}\\x{11f3e}-\\x{11f40}\\x{1611e}-\\x{1612e}\\x{1e08f}"
+#define LOWERCASE_ITEMS "\\p{Lowercase}\\x{10fc}\\x{a7f2}-\\x{a7f4}\\x{ab69}\\x{1e030}-\\x{1e06d}"
+#define ANY_CHARACTER   "[\\x{0}-\\x{10ffff}]"
 
 static const struct {
     uint32_t first, last;
@@ -120,8 +147,55 @@ static leat_status put_word_items(reader *r)
     return put(r, WORD_SYMBOL_RANGES);
 }
 
+/* A character of a word, or none, by itself. */
+static leat_status put_word(reader *r, bool negated)
+{
+    TRY(put(r, negated ? "[^" : "["));
+    TRY(put_word_items(r));
+    return put(r, WORD_SIGN_RANGES "]");
+}
+
+/* The border of a word, or a place that is none. */
+static leat_status put_word_border(reader *r, bool is_border)
+{
+    TRY(put(r, "(?:(?<="));
+    TRY(put_word(r, false));
+    TRY(put(r, is_border ? ")(?!" : ")(?="));
+    TRY(put_word(r, false));
+    TRY(put(r, ")|(?<!"));
+    TRY(put_word(r, false));
+    TRY(put(r, is_border ? ")(?=" : ")(?!"));
+    TRY(put_word(r, false));
+    return put(r, "))");
+}
+
+/* A set that stands for itself outside of brackets, is items inside of them, and beside them where it is negated. */
+typedef struct placed_set {
+    text_buffer *items;
+    bool is_items;
+} placed_set;
+
+static leat_status begin_set(reader *r, bool negated, placed_set *out_place)
+{
+    *out_place = (placed_set){r->out, r->set != NULL && !negated};
+    if (out_place->is_items) return LEAT_OK;
+    if (r->set != NULL) {
+        r->set->beside_count++;
+        r->out = &r->set->beside;
+        TRY(put(r, "|"));
+    }
+    return put(r, negated ? "[^" : "[");
+}
+
+static leat_status end_set(reader *r, const placed_set *place)
+{
+    if (!place->is_items) TRY(put(r, "]"));
+    r->out = place->items;
+    return LEAT_OK;
+}
+
 /* After "\p" or "\P". */
-static leat_status translate_property(reader *r, bool in_class, bool negated)
+static leat_status translate_property(reader *r, bool negated)
 {
     static const char *const categories[] = {"L",  "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",
                                              "Nd", "Nl", "No", "P",  "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
@@ -142,8 +216,8 @@ static leat_status translate_property(reader *r, bool in_class, bool negated)
     for (size_t i = 0; i < ARRAY_COUNT(categories); i++) is_category |= strcmp(name, categories[i]) == 0;
     for (size_t i = 0; i < ARRAY_COUNT(scripts); i++) is_script |= strcmp(name, scripts[i]) == 0;
     if (!is_category && !is_script) return refuse(r, "a property that is not known");
-    if (negated && in_class) return refuse(r, "a negated property inside brackets is not supported");
-    if (!in_class) TRY(put(r, negated ? "[^" : "["));
+    placed_set place;
+    TRY(begin_set(r, negated, &place));
     if (is_category) {
         TRY(put_category(r, name));
     } else {
@@ -153,17 +227,23 @@ static leat_status translate_property(reader *r, bool in_class, bool negated)
         if (strcmp(name, "Han") == 0)
             TRY(put(r, "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}")); /* since Unicode 14.0 */
     }
-    return in_class ? LEAT_OK : put(r, "]");
+    return end_set(r, &place);
 }
 
-/* \d and \w. */
-static leat_status translate_shorthand(reader *r, bool in_class, char letter)
+/* \d, \w and \h. */
+static leat_status translate_shorthand(reader *r, char letter)
 {
-    bool negated = letter == 'D' || letter == 'W';
-    if (negated && in_class) return refuse(r, "\\D and \\W inside brackets are not supported");
-    if (!in_class) TRY(put(r, negated ? "[^" : "["));
-    TRY(letter == 'd' || letter == 'D' ? put_category(r, "Nd") : put_word_items(r));
-    return in_class ? LEAT_OK : put(r, "]");
+    placed_set place;
+    bool negated = letter == 'D' || letter == 'W' || letter == 'H';
+    if (r->set == NULL && (letter == 'w' || letter == 'W')) return put_word(r, negated);
+    TRY(begin_set(r, negated, &place));
+    if (letter == 'd' || letter == 'D')
+        TRY(put_category(r, "Nd"));
+    else if (letter == 'w' || letter == 'W')
+        TRY(put_word_items(r));
+    else
+        TRY(put(r, "0-9A-Fa-f"));
+    return end_set(r, &place);
 }
 
 /* After a backslash; `in_class` inside brackets. *out_is_set: it stands for more than one character. */
@@ -174,14 +254,16 @@ static leat_status translate_escape(reader *r, bool in_class, bool *out_is_set)
     char c = r->text[r->at++];
     uint32_t scalar = 0;
     switch (c) {
-    case 'p': return translate_property(r, in_class, false);
-    case 'P': return translate_property(r, in_class, true);
+    case 'p': return translate_property(r, false);
+    case 'P': return translate_property(r, true);
     case 's': return put(r, in_class ? SPACE_RANGES : "[" SPACE_RANGES "]");
     case 'S': return put(r, in_class ? NOT_SPACE_RANGES : "[" NOT_SPACE_RANGES "]");
     case 'd':
     case 'D':
     case 'w':
-    case 'W': return translate_shorthand(r, in_class, c);
+    case 'W':
+    case 'h':
+    case 'H': return translate_shorthand(r, c);
     default: break;
     }
     *out_is_set = false;
@@ -204,9 +286,18 @@ static leat_status translate_escape(reader *r, bool in_class, bool *out_is_set)
             return refuse(r, "\\x without a character's number");
         return put_scalar(r, scalar);
     }
+    case 'b':
+    case 'B':
+        if (!in_class) return put_word_border(r, c == 'b');
+        if (c == 'b') return put_scalar(r, '\b');
+        break;
     case 'A':
     case 'z':
-        if (!in_class) return put(r, c == 'A' ? "\\A" : "\\z");
+    case 'Z':
+        if (!in_class) return put(r, c == 'A' ? "\\A" : c == 'z' ? "\\z" : "\\Z");
+        break;
+    case 'R':
+        if (!in_class) return put(r, "(?>\\x{d}\\x{a}|[\\x{a}-\\x{d}\\x{85}\\x{2028}\\x{2029}])");
         break;
     default: break;
     }
@@ -222,14 +313,52 @@ static leat_status translate_escape(reader *r, bool in_class, bool *out_is_set)
     return put_scalar(r, scalar);
 }
 
-/* The items of a class up to its "]" or "&&", which are not taken. */
-static leat_status translate_class_items(reader *r)
+/* [:alpha:], of which "[" is next. */
+static leat_status translate_posix(reader *r)
+{
+    static const struct {
+        const char *name, *categories[4], *more;
+    } sets[] = {{"alpha:]", {"L", "Nl"}, ALPHABETIC_ITEMS},
+                {"alnum:]", {"L", "Nl", "Nd"}, ALPHABETIC_ITEMS},
+                {"digit:]", {"Nd"}, ""},
+                {"punct:]", {"P", "S"}, ""},
+                {"space:]", {NULL}, SPACE_RANGES},
+                {"cntrl:]", {"Cc"}, ""},
+                {"blank:]", {"Zs"}, "\\x{9}"},
+                {"upper:]", {"Lu"}, "\\p{Uppercase}"},
+                {"lower:]", {"Ll"}, LOWERCASE_ITEMS},
+                {"xdigit:]", {NULL}, "0-9A-Fa-f"}};
+    placed_set place;
+    r->at += 2;
+    TRY(begin_set(r, take(r, "^"), &place));
+    if (take(r, "word:]")) {
+        TRY(put_word_items(r));
+        return end_set(r, &place);
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(sets); i++) {
+        if (!take(r, sets[i].name)) continue;
+        for (const char *const *category = sets[i].categories; *category != NULL; category++)
+            TRY(put_category(r, *category));
+        TRY(put(r, sets[i].more));
+        return end_set(r, &place);
+    }
+    return refuse(r, "a class between colons that is not known");
+}
+
+static leat_status translate_brackets(reader *r, uint32_t depth);
+
+/* Items up to "]" or "&&", which are not taken. */
+static leat_status translate_class_items(reader *r, uint32_t depth)
 {
     bool after_set = false;
     for (bool is_first = true;; is_first = false) {
         if (!has_more(r)) return refuse(r, "brackets that are not closed");
         if (starts_with(r, "&&") || (peek(r) == ']' && !is_first)) return LEAT_OK;
-        if (peek(r) == '[') return refuse(r, "brackets inside brackets are not supported");
+        if (peek(r) == '[') {
+            TRY(starts_with(r, "[:") ? translate_posix(r) : translate_brackets(r, depth + 1));
+            after_set = true;
+            continue;
+        }
         if (take(r, "\\")) {
             TRY(translate_escape(r, true, &after_set));
             continue;
@@ -243,7 +372,7 @@ static leat_status translate_class_items(reader *r)
                 after_set = true; /* a range cannot begin at the end of another */
                 continue;
             }
-            if (peek(r) == '[') return refuse(r, "brackets inside brackets are not supported");
+            if (peek(r) == '[') return refuse(r, "a range that ends in a class");
             after_set = true;
         } else {
             after_set = false;
@@ -256,33 +385,108 @@ static leat_status translate_class_items(reader *r)
     }
 }
 
-/* After "[". */
-static leat_status translate_class(reader *r)
+static leat_status put_buffer(reader *r, const text_buffer *text, uint64_t from)
 {
-    uint64_t start = r->out->count;
-    bool negated = take(r, "^");
-    TRY(put(r, negated ? "[^" : "["));
-    TRY(translate_class_items(r));
-    TRY(put(r, "]"));
-    if (take(r, "]")) return LEAT_OK;
+    return text_buffer_append(r->out, text->bytes + from, text->count - from, r->error);
+}
 
-    if (negated || !take(r, "&&[")) return refuse(r, "this set operation is not supported");
-    text_buffer left;
-    text_buffer_init(&left, r->out->ledger);
-    leat_status status = text_buffer_append(&left, r->out->bytes + start, r->out->count - start, r->error);
-    if (status != LEAT_OK) goto out;
-    r->out->count = start;
-    TRY_OR(out, put(r, take(r, "^") ? "(?:(?![" : "(?:(?=["));
-    TRY_OR(out, translate_class_items(r));
-    if (!take(r, "]]")) {
-        status = refuse(r, "this set operation is not supported");
-        goto out;
+/* One character of the items and what is beside them. */
+static leat_status put_union(reader *r, const bracket_set *set)
+{
+    if (set->items.count == 0 && set->beside.count == 0) return refuse(r, "an empty set");
+    const bool has_choice = set->beside_count + (set->items.count > 0) > 1;
+    if (has_choice) TRY(put(r, "(?:"));
+    if (set->items.count > 0) {
+        TRY(put(r, "["));
+        TRY(put_buffer(r, &set->items, 0));
+        TRY(put(r, "]"));
     }
-    TRY_OR(out, put(r, "])"));
-    TRY_OR(out, text_buffer_append(r->out, left.bytes, left.count, r->error));
-    status = put(r, ")");
-out:
-    text_buffer_reset(&left);
+    if (set->beside.count == 0) return LEAT_OK;
+    TRY(put_buffer(r, &set->beside, set->items.count > 0 ? 0 : 1)); /* begins with "|" */
+    return has_choice ? put(r, ")") : LEAT_OK;
+}
+
+/* One character of the whole. */
+static leat_status put_bracket_set(reader *r, const bracket_set *set)
+{
+    if (set->negated && set->beside.count == 0 && set->others.count == 0) {
+        TRY(put(r, "[^"));
+        TRY(put_buffer(r, &set->items, 0));
+        return put(r, "]");
+    }
+    if (set->negated) TRY(put(r, "(?:(?!"));
+    if (set->others.count > 0) {
+        TRY(put(r, "(?:"));
+        TRY(put_buffer(r, &set->others, 0));
+    }
+    TRY(put_union(r, set));
+    if (set->others.count > 0) TRY(put(r, ")"));
+    return set->negated ? put(r, ")" ANY_CHARACTER ")") : LEAT_OK;
+}
+
+/* The next character belongs to the items and what is beside them. Where it may be said by a negative assertion it is:
+ * in a repeat those need less of the matcher's stack. */
+static leat_status put_condition(reader *r, const bracket_set *set)
+{
+    if (set->beside_count > 0 || set->items.count == 0) {
+        TRY(put(r, "(?="));
+        TRY(put_union(r, set));
+        return put(r, ")");
+    }
+    TRY(put(r, "(?![^"));
+    TRY(put_buffer(r, &set->items, 0));
+    return put(r, "])");
+}
+
+static leat_status read_bracket_set(reader *r, bracket_set *set, uint32_t depth)
+{
+    r->at++;
+    set->negated = take(r, "^");
+    for (;;) {
+        r->out = &set->items;
+        r->set = set;
+        TRY(translate_class_items(r, depth));
+        if (take(r, "]")) return LEAT_OK;
+        r->at += 2; /* && */
+        if (peek(r) == ']') return refuse(r, "an empty set");
+        r->out = &set->others;
+        TRY(put_condition(r, set));
+        set->items.count = set->beside.count = set->beside_count = 0;
+    }
+}
+
+/* At "[". Inside of other brackets a plain union joins theirs. */
+static leat_status translate_brackets(reader *r, uint32_t depth)
+{
+    enum { DEPTH_MAX = 8 };
+    text_buffer *const out = r->out;
+    bracket_set *const outer = r->set;
+    bracket_set set = {0};
+    leat_status status;
+    if (depth > DEPTH_MAX) return refuse(r, "brackets deeper than 8");
+    text_buffer_init(&set.items, out->ledger);
+    text_buffer_init(&set.beside, out->ledger);
+    text_buffer_init(&set.others, out->ledger);
+    TRY_OR(done, read_bracket_set(r, &set, depth));
+    r->out = out;
+    r->set = outer;
+    if (outer == NULL) {
+        TRY_OR(done, put_bracket_set(r, &set));
+    } else if (!set.negated && set.others.count == 0) {
+        TRY_OR(done, put_buffer(r, &set.items, 0));
+        outer->beside_count += set.beside_count;
+        TRY_OR(done, text_buffer_append(&outer->beside, set.beside.bytes, set.beside.count, r->error));
+    } else {
+        outer->beside_count++;
+        r->out = &outer->beside;
+        TRY_OR(done, put(r, "|"));
+        TRY_OR(done, put_bracket_set(r, &set));
+        r->out = out;
+    }
+done:
+    text_buffer_reset(&set.items);
+    text_buffer_reset(&set.beside);
+    text_buffer_reset(&set.others);
     return status;
 }
 
@@ -291,7 +495,10 @@ static leat_status open_group(reader *r)
 {
     static const char *const openings[] = {"?:", "?=", "?!", "?<=", "?<!", "?>", "?i:", "?-i:"};
     if (r->depth == REGEX_DEPTH_MAX) return refuse(r, "groups deeper than 64");
+    r->is_implied[r->depth] = starts_with(r, "?i)") || starts_with(r, "?-i)");
     r->group_starts[r->depth++] = r->out->count;
+    if (take(r, "?i)")) return put(r, "(?i:");
+    if (take(r, "?-i)")) return put(r, "(?-i:");
     if (peek(r) != '?') return put(r, "(?:");
     for (size_t i = 0; i < ARRAY_COUNT(openings); i++)
         if (take(r, openings[i])) {
@@ -299,6 +506,13 @@ static leat_status open_group(reader *r)
             return put(r, openings[i]);
         }
     return refuse(r, "this kind of group is not supported");
+}
+
+/* Ends the groups that (?i) opened; the one around them is next. */
+static leat_status close_implied(reader *r)
+{
+    for (; r->depth > 0 && r->is_implied[r->depth - 1]; r->depth--) TRY(put(r, ")"));
+    return LEAT_OK;
 }
 
 static bool read_count(reader *r, uint32_t *out_count)
@@ -398,9 +612,13 @@ leat_status regex_translate(const char *name, const char *pattern, uint64_t byte
         bool is_set;
         switch (c) {
         case '\\': TRY(translate_escape(&r, false, &is_set)); break;
-        case '[': TRY(translate_class(&r)); break;
+        case '[':
+            r.at--;
+            TRY(translate_brackets(&r, 0));
+            break;
         case '(': TRY(open_group(&r)); continue;
         case ')':
+            TRY(close_implied(&r));
             if (r.depth == 0) return refuse(&r, "a parenthesis that was not opened");
             atom_start = r.group_starts[--r.depth];
             TRY(put(&r, ")"));
@@ -423,6 +641,7 @@ leat_status regex_translate(const char *name, const char *pattern, uint64_t byte
         }
         TRY(translate_quantifier(&r, atom_start));
     }
+    TRY(close_implied(&r));
     if (r.depth > 0) return refuse(&r, "a group that is not closed");
     return LEAT_OK;
 }

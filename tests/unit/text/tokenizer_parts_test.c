@@ -99,6 +99,34 @@ static void test_patterns_are_rewritten(void **state)
         {"(?<=a)b|(?<!a)c", "bcab", 1, 2},
         {"(a|b)+?c", "xabc", 1, 4},
         {" ?[^\\s\\p{L}]+[\\r\\n]*", "a ,\r\n.", 1, 5},
+        {"\\d{1,3}(?=(?:\\d{3})*\\b)", "12345 6", 0, 2}, /* Cohere's */
+        {"\\bb", "ab b", 3, 4},
+        {"\\Bb", "b ab", 3, 4},
+        {"[\\b]", "b\b", 1, 2},
+        {" ?[^(\\s|[.,!?])]+", "., [ab|c", 2, 6}, /* as BLOOM's, whose "[" only opens a set inside of the other */
+        {"[ab[cd]]+", "xadcby", 1, 5},
+        {"[a[^b-z]]+", "bzaA9z", 2, 5},
+        {"[^a[^b-z]]+", "aA9bza", 3, 5},
+        {"[a-z&&[^aeiou]&&[^xyz]]+", "aebcdx", 2, 5},
+        {"[^a-z&&[^aeiou]]+", "bcae1b", 2, 5},
+        {"[\\w&&[^\\d_]]+", "1_ab2", 2, 4},
+        {"[^\\W\\d]+", "12ab_ 3", 2, 5},
+        {"[\\D]+", "12ab_3", 2, 5},
+        {"[\\P{L}a]+", "bba1c", 2, 4},
+        {"[^\\P{L}a]+", "1abca", 2, 4},
+        {"\\w", "\xc2\xbd", 0, 2}, /* a fraction: a word's outside of brackets, not inside */
+        {"[\\w]", "\xc2\xbd", -1, -1},
+        {"\\W", "\xc2\xbd", -1, -1},
+        {"[[:alpha:]_]+", "1a_\xcd\xa3-", 1, 5}, /* U+0363, alphabetic since Unicode 16.0 */
+        {"[[:^alpha:]]+", "ab12c", 2, 4},
+        {"[[:punct:]]+", "a$+-b", 1, 4},
+        {"(?i)abc|DEF", "xdef", 1, 4},
+        {"x(?i)b|c", "cxC", 1, 3}, /* the alternatives behind it are its own */
+        {"(?:x(?i)b|c)d", "xCd", 0, 3},
+        {"(?:x(?i)b)D", "xBdxBD", 3, 6},
+        {"\\h+", "xyAf09g", 2, 6},
+        {"\\R", "a\r\nb", 1, 3},
+        {"\\s+\\Z", "a b  \n", 3, 6},
     };
     mem *ledger = open_ledger(0);
     leat_error error;
