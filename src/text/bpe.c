@@ -431,6 +431,9 @@ static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratc
         }
         return LEAT_OK;
     }
+    if (b->missing_unk != NULL)
+        return FAIL(error, MODEL, "a character has no token, and the unk_token \"%s\" is not in the vocabulary",
+                    vocabulary_cut(b->missing_unk, strlen(b->missing_unk)).text);
     if (b->unk_id != VOCABULARY_NO_ID && !(s->follows_unk && b->fuse_unk)) {
         s->follows_unk = true;
         TRY(add_symbol(b, scratch, s, at, b->unk_id, out_ids, error));

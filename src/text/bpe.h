@@ -37,7 +37,8 @@ typedef struct bpe_model {
     mem *ledger;
     const vocabulary *vocab;
     bool byte_fallback, fuse_unk, ignore_merges;
-    uint32_t unk_id; /* VOCABULARY_NO_ID: characters without a token are dropped */
+    uint32_t unk_id;         /* VOCABULARY_NO_ID: characters without a token are dropped */
+    const char *missing_unk; /* or an error, where the file names an unknown token that there is not; else NULL */
 
     bpe_merge *merges; /* (merge_capacity) in rank order, until bpe_finish */
     uint64_t merge_count, merge_capacity;
@@ -88,7 +89,7 @@ typedef struct bpe_scratch {
 void bpe_scratch_init(bpe_scratch *scratch, mem *ledger);
 void bpe_scratch_reset(bpe_scratch *scratch);
 
-/* Appends the ids of one word of valid UTF-8, fewer than 2^32 - 1 bytes. */
+/* Appends the ids of one word of valid UTF-8, fewer than 2^32 - 1 bytes. LEAT_MODEL: missing_unk is needed. */
 MUST_CHECK leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *word, uint64_t bytes,
                                   token_list *out_ids, leat_error *error);
 

@@ -372,8 +372,7 @@ static leat_status read_prepend_scheme(loader *l, const component *c, prepend_sc
         vocabulary_quote shown = vocabulary_cut(text.bytes, text.count);
         return FAIL_COMPONENT(l, c, "%s: prepend_scheme \"%s\" is not known", section_names[c->section], shown.text);
     }
-    if ((c->seen & BIT(FIELD_ADD_PREFIX_SPACE)) != 0 &&
-        c->flags[FIELD_ADD_PREFIX_SPACE] != (*out_scheme != PREPEND_NEVER))
+    if (!flag_or(c, FIELD_ADD_PREFIX_SPACE, true) && *out_scheme != PREPEND_NEVER) /* the other way the scheme counts */
         return FAIL_COMPONENT(l, c, "%s: add_prefix_space contradicts prepend_scheme", section_names[c->section]);
     return LEAT_OK;
 }

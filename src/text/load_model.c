@@ -286,15 +286,13 @@ leat_status loader_read_merges_alone(loader *l)
     }
 }
 
-static leat_status find_unk_token(loader *l, uint32_t *out_id)
+/* One that the vocabulary lacks is missed only when a text needs it. */
+static void find_unk_token(const loader *l, uint32_t *out_id, const char **out_missing)
 {
-    const tokenizer *t = l->t;
     *out_id = VOCABULARY_NO_ID;
-    if (l->unk_token.bytes == NULL) return LEAT_OK;
-    *out_id = vocabulary_find(&t->vocab, l->unk_token.bytes, l->unk_token.count, VOCABULARY_MODEL);
-    if (*out_id != VOCABULARY_NO_ID) return LEAT_OK;
-    return FAIL(l->error, MODEL, "%s: unk_token \"%s\" is not in the vocabulary", t->name,
-                vocabulary_cut(l->unk_token.bytes, l->unk_token.count).text);
+    if (l->unk_token.bytes == NULL) return;
+    *out_id = vocabulary_find(&l->t->vocab, l->unk_token.bytes, l->unk_token.count, VOCABULARY_MODEL);
+    if (*out_id == VOCABULARY_NO_ID) *out_missing = l->unk_token.bytes;
 }
 
 static leat_status finish_bpe(loader *l)
@@ -303,7 +301,7 @@ static leat_status finish_bpe(loader *l)
     if (l->continuing_prefix.count > 0)
         return FAIL(l->error, MODEL, "%s: model: continuing_subword_prefix is not supported for BPE", t->name);
     if (!l->has_merges) return FAIL(l->error, MODEL, "%s: the model has no merges", t->name);
-    TRY(find_unk_token(l, &t->bpe.unk_id));
+    find_unk_token(l, &t->bpe.unk_id, &t->bpe.missing_unk);
     return bpe_finish(&t->bpe, l->error);
 }
 
@@ -330,8 +328,8 @@ static leat_status finish_wordpiece(loader *l)
     wordpiece_model *w = &t->wordpiece;
     w->prefix = l->continuing_prefix.bytes == NULL ? "##" : l->continuing_prefix.bytes;
     if (!l->has_characters_max) w->characters_max = CHARACTERS_MAX;
-    TRY(find_unk_token(l, &w->unk_id));
-    if (w->unk_id == VOCABULARY_NO_ID) return FAIL(l->error, MODEL, "%s: WordPiece without an unk_token", t->name);
+    find_unk_token(l, &w->unk_id, &w->missing_unk);
+    if (l->unk_token.bytes == NULL) return FAIL(l->error, MODEL, "%s: WordPiece without an unk_token", t->name);
     return loader_named(l, wordpiece_finish(w, l->error));
 }
 

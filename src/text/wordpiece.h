@@ -16,6 +16,7 @@ typedef struct wordpiece_model {
     const char *prefix;   /* of continuations; terminated, borrowed */
     uint32_t prefix_node; /* where continuations begin; PIECE_TRIE_NONE: there is none */
     uint32_t unk_id;
+    const char *missing_unk; /* of a file that names an unknown token that there is not: an error when it is needed */
     uint32_t characters_max; /* of a word */
 } wordpiece_model;
 

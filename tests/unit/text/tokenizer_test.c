@@ -179,7 +179,6 @@ static void test_unknown_components_are_named(void **state)
     expect_refusal((file_parts){.model_more = "\"surprise\": 1,"}, 0, "surprise");
     expect_refusal((file_parts){.model_more = "\"dropout\": 0.1,"}, 0, "dropout");
     expect_refusal((file_parts){.model_more = "\"end_of_word_suffix\": \"</w>\","}, 0, "end_of_word_suffix");
-    expect_refusal((file_parts){.model_more = "\"unk_token\": \"<what>\","}, 0, "<what>");
 }
 
 /* What later releases of the library write and what says nothing is passed over. */
@@ -197,6 +196,45 @@ static void test_later_fields_are_passed_over(void **state)
     }
     expect_refusal((file_parts){.more = ", \"role_to_token\": 3"}, 0, "role_to_token");
     expect_refusal((file_parts){.more = ", \"role_to_token\": {\"bos_token\": [5]}"}, 0, "role_to_token");
+}
+
+/* An unknown token that the vocabulary lacks is an error of the text that needs it, not of the file. */
+static void test_missing_unk_token_fails_when_needed(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "{\"model\": {\"type\": \"BPE\", \"unk_token\": \"<what>\", \"vocab\": {\"ab\": 3, \"a\": 1, \"b\": 2}, "
+        "\"merges\": [\"a b\"]}}",
+        "{\"model\": {\"type\": \"WordPiece\", \"unk_token\": \"<what>\", \"vocab\": {\"ab\": 3}}}"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        leat_error error;
+        token_list ids;
+        mem *ledger = open_ledger(0);
+        tokenizer *t = open_tokenizer_text(ledger, files[i]);
+        EXPECT_IDS(t, "ab", 0, 3);
+        token_list_init(&ids, ledger);
+        assert_fails(MODEL, tokenizer_encode(t, "ab?", 3, 0, &ids, &error), &error);
+        assert_text_has(error.text, "<what>");
+        token_list_reset(&ids);
+        tokenizer_close(&t);
+        close_empty_ledger(ledger);
+    }
+}
+
+/* A scheme of "never" counts beside add_prefix_space. */
+static void test_prefix_space_of_metaspace(void **state)
+{
+    (void)state;
+#define MARKED(fields) "{\"type\": \"Metaspace\", \"replacement\": \"\xe2\x96\x81\", " fields "}"
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(
+        ledger, write_file_parts((file_parts){
+                    .pre_tokenizer = MARKED("\"add_prefix_space\": true, \"prepend_scheme\": \"never\"")}));
+    EXPECT_IDS(t, "a b", 0, 1, 4, 2);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+    expect_refusal((file_parts){.pre_tokenizer = MARKED("\"add_prefix_space\": false, \"prepend_scheme\": \"first\"")},
+                   0, "contradicts");
 }
 
 static void test_other_model_types_are_named(void **state)
@@ -586,6 +624,8 @@ int main(void)
         cmocka_unit_test(test_added_tokens_are_checked),
         cmocka_unit_test(test_unknown_components_are_named),
         cmocka_unit_test(test_later_fields_are_passed_over),
+        cmocka_unit_test(test_missing_unk_token_fails_when_needed),
+        cmocka_unit_test(test_prefix_space_of_metaspace),
         cmocka_unit_test(test_other_model_types_are_named),
         cmocka_unit_test(test_patterns_are_checked),
         cmocka_unit_test(test_post_processors_are_checked),
