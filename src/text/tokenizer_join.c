@@ -2,6 +2,7 @@
  * tokenizer_join.c - what is done once all parts of a tokenizer have been read, from whatever file: added tokens meet
  * the vocabulary, and what finds them in a text is built.
  */
+#include "base/log.h"
 #include "text/tokenizer_parts.h"
 
 #include <inttypes.h>
@@ -13,34 +14,43 @@ leat_status tokenizer_named(const tokenizer *t, leat_status status, leat_error *
     return status;
 }
 
-/* Gives the added tokens to the vocabulary, or finds them there. */
+/* Gives an added token to the vocabulary. */
+static leat_status add_to_vocabulary(tokenizer *t, const added_token *added, leat_error *error)
+{
+    vocabulary *vocab = &t->vocab;
+    uint32_t offset;
+    if (vocabulary_has(vocab, added->id)) {
+        const char *other = vocabulary_text(vocab, added->id);
+        return FAIL(error, MODEL, "%s: id %" PRIu32 " is given to both \"%s\" and the added token \"%s\"", t->name,
+                    added->id, vocabulary_cut(other, strlen(other)).text,
+                    vocabulary_cut(added->content, added->content_bytes).text);
+    }
+    TRY(tokenizer_named(t, vocabulary_store(vocab, added->content, added->content_bytes, &offset, error), error));
+    return vocabulary_add(vocab, offset, added->id, 0, error);
+}
+
+/* As the library does: a text that the vocabulary has keeps its id, whatever the list says, and of a text that is
+ * listed twice the last one's settings count. */
 static leat_status join_added_tokens(tokenizer *t, leat_error *error)
 {
     vocabulary *vocab = &t->vocab;
-    for (uint32_t i = 0; i < t->added_count; i++) {
-        const added_token *added = &t->added[i];
-        vocabulary_quote shown = vocabulary_cut(added->content, added->content_bytes);
-        uint32_t known = vocabulary_find(vocab, added->content, added->content_bytes, 0);
-        if (known != VOCABULARY_NO_ID && known != added->id)
-            return FAIL(error, MODEL, "%s: the added token \"%s\" has id %" PRIu32 ", but also id %" PRIu32, t->name,
-                        shown.text, added->id, known);
-        if (known == VOCABULARY_NO_ID) {
-            uint32_t offset;
-            if (vocabulary_has(vocab, added->id)) {
-                const char *other = vocabulary_text(vocab, added->id);
-                return FAIL(error, MODEL, "%s: id %" PRIu32 " is given to both \"%s\" and the added token \"%s\"",
-                            t->name, added->id, vocabulary_cut(other, strlen(other)).text, shown.text);
-            }
-            TRY(tokenizer_named(t, vocabulary_store(vocab, added->content, added->content_bytes, &offset, error),
-                                error));
-            TRY(vocabulary_add(vocab, offset, added->id, 0, error));
-        } else if ((vocab->flags[known] & VOCABULARY_ADDED) != 0) {
-            return FAIL(error, MODEL, "%s: the added token \"%s\" with id %" PRIu32 " is listed twice", t->name,
-                        shown.text, known);
+    uint32_t kept = t->added_count; /* [kept, added_count) are done */
+    for (uint32_t i = t->added_count; i-- > 0;) {
+        added_token added = t->added[i];
+        const uint32_t known = vocabulary_find(vocab, added.content, added.content_bytes, 0);
+        if (known == VOCABULARY_NO_ID) TRY(add_to_vocabulary(t, &added, error));
+        if (known != VOCABULARY_NO_ID && known != added.id) {
+            log_write(LOG_WARN, "%s: the added token \"%s\" has id %" PRIu32 ", not %" PRIu32 " as the file says",
+                      t->name, vocabulary_cut(added.content, added.content_bytes).text, known, added.id);
+            added.id = known;
         }
-        vocab->flags[added->id] |= VOCABULARY_ADDED;
-        if ((added->flags & ADDED_TOKEN_SPECIAL) != 0) vocab->flags[added->id] |= VOCABULARY_SPECIAL;
+        if ((vocab->flags[added.id] & VOCABULARY_ADDED) != 0) continue;
+        vocab->flags[added.id] |= VOCABULARY_ADDED;
+        if ((added.flags & ADDED_TOKEN_SPECIAL) != 0) vocab->flags[added.id] |= VOCABULARY_SPECIAL;
+        t->added[--kept] = added;
     }
+    if (t->added_count > 0) memmove(t->added, t->added + kept, (t->added_count - kept) * sizeof *t->added);
+    t->added_count -= kept;
     return LEAT_OK;
 }
 

@@ -73,8 +73,27 @@ static void test_ids_are_unique(void **state)
     (void)state;
     expect_refusal((file_parts){.vocab = "{\"a\": 300, \"b\": 2, \"ab\": 300}"}, 0, "300");
     expect_refusal((file_parts){.added = "{\"id\": 3, \"content\": \"<s>\"}"}, 0, "id 3 ");
-    expect_refusal((file_parts){.added = "{\"id\": 9, \"content\": \"ab\"}"}, 0, "id 9");
-    expect_refusal((file_parts){.added = ADDED ", " ADDED}, 0, "twice");
+}
+
+/* A text that is listed twice counts once, with the settings of the last; one of the vocabulary keeps its id. */
+static void test_added_tokens_that_repeat(void **state)
+{
+    (void)state;
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){.added = ADDED ", " ADDED}));
+    EXPECT_IDS(t, "ab<s>", 0, 3, 5);
+    assert_int_equal(tokenizer_id_count(t), 6);
+    tokenizer_close(&t);
+    t = open_tokenizer_text(
+        ledger, write_file_parts((file_parts){.added = ADDED ", {\"id\": 5, \"content\": \"<s>\", \"rstrip\": true}"}));
+    EXPECT_IDS(t, "ab<s> a", 0, 3, 5, 1);
+    tokenizer_close(&t);
+    t = open_tokenizer_text(ledger,
+                            write_file_parts((file_parts){.added = ADDED ", {\"id\": 9, \"content\": \"ab\"}"}));
+    EXPECT_IDS(t, "bab", 0, 2, 3);
+    assert_int_equal(tokenizer_id_count(t), 6);
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
 }
 
 static void test_ids_have_limits(void **state)
@@ -618,6 +637,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_file_works),
         cmocka_unit_test(test_ids_are_unique),
+        cmocka_unit_test(test_added_tokens_that_repeat),
         cmocka_unit_test(test_ids_have_limits),
         cmocka_unit_test(test_merges_name_pieces),
         cmocka_unit_test(test_long_names_are_cut),
