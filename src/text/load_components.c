@@ -39,6 +39,8 @@ typedef enum field {
     FIELD_LOWERCASE,
     FIELD_PREFIX,
     FIELD_CLEANUP,
+    FIELD_DELIMITER,
+    FIELD_LENGTH,
     FIELD_COUNT
 } field;
 
@@ -84,6 +86,8 @@ static const struct {
     {"lowercase", FIELD_LOWERCASE, FORM_BOOL},
     {"prefix", FIELD_PREFIX, FORM_TEXT},
     {"cleanup", FIELD_CLEANUP, FORM_BOOL},
+    {"delimiter", FIELD_DELIMITER, FORM_TEXT},
+    {"length", FIELD_LENGTH, FORM_COUNT},
 };
 
 #define BIT(field) (1u << (field))
@@ -109,6 +113,9 @@ typedef enum component_type {
     TYPE_DIGITS,
     TYPE_PUNCTUATION,
     TYPE_WHITESPACE_SPLIT,
+    TYPE_WHITESPACE,
+    TYPE_DELIMITER_SPLIT,
+    TYPE_FIXED_LENGTH,
     TYPE_BYTE_FALLBACK,
     TYPE_FUSE,
     TYPE_STRIP_DECODER,
@@ -150,6 +157,9 @@ static const struct {
     {SECTION_PRE_TOKENIZER, "Digits", TYPE_DIGITS, BIT(FIELD_INDIVIDUAL_DIGITS), 0},
     {SECTION_PRE_TOKENIZER, "Punctuation", TYPE_PUNCTUATION, BIT(FIELD_BEHAVIOR), 0},
     {SECTION_PRE_TOKENIZER, "WhitespaceSplit", TYPE_WHITESPACE_SPLIT, 0, 0},
+    {SECTION_PRE_TOKENIZER, "Whitespace", TYPE_WHITESPACE, 0, 0},
+    {SECTION_PRE_TOKENIZER, "CharDelimiterSplit", TYPE_DELIMITER_SPLIT, 0, BIT(FIELD_DELIMITER)},
+    {SECTION_PRE_TOKENIZER, "FixedLength", TYPE_FIXED_LENGTH, 0, BIT(FIELD_LENGTH)},
     {SECTION_DECODER, "Sequence", TYPE_SEQUENCE, 0, BIT(FIELD_CHILDREN)},
     {SECTION_DECODER, "Replace", TYPE_REPLACE, 0, BIT(FIELD_PATTERN) | BIT(FIELD_CONTENT)},
     {SECTION_DECODER, "ByteFallback", TYPE_BYTE_FALLBACK, 0, 0},
@@ -426,6 +436,19 @@ static leat_status add_pre_tokenizer(loader *l, const component *c)
         step->behaviour = c->flags[FIELD_INDIVIDUAL_DIGITS] ? SPLIT_ISOLATED : SPLIT_CONTIGUOUS;
         break;
     case TYPE_PUNCTUATION: step->is_cut = unicode_is_punctuation; break;
+    case TYPE_WHITESPACE: step->kind = PRETOKENIZE_WORDS; break;
+    case TYPE_DELIMITER_SPLIT:
+        if (!is_one_character(c->texts[FIELD_DELIMITER]))
+            return FAIL_COMPONENT(l, c, "pre_tokenizer: the delimiter is not one character");
+        step->kind = PRETOKENIZE_SPLIT;
+        step->pattern = c->texts[FIELD_DELIMITER];
+        step->behaviour = SPLIT_REMOVED;
+        break;
+    case TYPE_FIXED_LENGTH:
+        if (c->counts[FIELD_LENGTH] == 0) return FAIL_COMPONENT(l, c, "pre_tokenizer: pieces of no length");
+        step->kind = PRETOKENIZE_FIXED_LENGTH;
+        step->length = c->counts[FIELD_LENGTH];
+        break;
     case TYPE_BERT_PRE_TOKENIZER: /* at white space, which vanishes; then at punctuation */
         if (t->pretokenize_count + 1 == TEXT_STEPS_MAX)
             return FAIL_COMPONENT(l, c, "pre_tokenizer: more than %d steps are not supported", TEXT_STEPS_MAX);

@@ -198,7 +198,10 @@ static leat_status read_model_type(loader *l)
     static const struct {
         const char *name;
         model_kind kind;
-    } types[] = {{"BPE", MODEL_BPE}, {"Unigram", MODEL_UNIGRAM}, {"WordPiece", MODEL_WORDPIECE}};
+    } types[] = {{"BPE", MODEL_BPE},
+                 {"Unigram", MODEL_UNIGRAM},
+                 {"WordPiece", MODEL_WORDPIECE},
+                 {"WordLevel", MODEL_WORD_LEVEL}};
     json_token value;
     TRY(loader_next(l, &value));
     TRY(loader_expect(l, &value, JSON_STRING, "model", "a type"));
@@ -209,7 +212,8 @@ static leat_status read_model_type(loader *l)
         l->has_type = true;
         return LEAT_OK;
     }
-    return FAIL_AT(l, &value, "model type %s is not supported; supported: BPE, Unigram, WordPiece", type.text);
+    return FAIL_AT(l, &value, "model type %s is not supported; supported: BPE, Unigram, WordPiece, WordLevel",
+                   type.text);
 }
 
 static leat_status read_maybe_text(loader *l, const char *what, text_slice *out_text)
@@ -333,6 +337,14 @@ static leat_status finish_wordpiece(loader *l)
     return loader_named(l, wordpiece_finish(w, l->error));
 }
 
+static leat_status finish_word_level(loader *l)
+{
+    tokenizer *t = l->t;
+    if (l->unk_token.bytes == NULL) return FAIL(l->error, MODEL, "%s: WordLevel without an unk_token", t->name);
+    find_unk_token(l, &t->wordpiece.unk_id, &t->wordpiece.missing_unk);
+    return LEAT_OK;
+}
+
 leat_status loader_finish_model(loader *l)
 {
     tokenizer *t = l->t;
@@ -347,6 +359,7 @@ leat_status loader_finish_model(loader *l)
     switch (t->model) {
     case MODEL_UNIGRAM: return finish_unigram(l);
     case MODEL_WORDPIECE: return finish_wordpiece(l);
+    case MODEL_WORD_LEVEL: return finish_word_level(l);
     default: return finish_bpe(l);
     }
 }

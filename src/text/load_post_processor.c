@@ -19,6 +19,8 @@ typedef struct post_template {
         uint32_t id_count;
     } tokens[TEMPLATE_NAMES_MAX];
     uint32_t token_count;
+    uint32_t ends[2]; /* of RobertaProcessing and BertProcessing: before and behind the text */
+    bool has_ends[2];
 } post_template;
 
 /* {"SpecialToken": {"id": NAME, "type_id": N}} or {"Sequence": {"id": "A", "type_id": N}}, of which the brace has been
@@ -106,6 +108,36 @@ static leat_status read_template_tokens(loader *l, post_template *p)
     }
 }
 
+/* ["<s>", 0] */
+static leat_status read_end(loader *l, post_template *p, int side)
+{
+    json_token token;
+    TRY(loader_next(l, &token));
+    TRY(loader_expect(l, &token, JSON_ARRAY_BEGIN, "post_processor", "a token and its id"));
+    TRY(loader_next(l, &token));
+    TRY(loader_expect(l, &token, JSON_STRING, "post_processor", "a token and its id"));
+    const vocabulary_quote name = loader_quote(&token);
+    TRY(loader_next(l, &token));
+    TRY(loader_read_id(l, &token, name, &p->ends[side]));
+    p->has_ends[side] = true;
+    TRY(loader_next(l, &token));
+    return loader_expect(l, &token, JSON_ARRAY_END, "post_processor", "a token and its id");
+}
+
+/* Puts both ends around what earlier processors have put there. */
+static leat_status apply_ends(loader *l, const json_token *at, const post_template *p)
+{
+    tokenizer *t = l->t;
+    if (!p->has_ends[0] || !p->has_ends[1]) return FAIL_AT(l, at, "post_processor: cls and sep are needed");
+    if (t->prefix_count == TEMPLATE_IDS_MAX || t->suffix_count == TEMPLATE_IDS_MAX)
+        return FAIL_AT(l, at, "post_processor: more than %d ids are not supported", TEMPLATE_IDS_MAX);
+    memmove(t->prefix_ids + 1, t->prefix_ids, t->prefix_count * sizeof *t->prefix_ids);
+    t->prefix_ids[0] = p->ends[0];
+    t->suffix_ids[t->suffix_count++] = p->ends[1];
+    t->prefix_count++;
+    return LEAT_OK;
+}
+
 /* Puts the template around what earlier processors have put there. */
 static leat_status apply_template(loader *l, const json_token *at, const post_template *p)
 {
@@ -145,7 +177,7 @@ static leat_status apply_template(loader *l, const json_token *at, const post_te
     return LEAT_OK;
 }
 
-typedef enum post_type { POST_UNKNOWN, POST_TEMPLATE, POST_BYTE_LEVEL, POST_SEQUENCE } post_type;
+typedef enum post_type { POST_UNKNOWN, POST_TEMPLATE, POST_ENDS, POST_BYTE_LEVEL, POST_SEQUENCE } post_type;
 
 static leat_status read_post_type(loader *l, post_type *out_type)
 {
@@ -154,6 +186,8 @@ static leat_status read_post_type(loader *l, post_type *out_type)
     TRY(loader_expect(l, &value, JSON_STRING, "post_processor", "a type"));
     if (json_text_is(&value, "TemplateProcessing"))
         *out_type = POST_TEMPLATE;
+    else if (json_text_is(&value, "RobertaProcessing") || json_text_is(&value, "BertProcessing"))
+        *out_type = POST_ENDS;
     else if (json_text_is(&value, "ByteLevel"))
         *out_type = POST_BYTE_LEVEL;
     else if (json_text_is(&value, "Sequence"))
@@ -169,6 +203,8 @@ static leat_status read_post_field(loader *l, const json_token *key, post_templa
     json_token token;
     if (json_text_is(key, "single")) return read_template_pieces(l, p);
     if (json_text_is(key, "special_tokens")) return read_template_tokens(l, p);
+    if (json_text_is(key, "cls")) return read_end(l, p, 0);
+    if (json_text_is(key, "sep")) return read_end(l, p, 1);
     if (json_text_is(key, "pair")) return json_skip(l->parser, l->error); /* two texts are never encoded together */
     if (json_text_is(key, "add_prefix_space") || json_text_is(key, "trim_offsets") || json_text_is(key, "use_regex"))
         return loader_read_bool(l, "post_processor", &ignored); /* these change offsets, which we do not give */
@@ -196,6 +232,7 @@ static leat_status read_post_fields(loader *l, const json_token *first, post_tem
             TRY(read_post_field(l, &token, p, depth));
     }
     if (type == POST_UNKNOWN) return FAIL_AT(l, first, "post_processor: no type");
+    if (type == POST_ENDS) return apply_ends(l, first, p);
     return type == POST_TEMPLATE ? apply_template(l, first, p) : LEAT_OK;
 }
 

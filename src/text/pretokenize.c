@@ -203,6 +203,38 @@ static leat_status cut_by_class(cut *c, bool (*is_cut)(uint32_t scalar))
     return release_held(c);
 }
 
+static leat_status cut_into_words(cut *c)
+{
+    enum { SPACE, WORD, OTHER } before = SPACE;
+    uint64_t start = 0;
+    for (uint64_t at = 0; at < c->text.count;) {
+        uint32_t scalar;
+        const size_t length = utf8_decode(c->text.bytes + at, c->text.count - at, &scalar, NULL);
+        const int kind = unicode_is_space(scalar) ? SPACE : unicode_is_word(scalar) ? WORD : OTHER;
+        if (kind != (int)before) {
+            if (before != SPACE) TRY(finish_piece(c, start, at));
+            start = at;
+            before = kind;
+        }
+        at += length;
+    }
+    return before == SPACE ? LEAT_OK : finish_piece(c, start, c->text.count);
+}
+
+static leat_status cut_by_length(cut *c, uint32_t length)
+{
+    uint64_t start = 0;
+    uint32_t count = 0;
+    for (uint64_t at = 0; at < c->text.count;) {
+        at = next_character(c->text, at);
+        if (++count < length && at < c->text.count) continue;
+        TRY(finish_piece(c, start, at));
+        start = at;
+        count = 0;
+    }
+    return LEAT_OK;
+}
+
 static leat_status expand_bytes(const run *r, uint32_t idx, text_slice piece, bool is_first)
 {
     text_buffer *out = &r->scratch->buffers[idx][1];
@@ -271,6 +303,8 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
         if (step->is_space_at_end) return cut_at_space_ends(&c);
         return step->expression != NULL ? cut_by_expression(&c, step->expression) : cut_by_text(&c, step->pattern);
     case PRETOKENIZE_SPLIT_CLASS: return cut_by_class(&c, step->is_cut);
+    case PRETOKENIZE_WORDS: return cut_into_words(&c);
+    case PRETOKENIZE_FIXED_LENGTH: return cut_by_length(&c, step->length);
     case PRETOKENIZE_BYTE_LEVEL: return run_byte_level(r, idx, text, is_first);
     case PRETOKENIZE_METASPACE: return run_metaspace(r, idx, text, is_first);
     }

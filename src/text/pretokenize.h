@@ -12,11 +12,13 @@
 #include "text/normalize.h"
 
 typedef enum pretokenize_kind {
-    PRETOKENIZE_SPLIT,       /* at occurrences of `pattern` or matches of `expression` */
-    PRETOKENIZE_SPLIT_CLASS, /* at characters for which `is_cut` holds */
-    PRETOKENIZE_BYTE_LEVEL,  /* bytes become characters; before that perhaps a space in front, and a cut by `expression`
-                              */
-    PRETOKENIZE_METASPACE,   /* spaces become `pattern`; perhaps one more in front, and a cut before each */
+    PRETOKENIZE_SPLIT,        /* at occurrences of `pattern` or matches of `expression` */
+    PRETOKENIZE_SPLIT_CLASS,  /* at characters for which `is_cut` holds */
+    PRETOKENIZE_WORDS,        /* into runs of word characters and runs of others; white space vanishes */
+    PRETOKENIZE_FIXED_LENGTH, /* into pieces of `length` characters */
+    PRETOKENIZE_BYTE_LEVEL, /* bytes become characters; before that perhaps a space in front, and a cut by `expression`
+                             */
+    PRETOKENIZE_METASPACE,  /* spaces become `pattern`; perhaps one more in front, and a cut before each */
 } pretokenize_kind;
 
 /* What happens to the matches of a split. */
@@ -37,6 +39,7 @@ typedef struct pretokenize_step {
     bool is_space_at_end; /* the expression is \\s+$, which is looked for by hand: a regular expression reads a run of
                              white space to its end from each of its characters */
     bool (*is_cut)(uint32_t scalar);
+    uint32_t length; /* FIXED_LENGTH */
     split_behaviour behaviour;
     bool invert;            /* matches and gaps change places */
     bool prefix_space;      /* BYTE_LEVEL: every piece begins with a space */

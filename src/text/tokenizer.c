@@ -126,6 +126,7 @@ static leat_status ask_model(encoder *e, const char *word, uint64_t bytes, leat_
     switch (t->model) {
     case MODEL_UNIGRAM: return unigram_encode(&t->unigram, &e->unigram, word, bytes, e->out_ids, error);
     case MODEL_WORDPIECE: return wordpiece_encode(&t->wordpiece, word, bytes, e->out_ids, &e->steps, error);
+    case MODEL_WORD_LEVEL: return wordpiece_encode_whole(&t->wordpiece, word, bytes, e->out_ids, error);
     default: return bpe_encode(&t->bpe, &e->bpe, word, bytes, e->out_ids, error);
     }
 }

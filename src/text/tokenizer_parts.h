@@ -48,7 +48,7 @@ typedef struct decode_plan {
     bool drops_first_space, drops_first_spaces; /* PIECES: one, or all that come before the first text */
 } decode_plan;
 
-typedef enum model_kind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE } model_kind;
+typedef enum model_kind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE, MODEL_WORD_LEVEL } model_kind;
 
 struct tokenizer {
     mem *ledger;
@@ -58,7 +58,7 @@ struct tokenizer {
     model_kind model;
     bpe_model bpe;
     unigram_model unigram;
-    wordpiece_model wordpiece;
+    wordpiece_model wordpiece; /* of WordLevel, its unknown token */
     sentencepiece_rules rules; /* of a SentencePiece model */
     bool takes_kept;           /* its kept pieces are cut out of the text before the model sees it */
 

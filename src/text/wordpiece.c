@@ -47,6 +47,13 @@ static leat_status push_unknown(const wordpiece_model *w, token_list *out_ids, l
                 vocabulary_cut(w->missing_unk, strlen(w->missing_unk)).text);
 }
 
+leat_status wordpiece_encode_whole(const wordpiece_model *w, const char *word, uint64_t bytes, token_list *out_ids,
+                                   leat_error *error)
+{
+    const uint32_t id = vocabulary_find(w->vocab, word, bytes, VOCABULARY_MODEL);
+    return id == VOCABULARY_NO_ID ? push_unknown(w, out_ids, error) : token_list_push(out_ids, id, error);
+}
+
 leat_status wordpiece_encode(const wordpiece_model *w, const char *word, uint64_t bytes, token_list *out_ids,
                              uint64_t *steps, leat_error *error)
 {

@@ -27,5 +27,8 @@ void wordpiece_reset(wordpiece_model *w);
 /* Appends the ids of a word (valid UTF-8). *steps grows by the bytes walked in the tree. */
 MUST_CHECK leat_status wordpiece_encode(const wordpiece_model *w, const char *word, uint64_t bytes, token_list *out_ids,
                                         uint64_t *steps, leat_error *error);
+/* The word as one token, or the unknown token; vocab and unk_id are enough for it. */
+MUST_CHECK leat_status wordpiece_encode_whole(const wordpiece_model *w, const char *word, uint64_t bytes,
+                                              token_list *out_ids, leat_error *error);
 
 #endif

@@ -171,7 +171,8 @@ static void test_unknown_components_are_named(void **state)
                    "base64");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Precompiled\", \"precompiled_charsmap\": \"AAAA\"}"}, 0,
                    "damaged");
-    expect_refusal((file_parts){.post_processor = "{\"type\": \"RobertaProcessing\"}"}, 0, "RobertaProcessing");
+    expect_refusal((file_parts){.post_processor = "{\"type\": \"RobertaProcessing\"}"}, 0, "cls and sep");
+    expect_refusal((file_parts){.post_processor = "{\"type\": \"RobertaLike\"}"}, 0, "RobertaLike");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"NFC\", \"content\": \"x\"}"}, 0, "content");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"NFC\", \"speed\": 3}"}, 0, "speed");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Prepend\"}"}, 0, "prepend");
@@ -261,8 +262,9 @@ static void test_other_model_types_are_named(void **state)
     (void)state;
     leat_error error;
     static const char *const texts[][2] = {
-        {"{\"model\": {\"type\": \"WordLevel\", \"vocab\": {\"a\": 1}}}",
-         "model type WordLevel is not supported; supported: BPE, Unigram, WordPiece"},
+        {"{\"model\": {\"type\": \"Level\", \"vocab\": {\"a\": 1}}}",
+         "model type Level is not supported; supported: BPE, Unigram, WordPiece, WordLevel"},
+        {"{\"model\": {\"type\": \"WordLevel\", \"vocab\": {\"a\": 1}}}", "unk_token"},
         {"{\"model\": {\"vocab\": [[\"a\", 0.5]], \"type\": \"BPE\"}}", "a list"},
         {"{\"model\": {\"vocab\": {\"a\": 1}, \"type\": \"Unigram\"}}", "Unigram"},
         {"{\"model\": {\"type\": \"Unigram\", \"vocab\": [[\"a\", 0.5], [\"a\", 1]]}}", "listed twice"},
@@ -348,6 +350,61 @@ static void test_post_processors_are_checked(void **state)
     EXPECT_IDS(t, "ab", 0, 3);
     tokenizer_close(&t);
     close_empty_ledger(ledger);
+}
+
+static void expect_cut(mem *ledger, const char *pre_tokenizer, const char *text, const uint32_t *expected, size_t count)
+{
+    static const char vocab[] = "{\"?\": 0, \"a\": 1, \"b\": 2, \"ab\": 3, \"..\": 4, \"a\xcc\x81_1\": 5, \"aba\": 6}";
+    char file[1024];
+    leat_error error;
+    token_list ids;
+    snprintf(file, sizeof file,
+             "{\"pre_tokenizer\": %s, \"model\": {\"type\": \"WordLevel\", \"vocab\": %s, \"unk_token\": \"?\"}}",
+             pre_tokenizer, vocab);
+    tokenizer *t = open_tokenizer_text(ledger, file);
+    token_list_init(&ids, ledger);
+    assert_ok(tokenizer_encode(t, text, strlen(text), 0, &ids, &error), &error);
+    assert_int_equal(ids.count, count);
+    assert_memory_equal(ids.ids, expected, count * sizeof *expected);
+    token_list_reset(&ids);
+    tokenizer_close(&t);
+}
+
+#define EXPECT_CUT(ledger, pre_tokenizer, text, ...)                                                                   \
+    expect_cut(ledger, pre_tokenizer, text, (const uint32_t[]){__VA_ARGS__},                                           \
+               sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+/* Words that are tokens as a whole, and the ways to cut that leave whole words. */
+static void test_words_are_tokens(void **state)
+{
+    (void)state;
+    mem *ledger = open_ledger(0);
+    EXPECT_CUT(ledger, "{\"type\": \"Whitespace\"}", " ab..a a\xcc\x81_1 \xe3\x80\x80zz", 3, 4, 1, 5, 0);
+    EXPECT_CUT(ledger, "{\"type\": \"CharDelimiterSplit\", \"delimiter\": \"-\"}", "ab--a-", 3, 1);
+    EXPECT_CUT(ledger, "{\"type\": \"FixedLength\", \"length\": 3}", "abaab", 6, 3);
+    EXPECT_CUT(ledger, "null", "ab a", 0);
+    close_empty_ledger(ledger);
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"CharDelimiterSplit\", \"delimiter\": \"--\"}"}, 0,
+                   "one character");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"FixedLength\", \"length\": 0}"}, 0, "length");
+}
+
+static void test_ends_of_bert(void **state)
+{
+    (void)state;
+    mem *ledger = open_ledger(0);
+    static const char *const types[] = {"RobertaProcessing", "BertProcessing"};
+    for (size_t i = 0; i < 2; i++) {
+        char post[256];
+        snprintf(post, sizeof post, "{\"type\": \"%s\", \"sep\": [\"<s>\", 5], \"cls\": [\"b\", 2]}", types[i]);
+        tokenizer *t = open_tokenizer_text(ledger, write_file_parts((file_parts){.post_processor = post}));
+        EXPECT_IDS(t, "ab", TOKENIZER_POST_PROCESS, 2, 3, 5);
+        EXPECT_IDS(t, "ab", 0, 3);
+        tokenizer_close(&t);
+    }
+    close_empty_ledger(ledger);
+    expect_refusal((file_parts){.post_processor = "{\"type\": \"BertProcessing\", \"sep\": [\"<s>\", 5]}"}, 0,
+                   "cls and sep");
 }
 
 /* Merges may come before the vocabulary, added tokens and everything else after the model. */
@@ -649,6 +706,8 @@ int main(void)
         cmocka_unit_test(test_other_model_types_are_named),
         cmocka_unit_test(test_patterns_are_checked),
         cmocka_unit_test(test_post_processors_are_checked),
+        cmocka_unit_test(test_words_are_tokens),
+        cmocka_unit_test(test_ends_of_bert),
         cmocka_unit_test(test_order_of_fields_is_free),
         cmocka_unit_test(test_text_must_be_utf8),
         cmocka_unit_test(test_truncated_files),
