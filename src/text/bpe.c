@@ -153,6 +153,8 @@ static leat_status build_crossings(bpe_model *b, leat_error *error)
         add_crossing(b, left, right);
     }
     mem_free(b->ledger, byte_token_bits);
+    if (b->affixes.prefix_bytes + b->affixes.suffix_bytes > 0)
+        b->may_cut = false; /* gaps are told by bare characters */
     return LEAT_OK;
 }
 
@@ -418,14 +420,15 @@ static leat_status add_symbol(const bpe_model *b, bpe_scratch *scratch, word_sta
 
 /* The tokens of a character that has none of its own. */
 static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratch, word_state *s, uint64_t at,
-                                         size_t bytes, token_list *out_ids, leat_error *error)
+                                         text_slice character, token_list *out_ids, leat_error *error)
 {
-    const uint8_t *text = (const uint8_t *)s->text + at;
+    const uint8_t *text = (const uint8_t *)character.bytes;
+    const uint64_t bytes = character.count;
     bool has_bytes = b->byte_fallback;
-    for (size_t i = 0; i < bytes && has_bytes; i++) has_bytes = b->byte_ids[text[i]] != VOCABULARY_NO_ID;
+    for (uint64_t i = 0; i < bytes && has_bytes; i++) has_bytes = b->byte_ids[text[i]] != VOCABULARY_NO_ID;
     if (has_bytes) {
         s->follows_unk = false;
-        for (size_t i = 0; i < bytes; i++) {
+        for (uint64_t i = 0; i < bytes; i++) {
             TRY(add_symbol(b, scratch, s, at, b->byte_ids[text[i]], out_ids, error));
             s->is_pure = false; /* parts may end inside of the character */
         }
@@ -442,6 +445,17 @@ static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratc
     return LEAT_OK;
 }
 
+/* The character with what its place in the word puts around it, in `out`. */
+static text_slice put_affixes(const bpe_affixes *a, text_slice character, bool is_first, bool is_last,
+                              char out[2 * BPE_AFFIX_BYTES_MAX + 4])
+{
+    const size_t before = is_first ? 0 : a->prefix_bytes, behind = is_last ? a->suffix_bytes : 0;
+    if (before > 0) memcpy(out, a->prefix, before);
+    memcpy(out + before, character.bytes, character.count);
+    if (behind > 0) memcpy(out + before + character.count, a->suffix, behind);
+    return (text_slice){out, before + character.count + behind};
+}
+
 leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *word, uint64_t bytes, token_list *out_ids,
                        leat_error *error)
 {
@@ -455,18 +469,23 @@ leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *wor
         for (size_t i = 0; i < BPE_RECENT_COUNT; i++) scratch->recent[i].left = VOCABULARY_NO_ID;
     }
     scratch->symbol_count = 0;
+    const bool has_affixes = b->affixes.prefix_bytes + b->affixes.suffix_bytes > 0;
     word_state s = {.text = word, .parts = bytes > WORD_CACHE_TEXT_MAX ? scratch->parts : NULL, .is_pure = true};
     for (uint64_t at = 0; at < bytes;) {
         uint32_t scalar;
         size_t length = utf8_decode(word + at, bytes - at, &scalar, NULL);
         assert(length > 0);
-        uint32_t id = scalar < BPE_DIRECT_COUNT ? b->direct_ids[scalar]
-                                                : vocabulary_find(b->vocab, word + at, length, VOCABULARY_MODEL);
+        text_slice character = {word + at, length};
+        char spelled[2 * BPE_AFFIX_BYTES_MAX + 4];
+        if (has_affixes) character = put_affixes(&b->affixes, character, at == 0, at + length == bytes, spelled);
+        uint32_t id = scalar < BPE_DIRECT_COUNT && !has_affixes
+                          ? b->direct_ids[scalar]
+                          : vocabulary_find(b->vocab, character.bytes, character.count, VOCABULARY_MODEL);
         if (id != VOCABULARY_NO_ID) {
             s.follows_unk = false;
             TRY(add_symbol(b, scratch, &s, at, id, out_ids, error));
         } else {
-            TRY(add_missing_character(b, scratch, &s, at, length, out_ids, error));
+            TRY(add_missing_character(b, scratch, &s, at, character, out_ids, error));
         }
         at += length;
     }

@@ -33,10 +33,20 @@ typedef struct bpe_slot {
     uint32_t rank, merged;
 } bpe_slot;
 
+enum { BPE_AFFIX_BYTES_MAX = 32 };
+
+/* What the first symbols of a word, its characters, are looked up with: a prefix on all characters but the first, a
+ * suffix on the last. Terminated; "" where there is none. */
+typedef struct bpe_affixes {
+    char prefix[BPE_AFFIX_BYTES_MAX + 1], suffix[BPE_AFFIX_BYTES_MAX + 1];
+    size_t prefix_bytes, suffix_bytes;
+} bpe_affixes;
+
 typedef struct bpe_model {
     mem *ledger;
     const vocabulary *vocab;
     bool byte_fallback, fuse_unk, ignore_merges;
+    bpe_affixes affixes;
     uint32_t unk_id;         /* VOCABULARY_NO_ID: characters without a token are dropped */
     const char *missing_unk; /* or an error, where the file names an unknown token that there is not; else NULL */
 

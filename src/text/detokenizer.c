@@ -3,10 +3,11 @@
  *
  * Both run the same machine. It holds back what may still change:
  *
- *     byte-level   the bytes of a character that is not complete
- *     byte tokens  the bytes of a character that is not complete; when all ids are at hand, the whole run of byte
- * tokens, because one invalid byte turns a run into U+FFFD as a whole strip        as many trailing characters as may
- * be cut off at the end
+ * - byte-level: the bytes of a character that is not complete;
+ * - byte tokens: the bytes of a character that is not complete; when all ids are at hand, the whole run of byte tokens,
+ *   because one invalid byte turns a run into U+FFFD as a whole;
+ * - ends of words: what follows the mark of one, which is no space at the end of the text;
+ * - strip: as many trailing characters as may be cut off at the end.
  *
  * A stream cannot take back a character that it has shown. So a run that proves invalid shows U+FFFD for every byte
  * that is still held and for each that follows in the run.
@@ -272,6 +273,26 @@ static leat_status push_wordpiece(detokenizer *d, text_slice token, bool is_firs
     return emit(d, text, out, error);
 }
 
+/* What is held begins with the mark: it was a space, now that something follows it, or nothing. */
+static leat_status release_marked(detokenizer *d, const char *replacement, text_buffer *out, leat_error *error)
+{
+    text_slice held = {d->held_bytes.bytes, d->held_bytes.count};
+    if (held.count == 0) return LEAT_OK;
+    TRY(replace_in(&held, d->t->decode.mark, (text_slice){replacement, strlen(replacement)}, &d->scratch[0], error));
+    d->held_bytes.count = 0;
+    return emit(d, held, out, error);
+}
+
+static leat_status push_bpe(detokenizer *d, text_slice token, text_buffer *out, leat_error *error)
+{
+    const text_slice mark = d->t->decode.mark;
+    TRY(release_marked(d, " ", out, error));
+    const char *found = memmem(token.bytes, token.count, mark.bytes, mark.count);
+    const uint64_t free_bytes = found == NULL ? token.count : (uint64_t)(found - token.bytes);
+    TRY(emit(d, (text_slice){token.bytes, free_bytes}, out, error));
+    return text_buffer_append(&d->held_bytes, token.bytes + free_bytes, token.count - free_bytes, error);
+}
+
 /* SentencePiece: characters out of byte pieces, and U+FFFD for every byte that belongs to none. */
 static leat_status release_piece_bytes(detokenizer *d, bool at_end, text_buffer *out, leat_error *error)
 {
@@ -358,6 +379,7 @@ leat_status detokenizer_push(detokenizer *d, uint32_t id, text_buffer *out_text,
         return emit(d, token, out_text, error);
     case DECODE_BYTE_LEVEL: return push_byte_level(d, token, is_raw(d->t, id), out_text, error);
     case DECODE_WORDPIECE: return push_wordpiece(d, token, is_first, out_text, error);
+    case DECODE_BPE: return push_bpe(d, token, out_text, error);
     case DECODE_PIECES: return push_piece(d, id, token, out_text, error);
     case DECODE_METASPACE: return push_metaspace(d, token, is_first, out_text, error);
     case DECODE_CHAIN: return push_chain(d, token, out_text, error);
@@ -369,6 +391,7 @@ leat_status detokenizer_flush(detokenizer *d, text_buffer *out_text, leat_error 
 {
     if (d->t->decode.kind == DECODE_BYTE_LEVEL) TRY(release_bytes(d, true, out_text, error));
     if (d->t->decode.kind == DECODE_CHAIN) TRY(end_run(d, out_text, error));
+    if (d->t->decode.kind == DECODE_BPE) TRY(release_marked(d, "", out_text, error));
     d->held_strips = 0;
     d->strip_start_left = d->t->decode.strip_start;
     if (d->t->decode.kind == DECODE_PIECES) TRY(release_piece_bytes(d, true, out_text, error));

@@ -41,6 +41,7 @@ typedef enum field {
     FIELD_CLEANUP,
     FIELD_DELIMITER,
     FIELD_LENGTH,
+    FIELD_SUFFIX,
     FIELD_COUNT
 } field;
 
@@ -88,6 +89,7 @@ static const struct {
     {"cleanup", FIELD_CLEANUP, FORM_BOOL},
     {"delimiter", FIELD_DELIMITER, FORM_TEXT},
     {"length", FIELD_LENGTH, FORM_COUNT},
+    {"suffix", FIELD_SUFFIX, FORM_TEXT},
 };
 
 #define BIT(field) (1u << (field))
@@ -116,6 +118,7 @@ typedef enum component_type {
     TYPE_WHITESPACE,
     TYPE_DELIMITER_SPLIT,
     TYPE_FIXED_LENGTH,
+    TYPE_BPE_DECODER,
     TYPE_BYTE_FALLBACK,
     TYPE_FUSE,
     TYPE_STRIP_DECODER,
@@ -165,6 +168,7 @@ static const struct {
     {SECTION_DECODER, "ByteFallback", TYPE_BYTE_FALLBACK, 0, 0},
     {SECTION_DECODER, "Fuse", TYPE_FUSE, 0, 0},
     {SECTION_DECODER, "Strip", TYPE_STRIP_DECODER, BIT(FIELD_START) | BIT(FIELD_STOP), BIT(FIELD_CONTENT)},
+    {SECTION_DECODER, "BPEDecoder", TYPE_BPE_DECODER, 0, BIT(FIELD_SUFFIX)},
     {SECTION_DECODER, "ByteLevel", TYPE_BYTE_LEVEL, BYTE_LEVEL_FIELDS, 0},
     {SECTION_DECODER, "Metaspace", TYPE_METASPACE, METASPACE_FIELDS, BIT(FIELD_REPLACEMENT)},
 };
@@ -472,9 +476,10 @@ enum decode_phases { PHASE_START, PHASE_REPLACED, PHASE_BYTES, PHASE_FUSED, PHAS
 static leat_status advance_decode(loader *l, const component *c, uint32_t latest, uint32_t phase)
 {
     if (l->decode_phase > latest)
-        return FAIL_COMPONENT(l, c,
-                              "decoder: this order of decoders is not supported; supported: "
-                              "Replace, ByteFallback, Fuse, Strip, or ByteLevel, Metaspace or WordPiece alone");
+        return FAIL_COMPONENT(
+            l, c,
+            "decoder: this order of decoders is not supported; supported: "
+            "Replace, ByteFallback, Fuse, Strip, or ByteLevel, Metaspace, WordPiece or BPEDecoder alone");
     l->decode_phase = phase;
     return LEAT_OK;
 }
@@ -521,6 +526,12 @@ static leat_status add_decoder(loader *l, const component *c)
         plan->kind = DECODE_WORDPIECE;
         plan->mark = (c->seen & BIT(FIELD_PREFIX)) != 0 ? c->texts[FIELD_PREFIX] : (text_slice){"##", 2};
         plan->tidies = flag_or(c, FIELD_CLEANUP, true);
+        return LEAT_OK;
+    case TYPE_BPE_DECODER:
+        TRY(advance_decode(l, c, PHASE_START, PHASE_DONE));
+        if (c->texts[FIELD_SUFFIX].count == 0) return FAIL_COMPONENT(l, c, "decoder: BPEDecoder without a suffix");
+        plan->kind = DECODE_BPE;
+        plan->mark = c->texts[FIELD_SUFFIX];
         return LEAT_OK;
     default:
         TRY(advance_decode(l, c, PHASE_START, PHASE_DONE));

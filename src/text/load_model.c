@@ -113,6 +113,13 @@ static leat_status add_merge(loader *l, const json_token *token, uint32_t left, 
     const char *texts[2] = {vocabulary_text(vocab, left), vocabulary_text(vocab, right)};
     uint32_t merged;
     joined->count = 0;
+    const uint64_t prefix = l->continuing_prefix.count;
+    if (prefix > 0) {
+        if (strlen(texts[1]) < prefix || memcmp(texts[1], l->continuing_prefix.bytes, prefix) != 0)
+            return FAIL_AT(l, token, "merge %" PRIu64 ": \"%s\" does not begin with continuing_subword_prefix",
+                           l->t->bpe.merge_count, vocabulary_cut(texts[1], strlen(texts[1])).text);
+        texts[1] += prefix;
+    }
     for (int i = 0; i < 2; i++) TRY(text_buffer_append(joined, texts[i], strlen(texts[i]), l->error));
     TRY(find_piece(l, token, (text_slice){joined->bytes, joined->count}, &merged));
     return bpe_add_merge(&l->t->bpe, left, right, merged, l->error);
@@ -245,6 +252,14 @@ static leat_status read_characters_max(loader *l)
     return LEAT_OK;
 }
 
+static leat_status read_continuing_prefix(loader *l, const json_token *key)
+{
+    const uint64_t offset = key->offset;
+    TRY(read_maybe_text(l, "continuing_subword_prefix", &l->continuing_prefix));
+    if (l->continuing_prefix.count == 0 || !l->has_merges || l->merges_are_pending) return LEAT_OK;
+    return json_fail_at(l->parser, offset, l->error, "model: continuing_subword_prefix behind the merges");
+}
+
 static leat_status read_model_field(loader *l, const json_token *key)
 {
     bpe_model *bpe = &l->t->bpe;
@@ -254,9 +269,10 @@ static leat_status read_model_field(loader *l, const json_token *key)
     if (json_text_is(key, "byte_fallback")) return loader_read_bool(l, "byte_fallback", &bpe->byte_fallback);
     if (json_text_is(key, "fuse_unk")) return loader_read_bool(l, "fuse_unk", &bpe->fuse_unk);
     if (json_text_is(key, "ignore_merges")) return loader_read_bool(l, "ignore_merges", &bpe->ignore_merges);
-    if (json_text_is(key, "dropout") || json_text_is(key, "end_of_word_suffix")) return read_unused(l, key);
-    if (json_text_is(key, "continuing_subword_prefix"))
-        return read_maybe_text(l, "continuing_subword_prefix", &l->continuing_prefix);
+    if (json_text_is(key, "dropout")) return read_unused(l, key);
+    if (json_text_is(key, "end_of_word_suffix"))
+        return read_maybe_text(l, "end_of_word_suffix", &l->end_of_word_suffix);
+    if (json_text_is(key, "continuing_subword_prefix")) return read_continuing_prefix(l, key);
     if (json_text_is(key, "unk_token")) return read_maybe_text(l, "unk_token", &l->unk_token);
     if (json_text_is(key, "unk_id")) return read_unk_id(l);
     if (json_text_is(key, "max_input_chars_per_word")) return read_characters_max(l);
@@ -299,11 +315,22 @@ static void find_unk_token(const loader *l, uint32_t *out_id, const char **out_m
     if (*out_id == VOCABULARY_NO_ID) *out_missing = l->unk_token.bytes;
 }
 
+static leat_status set_affix(loader *l, text_slice text, char out[BPE_AFFIX_BYTES_MAX + 1], size_t *out_bytes)
+{
+    if (text.count > BPE_AFFIX_BYTES_MAX)
+        return FAIL(l->error, MODEL, "%s: model: an affix of %llu bytes, at most %d are supported", l->t->name,
+                    (unsigned long long)text.count, BPE_AFFIX_BYTES_MAX);
+    *out_bytes = text.count;
+    if (text.count > 0) memcpy(out, text.bytes, text.count);
+    return LEAT_OK;
+}
+
 static leat_status finish_bpe(loader *l)
 {
     tokenizer *t = l->t;
-    if (l->continuing_prefix.count > 0)
-        return FAIL(l->error, MODEL, "%s: model: continuing_subword_prefix is not supported for BPE", t->name);
+    bpe_affixes *affixes = &t->bpe.affixes;
+    TRY(set_affix(l, l->continuing_prefix, affixes->prefix, &affixes->prefix_bytes));
+    TRY(set_affix(l, l->end_of_word_suffix, affixes->suffix, &affixes->suffix_bytes));
     if (!l->has_merges) return FAIL(l->error, MODEL, "%s: the model has no merges", t->name);
     find_unk_token(l, &t->bpe.unk_id, &t->bpe.missing_unk);
     return bpe_finish(&t->bpe, l->error);

@@ -24,7 +24,7 @@ typedef struct loader {
     /* the model, whose type may come after its parts */
     bool has_model, has_type, has_vocab, has_merges, merges_are_pending, vocab_is_list, has_characters_max;
     model_kind type;
-    text_slice unk_token, continuing_prefix; /* bytes NULL: none */
+    text_slice unk_token, continuing_prefix, end_of_word_suffix; /* bytes NULL: none */
     uint64_t score_capacity;
 } loader;
 

@@ -22,11 +22,6 @@ typedef enum normalize_kind {
     NORMALIZE_SENTENCEPIECE, /* as `rules` say */
 } normalize_kind;
 
-typedef struct text_slice {
-    const char *bytes;
-    uint64_t count;
-} text_slice;
-
 typedef struct normalize_step {
     normalize_kind kind;
     text_slice pattern, content;

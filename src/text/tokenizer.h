@@ -28,6 +28,12 @@ void token_list_reset(token_list *list);
 MUST_CHECK leat_status token_list_push(token_list *list, uint32_t id, leat_error *error);
 MUST_CHECK leat_status token_list_append(token_list *list, const uint32_t *ids, uint64_t count, leat_error *error);
 
+/* Bytes that something else owns. */
+typedef struct text_slice {
+    const char *bytes;
+    uint64_t count;
+} text_slice;
+
 /* A growing, terminated byte string from MEM_TOKENIZER. */
 typedef struct text_buffer {
     mem *ledger;

@@ -28,12 +28,13 @@ typedef enum decode_kind {
     DECODE_METASPACE,  /* `mark` is a space */
     DECODE_CHAIN,      /* replacements, then byte tokens, then a strip of the whole */
     DECODE_WORDPIECE,  /* a space before each that is no continuation, then perhaps the spacing of English */
+    DECODE_BPE,        /* `mark` ends a word: a space, or nothing in the last token */
     DECODE_PIECES,     /* as SentencePiece: by the kinds of its pieces */
 } decode_kind;
 
 typedef struct decode_plan {
     decode_kind kind;
-    text_slice mark; /* WORDPIECE: of continuations */
+    text_slice mark; /* WORDPIECE: of continuations; BPE: of ends of words */
     bool drops_first_mark;
     struct {
         text_slice pattern, content;

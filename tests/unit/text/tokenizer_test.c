@@ -198,7 +198,6 @@ static void test_unknown_components_are_named(void **state)
     expect_refusal((file_parts){.more = ", \"surprise\": 1"}, 0, "surprise");
     expect_refusal((file_parts){.model_more = "\"surprise\": 1,"}, 0, "surprise");
     expect_refusal((file_parts){.model_more = "\"dropout\": 0.1,"}, 0, "dropout");
-    expect_refusal((file_parts){.model_more = "\"end_of_word_suffix\": \"</w>\","}, 0, "end_of_word_suffix");
 }
 
 /* What later releases of the library write and what says nothing is passed over. */
@@ -387,6 +386,53 @@ static void test_words_are_tokens(void **state)
     expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"CharDelimiterSplit\", \"delimiter\": \"--\"}"}, 0,
                    "one character");
     expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"FixedLength\", \"length\": 0}"}, 0, "length");
+}
+
+/* Expected ids are those of the tokenizers library. */
+static void test_affixes_of_byte_pairs(void **state)
+{
+    (void)state;
+#define AFFIX_VOCAB                                                                                                    \
+    "\"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2, \"<unk>\": 3, \"b</w>\": 4, \"ab</w>\": 5, \"##b\": 6, \"##b</w>\": "  \
+    "8, "                                                                                                              \
+    "\"<0x7A>\": 10}, \"unk_token\": \"<unk>\", "
+#define AFFIX_FILE(settings)                                                                                           \
+    "{\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, \"decoder\": {\"type\": \"BPEDecoder\", \"suffix\": "        \
+    "\"</w>\"}, \"model\": {\"type\": \"BPE\", " AFFIX_VOCAB settings "}}"
+    static const char ends[] = AFFIX_FILE("\"end_of_word_suffix\": \"</w>\", \"merges\": [\"a b\", \"a b</w>\"]");
+    static const char starts[] = AFFIX_FILE("\"continuing_subword_prefix\": \"##\", \"merges\": [\"a ##b\"]");
+    static const char both[] = AFFIX_FILE(
+        "\"continuing_subword_prefix\": \"##\", \"end_of_word_suffix\": \"</w>\", \"merges\": [\"a ##b</w>\"]");
+    static const char bytes[] =
+        AFFIX_FILE("\"byte_fallback\": true, \"end_of_word_suffix\": \"</w>\", \"merges\": [\"a b\"]");
+    mem *ledger = open_ledger(0);
+    tokenizer *t = open_tokenizer_text(ledger, ends);
+    EXPECT_IDS(t, "ab ba", 0, 5, 1, 3);
+    EXPECT_IDS(t, "aab b a", 0, 0, 5, 4, 3);
+    static const uint32_t ids[] = {0, 5, 4, 1, 4};
+    leat_error error;
+    text_buffer text;
+    text_buffer_init(&text, ledger);
+    assert_ok(tokenizer_decode(t, ids, 5, false, &text, &error), &error);
+    assert_string_equal(text.bytes, "aab b bb");
+    text_buffer_reset(&text);
+    tokenizer_close(&t);
+    t = open_tokenizer_text(ledger, starts);
+    EXPECT_IDS(t, "ab ba", 0, 2, 1, 3);
+    EXPECT_IDS(t, "aab b a", 0, 0, 3, 6, 1, 0);
+    tokenizer_close(&t);
+    t = open_tokenizer_text(ledger, both);
+    EXPECT_IDS(t, "ab ba", 0, 5, 1, 3);
+    EXPECT_IDS(t, "aab b a", 0, 0, 3, 8, 4, 3);
+    tokenizer_close(&t);
+    t = open_tokenizer_text(ledger, bytes);
+    EXPECT_IDS(t, "zz a", 0, 10, 3, 3); /* the last z is z</w>, whose bytes are not all there */
+    tokenizer_close(&t);
+    close_empty_ledger(ledger);
+    leat_error refused;
+    static const char behind[] = AFFIX_FILE("\"merges\": [\"a b\"], \"continuing_subword_prefix\": \"##\"");
+    refuse_tokenizer_text(behind, strlen(behind), 0, &refused);
+    assert_text_has(refused.text, "behind the merges");
 }
 
 static void test_ends_of_bert(void **state)
@@ -708,6 +754,7 @@ int main(void)
         cmocka_unit_test(test_post_processors_are_checked),
         cmocka_unit_test(test_words_are_tokens),
         cmocka_unit_test(test_ends_of_bert),
+        cmocka_unit_test(test_affixes_of_byte_pairs),
         cmocka_unit_test(test_order_of_fields_is_free),
         cmocka_unit_test(test_text_must_be_utf8),
         cmocka_unit_test(test_truncated_files),
