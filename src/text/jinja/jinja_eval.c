@@ -35,6 +35,13 @@ leat_status jinja_set_name(jinja_env *env, jinja_frame *frame, uint32_t name, ji
     return LEAT_OK;
 }
 
+jinja_value jinja_unset(const jinja_env *env, uint32_t name)
+{
+    const jinja_name *known = &env->t->names[name];
+    return (jinja_value){
+        .kind = JV_UNDEFINED, .aux = JINJA_UNDEFINED_NAME, .count = (uint32_t)known->count, .name = known->text};
+}
+
 static jinja_value look_up(const jinja_env *env, const jinja_frame *frame, uint32_t name)
 {
     for (; frame->by_name == NULL; frame = frame->parent) {
@@ -43,10 +50,8 @@ static jinja_value look_up(const jinja_env *env, const jinja_frame *frame, uint3
         }
     }
     if (jinja_is_given(frame->by_name[name])) return frame->by_name[name];
-    const jinja_name *known = &env->t->names[name];
-    if (jinja_is_given(known->global)) return known->global;
-    return (jinja_value){
-        .kind = JV_UNDEFINED, .aux = JINJA_UNDEFINED_NAME, .count = (uint32_t)known->count, .name = known->text};
+    const jinja_value global = env->t->names[name].global;
+    return jinja_is_given(global) ? global : jinja_unset(env, name);
 }
 
 /* ---- literals ---- */

@@ -262,7 +262,7 @@ static leat_status exec_autoescape(jinja_env *env, jinja_frame *frame, const jin
     bool was_on = env->is_autoescape;
     TRY(jinja_eval(env, frame, node->a, &on));
     TRY(jinja_truth(env, on, &env->is_autoescape));
-    TRY(jinja_exec(env, frame, &node->body, flow));
+    TRY(exec_in_frame(env, frame, node, flow));
     env->is_autoescape = was_on;
     return LEAT_OK;
 }
@@ -284,6 +284,11 @@ static leat_status exec_if(jinja_env *env, jinja_frame *frame, const jinja_node 
 static leat_status exec_print(jinja_env *env, jinja_frame *frame, const jinja_node *node)
 {
     jinja_value value;
+    for (const jinja_node *item = node->items.first; item != NULL; item = item->next) {
+        TRY(jinja_eval(env, frame, item, &value));
+        TRY(print(env, value));
+    }
+    if (node->a == NULL) return LEAT_OK;
     TRY(jinja_eval(env, frame, node->a, &value));
     return print(env, value);
 }
@@ -301,9 +306,10 @@ static leat_status exec_node(jinja_env *env, jinja_frame *frame, const jinja_nod
     case JN_CALL_BLOCK: return exec_call_block(env, frame, node);
     case JN_FILTER_BLOCK: return exec_filter_block(env, frame, node, flow);
     case JN_WITH: return exec_with(env, frame, node, flow);
-    case JN_BLOCK: return exec_in_frame(env, env->root, node, flow);
+    case JN_BLOCK: return exec_in_frame(env, node->flag ? frame : env->root, node, flow);
     case JN_GENERATION: return exec_in_frame(env, frame, node, flow);
     case JN_AUTOESCAPE: return exec_autoescape(env, frame, node, flow);
+    case JN_HIDE: return jinja_set_name(env, frame, node->name, jinja_unset(env, node->name));
     case JN_BREAK: *flow = JINJA_BREAK; return LEAT_OK;
     case JN_CONTINUE: *flow = JINJA_CONTINUE; return LEAT_OK;
     default: return RAISE(env, TYPE, "{%% %s %%}: a chat template stands alone, there is nothing to load", node->sign);

@@ -24,6 +24,8 @@ struct jinja_macro {
 
 MUST_CHECK leat_status jinja_new_frame(jinja_env *env, jinja_frame *parent, jinja_frame **out);
 MUST_CHECK leat_status jinja_set_name(jinja_env *env, jinja_frame *frame, uint32_t name, jinja_value value);
+/* What a name is that was never set. */
+jinja_value jinja_unset(const jinja_env *env, uint32_t name);
 MUST_CHECK leat_status jinja_eval(jinja_env *env, jinja_frame *frame, const jinja_node *node, jinja_value *out);
 MUST_CHECK leat_status jinja_eval_arguments(jinja_env *env, jinja_frame *frame, const jinja_call_parts *call,
                                             const jinja_named *extra, jinja_arguments *out);

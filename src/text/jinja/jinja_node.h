@@ -28,7 +28,7 @@ typedef enum jinja_node_kind {
     JN_TEST,      /* a, sign, builtin, call; flag: negated */
     /* statements */
     JN_TEXT,         /* value */
-    JN_PRINT,        /* a */
+    JN_PRINT,        /* a (NULL: the tag), items */
     JN_IF,           /* a, body, other; an elif is an JN_IF alone in other, with flag */
     JN_FOR,          /* a: target, b: what is gone through, c: filter or NULL, body, other; flag: recursive */
     JN_SET,          /* a: target, b */
@@ -38,9 +38,10 @@ typedef enum jinja_node_kind {
     JN_CALL_BLOCK,   /* a: the call, b: a JN_MACRO */
     JN_FILTER_BLOCK, /* b: filters, body */
     JN_WITH,         /* items: target, value, ...; body */
-    JN_BLOCK,        /* body */
+    JN_BLOCK,        /* body; flag: sees the scopes around it */
     JN_GENERATION,   /* body */
     JN_AUTOESCAPE,   /* a, body */
+    JN_HIDE,         /* name: undefined in this scope until it is set */
     JN_BREAK,
     JN_CONTINUE,
     JN_REFUSED /* include, import, extends: sign */

@@ -560,6 +560,15 @@ static bool can_be_target(const jinja_node *node)
     return true;
 }
 
+static bool sets_loop(const jinja_parser *p, const jinja_node *target)
+{
+    if (target->kind == JN_NAME) return target->name == p->t->loop_name;
+    for (const jinja_node *item = target->items.first; item != NULL; item = item->next) {
+        if (sets_loop(p, item)) return true;
+    }
+    return false;
+}
+
 leat_status jinja_parse_target(jinja_parser *p, const char *end_word, bool takes_members, jinja_node **out)
 {
     jinja_tuple_style style = {.is_simple = true, .end_word = end_word, .takes_members = takes_members};
@@ -568,5 +577,7 @@ leat_status jinja_parse_target(jinja_parser *p, const char *end_word, bool takes
     p->varargs_count = varargs; /* names that are set are not read */
     p->kwargs_count = kwargs;
     p->caller_count = caller;
-    return can_be_target(*out) ? LEAT_OK : jinja_syntax_fails(p, "something that can be set");
+    if (!can_be_target(*out)) return jinja_syntax_fails(p, "something that can be set");
+    if (p->for_depth == 0 || !sets_loop(p, *out)) return LEAT_OK;
+    return RAISE(p->env, SYNTAX, "Can't assign to special loop variable in for-loop target");
 }

@@ -169,7 +169,8 @@ static leat_status parse_if(jinja_parser *p, jinja_node *node)
     return LEAT_OK;
 }
 
-static leat_status parse_for(jinja_parser *p, jinja_node *node)
+/* The parts of a loop from its target on, which may not set `loop`. */
+static leat_status parse_for_parts(jinja_parser *p, jinja_node *node)
 {
     static const char *const words[] = {"endfor", "else", NULL};
     jinja_tuple_style source = {.has_no_choice = true, .end_word = "recursive"};
@@ -186,6 +187,14 @@ static leat_status parse_for(jinja_parser *p, jinja_node *node)
     p->loop_depth--;
     if (jinja_take_word(p, "else")) return parse_block(p, true, "endfor", &node->other);
     return jinja_need_word(p, "endfor");
+}
+
+static leat_status parse_for(jinja_parser *p, jinja_node *node)
+{
+    p->for_depth++;
+    TRY(parse_for_parts(p, node));
+    p->for_depth--;
+    return LEAT_OK;
 }
 
 static leat_status parse_set(jinja_parser *p, jinja_node *node)
@@ -208,6 +217,10 @@ static leat_status parse_signature(jinja_parser *p, jinja_node *macro)
         if (macro->items.count > 0) TRY(jinja_need_sign(p, ","));
         TRY(jinja_new_node(p, JN_NAME, &parameter));
         TRY(jinja_need_name(p, &parameter->sign, &parameter->name));
+        for (const jinja_node *other = macro->items.first; other != NULL; other = other->next) {
+            if (other->name == parameter->name)
+                return RAISE(p->env, SYNTAX, "duplicate argument '%.100s' in function definition", parameter->sign);
+        }
         TRY(jinja_new_string(p->env, parameter->sign, strlen(parameter->sign), false, &parameter->value));
         if (jinja_take_sign(p, "="))
             TRY(jinja_parse_expression(p, &parameter->a));
@@ -261,9 +274,12 @@ static leat_status parse_filter_block(jinja_parser *p, jinja_node *node)
 static leat_status parse_with(jinja_parser *p, jinja_node *node)
 {
     jinja_node *item;
+    const uint32_t for_depth = p->for_depth;
     while (p->tokens->kind != JT_BLOCK_END) {
         if (node->items.count > 0) TRY(jinja_need_sign(p, ","));
+        p->for_depth = 0; /* `loop`, too, may be named */
         TRY(jinja_parse_target(p, NULL, false, &item));
+        p->for_depth = for_depth;
         jinja_add_node(&node->items, item);
         TRY(jinja_need_sign(p, "="));
         TRY(jinja_parse_expression(p, &item));
@@ -276,7 +292,8 @@ static leat_status parse_named_block(jinja_parser *p, jinja_node *node)
 {
     uint32_t name, loops = p->loop_depth;
     TRY(jinja_need_name(p, &node->sign, &name));
-    (void)(jinja_take_word(p, "scoped") || jinja_take_word(p, "required"));
+    node->flag = jinja_take_word(p, "scoped");
+    if (!node->flag) (void)jinja_take_word(p, "required");
     p->loop_depth = 0;
     TRY(parse_block(p, true, "endblock", &node->body));
     p->loop_depth = loops;
@@ -310,9 +327,16 @@ static leat_status parse_refused(jinja_parser *p, jinja_node *node)
     return LEAT_OK;
 }
 
+/* The tag: several expressions, which are written one behind the other. */
 static leat_status parse_print(jinja_parser *p, jinja_node *node)
 {
-    return jinja_parse_tuple(p, &(jinja_tuple_style){0}, &node->a);
+    jinja_node *item;
+    while (p->tokens->kind != JT_BLOCK_END) {
+        if (node->items.count > 0) TRY(jinja_need_sign(p, ","));
+        TRY(jinja_parse_expression(p, &item));
+        jinja_add_node(&node->items, item);
+    }
+    return LEAT_OK;
 }
 
 static const struct {
@@ -376,7 +400,7 @@ static leat_status parse_output(jinja_parser *p, jinja_nodes *out)
     jinja_node *node;
     TRY(jinja_new_node(p, JN_PRINT, &node));
     p->tokens++;
-    TRY(parse_print(p, node));
+    TRY(jinja_parse_tuple(p, &(jinja_tuple_style){0}, &node->a));
     if (p->tokens->kind != JT_PRINT_END) return jinja_syntax_fails(p, "end of print statement");
     p->tokens++;
     jinja_add_node(out, node);
@@ -419,7 +443,10 @@ static leat_status parse_tokens(jinja_parser *p, jinja_env *tokens, const char *
     p->tokens = first;
     TRY(jinja_new_list(p->env, 0, &p->t->constants));
     TRY(intern_special_names(p));
-    return parse_body(p, NULL, &p->t->body);
+    TRY(parse_body(p, NULL, &p->t->body));
+    status = jinja_hide_names(p, tokens);
+    if (status != LEAT_OK) p->env->fault = tokens->fault;
+    return status;
 }
 
 leat_status jinja_parse(jinja_env *env, jinja_template *t, const char *source, uint64_t bytes)

@@ -10,6 +10,7 @@ typedef struct jinja_parser {
     jinja_template *t;
     const jinja_token *tokens; /* the current one */
     uint32_t depth, loop_depth;
+    uint32_t for_depth;                                 /* loops around, those around a macro or block too */
     uint32_t varargs_count, kwargs_count, caller_count; /* how often these names were read */
     bool is_soft;                                       /* an unknown filter or test matters only when it is reached */
 } jinja_parser;
@@ -52,6 +53,8 @@ MUST_CHECK leat_status jinja_parse_tuple(jinja_parser *p, const jinja_tuple_styl
 MUST_CHECK leat_status jinja_parse_expression(jinja_parser *p, jinja_node **out);
 /* Filters behind `input` (NULL: what a block wrote); is_inline: the first '|' is not there. */
 MUST_CHECK leat_status jinja_parse_filters(jinja_parser *p, jinja_node *input, bool is_inline, jinja_node **out);
+/* Puts a JN_HIDE at the beginning of scopes that set a name before they read it. `scratch` pays for the work. */
+MUST_CHECK leat_status jinja_hide_names(jinja_parser *p, jinja_env *scratch);
 MUST_CHECK leat_status jinja_parse_target(jinja_parser *p, const char *end_word, bool takes_members, jinja_node **out);
 
 #endif

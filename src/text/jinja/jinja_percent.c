@@ -301,7 +301,7 @@ static leat_status format_field(formatting *f, const jinja_string *inner, jinja_
     jinja_string raw = {.bytes = inner->bytes + spec_begin + 1,
                         .count = spec_begin < inner->count ? inner->count - spec_begin - 1 : 0};
     jinja_builder nested = jinja_build(f->env);
-    if (f->level >= 2) return RAISE(f->env, VALUE, "Max string recursion exceeded");
+    if (f->level >= 3) return RAISE(f->env, VALUE, "Max string recursion exceeded");
     TRY(format_text(f, &raw, &nested));
     TRY(jinja_finish(&nested, &spec_text));
     TRY(parse_spec(f, spec_text.string, jinja_is_number(v), &spec));
