@@ -31,9 +31,11 @@ void chat_say(chat *t, const char *format, ...) PRINTF_LIKE(2, 3);
 void chat_take_options(chat *t, bool renews_seed);
 /* Tokens of the conversation so far. */
 MUST_CHECK leat_status chat_count_tokens(chat *t, size_t *out_count, leat_error *error);
-/* Asks a question, or has the last one answered (again). */
+/* Asks a question; one that gets no answer is not kept. */
 MUST_CHECK leat_status chat_ask(chat *t, const char *question, leat_error *error);
-MUST_CHECK leat_status chat_answer(chat *t, leat_error *error);
+/* Has the last question answered. *out_is_answered: false where it cannot be asked, which is then said, or where the
+ * answer was stopped before anything came. */
+MUST_CHECK leat_status chat_answer(chat *t, bool *out_is_answered, leat_error *error);
 
 /* chat_commands.c */
 /* Every command with its arguments, and what it does. */

@@ -32,13 +32,20 @@ static leat_status clear(chat *t, const char *rest, leat_error *error)
 static leat_status answer_again(chat *t, const char *rest, leat_error *error)
 {
     (void)rest;
-    conversation_drop_answer(&t->talk);
+    chat_message before;
+    bool is_answered = false;
     if (t->talk.count == 0) {
         chat_say(t, "There is nothing to answer yet.");
         return LEAT_OK;
     }
+    const bool had_answer = conversation_take_answer(&t->talk, &before);
     if (t->sampling.temperature > 0) chat_say(t, "[seed %llu]", (unsigned long long)t->sampling.seed);
-    return chat_answer(t, error);
+    leat_status status = chat_answer(t, &is_answered, error);
+    if (had_answer && !is_answered && status == LEAT_OK)
+        conversation_put_back(&t->talk, &before);
+    else if (had_answer)
+        chat_message_reset(&before);
+    return status;
 }
 
 static leat_status undo(chat *t, const char *rest, leat_error *error)

@@ -67,6 +67,14 @@ static leat_status render(chat *t, leat_error *error)
     return status;
 }
 
+/* Stopped before the model said anything, as while the prompt is computed. */
+static bool is_nothing(const generation *g)
+{
+    const answer_parts *parts = &g->parts;
+    return g->reason == STOP_CANCELLED && parts->content.count == 0 && parts->reasoning.count == 0 &&
+           parts->calls.count == 0;
+}
+
 static leat_status answer(chat *t, leat_sampler *sampler, leat_error *error)
 {
     cli *c = t->c;
@@ -85,6 +93,7 @@ static leat_status answer(chat *t, leat_sampler *sampler, leat_error *error)
     generation_init(&t->last, c->ledger);
     t->before = leat_engine_get_stats(t->setup.engine);
     TRY(generate(&request, &t->timeline, &t->last, error));
+    if (is_nothing(&t->last)) return LEAT_OK;
     const answer_parts *parts = &t->last.parts;
     TRY(conversation_add_answer(&t->talk, &parts->content, &parts->reasoning, &parts->calls, error));
     if (!c->out.ends_line) output_write(&c->out, "\n", 1);
@@ -114,18 +123,19 @@ static leat_status end_stopped(chat *t, leat_error *error)
     return LEAT_OK;
 }
 
-leat_status chat_answer(chat *t, leat_error *error)
+leat_status chat_answer(chat *t, bool *out_is_answered, leat_error *error)
 {
+    *out_is_answered = false;
     leat_status status = answer_with_seed(t, error);
     /* This question cannot be asked; others can. LEAT_BUDGET: turning it into tokens takes more than was planned. */
     if (status == LEAT_CONTEXT || status == LEAT_USAGE || status == LEAT_BUDGET) {
         report_error(error);
-        conversation_drop_last(&t->talk);
         if (status == LEAT_CONTEXT)
             chat_say(t, "The conversation is full: /clear begins a new one, --ctx N gives it more room.");
         return LEAT_OK;
     }
     TRY(status);
+    *out_is_answered = !is_nothing(&t->last);
     if (t->last.reason == STOP_CANCELLED) TRY(end_stopped(t, error));
     signals_forget();
     if (t->last.reason == STOP_CONTEXT) chat_say(t, "[the context of %u tokens is full]", t->setup.plan->ctx);
@@ -136,7 +146,10 @@ leat_status chat_answer(chat *t, leat_error *error)
 leat_status chat_ask(chat *t, const char *question, leat_error *error)
 {
     TRY(conversation_add(&t->talk, "user", question, strlen(question), error));
-    return chat_answer(t, error);
+    bool is_answered;
+    TRY(chat_answer(t, &is_answered, error));
+    if (!is_answered) conversation_drop_last(&t->talk);
+    return LEAT_OK;
 }
 
 /* A line that is not empty: a command, or a question. Spaces before a command keep it out of the history, no more. */

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 
+#include <assert.h>
 #include <string.h>
 
 static void message_init(chat_message *m, mem *ledger, const char *role)
@@ -9,7 +10,7 @@ static void message_init(chat_message *m, mem *ledger, const char *role)
     *m = (chat_message){role, {.ledger = ledger}, {.ledger = ledger}, {.ledger = ledger}};
 }
 
-static void message_reset(chat_message *m)
+void chat_message_reset(chat_message *m)
 {
     strbuf_reset(&m->content);
     strbuf_reset(&m->reasoning);
@@ -78,14 +79,28 @@ leat_status conversation_add_answer(conversation *v, const strbuf *content, cons
 bool conversation_drop_last(conversation *v)
 {
     if (v->count == 0) return false;
-    message_reset(&v->items[--v->count]);
+    chat_message_reset(&v->items[--v->count]);
     return true;
 }
 
-bool conversation_drop_answer(conversation *v)
+static bool ends_with_answer(const conversation *v)
 {
-    bool is_answer = v->count > 0 && strcmp(v->items[v->count - 1].role, "assistant") == 0;
-    return is_answer && conversation_drop_last(v);
+    return v->count > 0 && strcmp(v->items[v->count - 1].role, "assistant") == 0;
+}
+
+bool conversation_drop_answer(conversation *v) { return ends_with_answer(v) && conversation_drop_last(v); }
+
+bool conversation_take_answer(conversation *v, chat_message *out)
+{
+    if (!ends_with_answer(v)) return false;
+    *out = v->items[--v->count];
+    return true;
+}
+
+void conversation_put_back(conversation *v, const chat_message *m)
+{
+    assert(v->count < v->capacity);
+    v->items[v->count++] = *m;
 }
 
 static void write_message(json_writer *w, const chat_message *m, bool is_exclusive)

@@ -44,6 +44,12 @@ MUST_CHECK leat_status conversation_add_answer(conversation *v, const strbuf *co
 bool conversation_drop_last(conversation *v);
 /* Drops the last answer, so that the message before it can be answered again; false when it is not the last message. */
 bool conversation_drop_answer(conversation *v);
+/* Takes the last answer off without dropping it: *out is the caller's, for conversation_put_back or chat_message_reset.
+ * false: as above. */
+bool conversation_take_answer(conversation *v, chat_message *out);
+/* Puts back what was taken, where nothing was added meanwhile that is still there. */
+void conversation_put_back(conversation *v, const chat_message *m);
+void chat_message_reset(chat_message *m);
 /* Drops all messages but the system's. */
 void conversation_clear(conversation *v);
 /* The elements of the open array: all messages but the system's. */

@@ -309,6 +309,15 @@ def test_regen_takes_the_next_seed():
     assert again == [first, first, first, ""], again
 
 
+def test_regen_that_fails_changes_nothing():
+    file = path("talk.json")
+    result = loud([r.SUM, "/system " + "fox " * 600, "/regen", "/system", "/save " + file, "/regen"], "--temp", "0")
+    assert "The conversation is full" in result.err, result
+    with open(file, encoding="utf-8") as f:
+        assert [m["content"] for m in json.load(f)["messages"]] == [r.SUM, r.SUM_ANSWER]
+    assert result.out == (r.SUM_ANSWER + "\n\n") * 2, result
+
+
 # ---- keys --------------------------------------------------------------------------------------------------------------------
 
 
@@ -484,7 +493,8 @@ def test_interrupt_in_a_prompt():
     shown = t.wait("[stopped]", timeout=10)
     assert "100 %" not in shown, shown
     t.ready()
-    t.send("/clear\r")
+    t.send("/save %s\r" % path("talk.json"))
+    t.wait("0 messages are in")  # nothing came: neither an empty answer nor the question without one
     t.ready()
     t.send(r.SUM + "\r")
     t.wait(r.SUM_ANSWER)
