@@ -45,17 +45,47 @@ typedef struct place {
     uint32_t row, col;
 } place;
 
+/* What stands on the screen for the character at `bytes`: itself, or one column in place of what is none, which comes
+ * from files and editors. *out_length: how much of the text it is. */
+static const char *drawn_character(const char *bytes, size_t count, size_t *out_length, uint32_t *out_width)
+{
+    uint32_t scalar;
+    size_t invalid = 0;
+    *out_length = utf8_decode(bytes, count, &scalar, &invalid);
+    *out_width = 1;
+    if (*out_length == 0) {
+        *out_length = invalid > 0 ? invalid : 1;
+        return "\xef\xbf\xbd";
+    }
+    if (scalar == '\t') return " ";
+    if (terminal_is_control(scalar)) return "\xef\xbf\xbd";
+    *out_width = terminal_width(bytes, *out_length);
+    return NULL;
+}
+
+static leat_status append_drawn(strbuf *screen, const char *text, size_t count, leat_error *error)
+{
+    size_t begin = 0, length;
+    uint32_t width;
+    for (size_t at = 0; at < count; at += length) {
+        const char *instead = drawn_character(text + at, count - at, &length, &width);
+        if (!instead) continue;
+        TRY(strbuf_append(screen, text + begin, at - begin, error));
+        TRY(strbuf_append_text(screen, instead, error));
+        begin = at + length;
+    }
+    return strbuf_append(screen, text + begin, count - begin, error);
+}
+
 /* Where the cursor stands after `text` from `at`, as a terminal of `columns` wraps it. */
 static place advance(place at, const char *text, size_t count, uint32_t columns)
 {
-    for (size_t i = 0; i < count;) {
-        uint32_t scalar;
-        size_t length = utf8_decode(text + i, count - i, &scalar, NULL);
-        if (length == 0) length = 1;
-        uint32_t width = terminal_width(text + i, length);
+    size_t length;
+    uint32_t width;
+    for (size_t i = 0; i < count; i += length) {
+        drawn_character(text + i, count - i, &length, &width);
         if (at.col + width > columns) at = (place){at.row + 1, 0};
         at.col += width;
-        i += length;
     }
     return at;
 }
@@ -84,7 +114,7 @@ static leat_status draw_text(line_editor *e, uint32_t columns, place *out_cursor
     for (size_t begin = 0;; line_prompt = e->continuation) {
         size_t length = strcspn(text + begin, "\n");
         TRY(strbuf_append_text(&e->screen, line_prompt, error));
-        TRY(strbuf_append(&e->screen, text + begin, length, error));
+        TRY(append_drawn(&e->screen, text + begin, length, error));
         at = advance(at, line_prompt, strlen(line_prompt), columns);
         if (e->cursor >= begin && e->cursor <= begin + length) {
             *out_cursor = advance(at, text + begin, e->cursor - begin, columns);
@@ -149,6 +179,14 @@ static leat_status leave(line_editor *e, const char *mark, leat_error *error)
 
 static bool is_continuation_byte(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
 
+static bool takes_column(const char *bytes, size_t count)
+{
+    size_t length;
+    uint32_t width;
+    drawn_character(bytes, count, &length, &width);
+    return width > 0;
+}
+
 /* To the next character that takes a column: marks that combine with it go along. */
 static size_t next_character(const line_editor *e, size_t at)
 {
@@ -158,7 +196,7 @@ static size_t next_character(const line_editor *e, size_t at)
         for (at++; at < t->count && is_continuation_byte(t->bytes[at]);) at++;
         size_t end = at + 1;
         while (end < t->count && is_continuation_byte(t->bytes[end])) end++;
-        if (at >= t->count || t->bytes[at] == '\n' || terminal_width(t->bytes + at, end - at) > 0) break;
+        if (at >= t->count || takes_column(t->bytes + at, end - at)) break;
     } while (true);
     return at;
 }
@@ -169,7 +207,7 @@ static size_t previous_character(const line_editor *e, size_t at)
     while (at > 0) {
         size_t end = at--;
         while (at > 0 && is_continuation_byte(t->bytes[at])) at--;
-        if (t->bytes[at] == '\n' || terminal_width(t->bytes + at, end - at) > 0) break;
+        if (takes_column(t->bytes + at, end - at)) break;
     }
     return at;
 }
@@ -346,16 +384,19 @@ static leat_status read_key_soon(line_editor *e, int *out_key, leat_error *error
 /* Text from outside: line ends become \n, tabs spaces, other control characters are dropped. */
 static leat_status insert_pasted(line_editor *e, const strbuf *pasted, leat_error *error)
 {
-    for (size_t i = 0; i < pasted->count; i++) {
+    size_t length;
+    for (size_t i = 0; i < pasted->count; i += length) {
+        uint32_t scalar = 0;
         char c = pasted->bytes[i];
+        length = utf8_decode(pasted->bytes + i, pasted->count - i, &scalar, NULL); /* all of it is valid */
         bool is_crlf = c == '\r' && i + 1 < pasted->count && pasted->bytes[i + 1] == '\n';
         if (is_crlf) continue;
         if (c == '\r' || c == '\n')
             TRY(insert(e, "\n", 1, error));
         else if (c == '\t')
             TRY(insert(e, "    ", 4, error));
-        else if ((unsigned char)c >= 0x20 && c != 0x7f)
-            TRY(insert(e, &c, 1, error));
+        else if (!terminal_is_control(scalar))
+            TRY(insert(e, pasted->bytes + i, length, error));
     }
     return LEAT_OK;
 }
@@ -443,7 +484,9 @@ static leat_status read_character(line_editor *e, int first, leat_error *error)
         if (key >= KEY_EOF) return LEAT_OK;
         bytes[count] = (char)key;
     }
-    return utf8_valid_bytes(bytes, count) == count ? insert(e, bytes, count, error) : LEAT_OK;
+    uint32_t scalar;
+    if (utf8_decode(bytes, count, &scalar, NULL) != count || terminal_is_control(scalar)) return LEAT_OK;
+    return insert(e, bytes, count, error);
 }
 
 static leat_status clear_screen(line_editor *e)

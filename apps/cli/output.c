@@ -1,5 +1,7 @@
 #include "output.h"
 
+#include "terminal.h"
+
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -49,18 +51,13 @@ static void append(output *out, const char *bytes, size_t count)
     if (out->fd >= 0 && out->pending.count >= PENDING_BYTES_MAX) write_pending(out);
 }
 
-static bool is_control(uint32_t scalar)
-{
-    return (scalar < 0x20 && scalar != '\n' && scalar != '\t') || (scalar >= 0x7f && scalar < 0xa0);
-}
-
 static void append_filtered(output *out, const char *bytes, size_t count)
 {
     size_t begin = 0, at = 0;
     while (at < count) {
         uint32_t scalar = 0;
         size_t invalid = 0, length = utf8_decode(bytes + at, count - at, &scalar, &invalid);
-        if (length > 0 && !is_control(scalar)) {
+        if (length > 0 && !terminal_is_control(scalar)) {
             at += length;
             continue;
         }

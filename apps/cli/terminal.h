@@ -29,6 +29,11 @@ terminal_event terminal_next_event(void);
 /* Stops the process, with the terminal as it was found, until it is continued. */
 void terminal_suspend(void);
 uint32_t terminal_columns(void);
+/* What a terminal may act on: C0 but for newline and tab, DEL, C1. U+FFFD is shown in its place. */
+static inline bool terminal_is_control(uint32_t scalar)
+{
+    return (scalar < 0x20 && scalar != '\n' && scalar != '\t') || (scalar >= 0x7f && scalar < 0xa0);
+}
 /* Columns that `length` bytes of UTF-8 take. */
 uint32_t terminal_width(const char *text, uint64_t length);
 

@@ -1982,6 +1982,33 @@ def test_pasted_lines_do_not_submit():
     assert t.close()[0] == 0
 
 
+def test_control_characters_do_not_reach_the_editor():
+    pasted = "\x1b[200~a\x1b]0;t\x07b\x7f\u0085\u009b31mc\x1b[201~"
+    assert edit(pasted + "\u009bd") == "a]0;tb31mcd"
+
+
+def test_control_characters_are_drawn_as_others():
+    """What comes from the history's file and from an editor is as it is; the terminal gets no control character."""
+    history = HOME + "/state/leat/history"
+    os.makedirs(os.path.dirname(history), exist_ok=True)
+    kept = "/system \x1b[31m\u009b\x07\tx"
+    write(history, kept + "\n")
+    script = write(HOME + "/editor.sh", "printf '/system \\033[32m\\302\\233y' >\"$1\"\n")
+    t = Terminal(*CHAT, env={"VISUAL": "sh " + script})
+    t.ready()
+    t.send("\x1b[A")
+    drawn = t.wait(">>> /system \ufffd[31m\ufffd\ufffd x")
+    drawn += t.wait("\x1b[21C")  # the cursor stands behind 21 columns: each of them takes one
+    t.send("\x07")
+    drawn += t.wait(">>> /system \ufffd[32m\ufffdy")
+    assert "\x1b[31m" not in drawn and "\x1b[32m" not in drawn and "\u009b" not in drawn, drawn
+    t.send("\x03")
+    t.ready()
+    t.send("\x04")
+    assert t.close()[0] == 0
+    os.unlink(history)
+
+
 def test_several_lines():
     t = Terminal(*CHAT)
     t.ready()
