@@ -170,16 +170,22 @@ static leat_status take_line(chat *t, const char *line, leat_error *error)
 
 static const char fence[] = "\"\"\"";
 
-/* Whether the question goes on with another line: between """ and """, or behind a backslash at the end. */
+enum { FENCE_BYTES = sizeof fence - 1 };
+
+static bool begins_with_fence(const strbuf *text) { return strncmp(strbuf_text(text), fence, FENCE_BYTES) == 0; }
+
+/* Whether the question goes on with another line: between """ and """, or behind a backslash at the end. What follows
+ * the closing """ belongs to it. */
 static bool goes_on(strbuf *text)
 {
     const char *bytes = strbuf_text(text);
-    size_t fence_bytes = sizeof fence - 1;
-    if (strncmp(bytes, fence, fence_bytes) == 0) {
-        const char *end = strstr(bytes + fence_bytes, fence);
+    if (begins_with_fence(text)) {
+        const char *end = strstr(bytes + FENCE_BYTES, fence);
         if (!end) return true;
-        strbuf_cut(text, (size_t)(end - bytes));
-        strbuf_drop_front(text, fence_bytes);
+        const size_t at = (size_t)(end - bytes), behind = at + FENCE_BYTES;
+        memmove(text->bytes + at, text->bytes + behind, text->count - behind);
+        strbuf_cut(text, text->count - FENCE_BYTES);
+        strbuf_drop_front(text, FENCE_BYTES);
         return false;
     }
     if (text->count == 0 || bytes[text->count - 1] != '\\') return false;
@@ -187,13 +193,18 @@ static bool goes_on(strbuf *text)
     return true;
 }
 
-/* A whole question, of several lines perhaps. */
+/* A whole question, of several lines perhaps. Ctrl-D on a later line ends the question, not the chat. */
 static leat_status edit_question(line_editor *e, strbuf *question, edit_end *out_end, leat_error *error)
 {
     strbuf line = {.ledger = question->ledger};
     leat_status status = line_editor_read(e, ">>> ", "... ", question, out_end, error);
     while (status == LEAT_OK && *out_end == EDIT_LINE && goes_on(question)) {
         status = line_editor_read(e, "... ", "... ", &line, out_end, error);
+        if (status == LEAT_OK && *out_end == EDIT_EOF) {
+            *out_end = EDIT_LINE;
+            if (begins_with_fence(question)) strbuf_drop_front(question, FENCE_BYTES);
+            break;
+        }
         if (status != LEAT_OK || *out_end != EDIT_LINE) break;
         status = strbuf_append_text(question, "\n", error);
         if (status == LEAT_OK) status = strbuf_append(question, strbuf_text(&line), line.count, error);

@@ -2026,6 +2026,26 @@ def test_several_lines():
     assert t.close()[0] == 0
 
 
+def test_ends_of_several_lines():
+    """Nothing that was typed is lost: neither behind the closing marks, nor where Ctrl-D ends the question."""
+    path = HOME + "/talk.json"
+    for keys, last, asked in (('"""What is\r', '2+2""" Say it.\r', "What is\n2+2 Say it."), ('"""What is 2+2?\r', "\x04", "What is 2+2?"),
+                              ("What is 2+2?\\\r", "\x04", "What is 2+2?"), ('"""What\r', 'is """\r', "What\nis ")):
+        t = Terminal(*CHAT, "-n", "1")
+        t.ready()
+        t.send(keys)
+        t.wait("\r\x1b[J... ")
+        t.send(last)
+        t.ready()
+        t.send("/save --force %s\r" % path)
+        t.wait("2 messages are in")
+        t.ready()
+        t.send("\x04")
+        assert t.close()[0] == 0
+        with open(path, encoding="utf-8") as f:
+            assert json.load(f)["messages"][0]["content"] == asked
+
+
 def test_tab_completes_commands():
     t = Terminal(*CHAT)
     t.ready()
