@@ -11,7 +11,8 @@ const call_shape call_shape_function = {.section_close = "</tool_call>",
                                         .key_open = "<parameter=",
                                         .key_close = ">",
                                         .value_close = "</parameter>",
-                                        .wraps_lines = true};
+                                        .wraps_lines = true,
+                                        .has_truth = true};
 static const call_shape glm_shape = {.call_close = "</tool_call>",
                                      .key_open = "<arg_key>",
                                      .key_close = "</arg_key>",

@@ -37,6 +37,7 @@ typedef struct call_shape {
     const char *key_open, *key_close;
     const char *value_open, *value_close;
     bool wraps_lines;     /* values stand between two newlines of their own */
+    bool has_truth;       /* what does not say true is false, where a parameter can be nothing else */
     bool unknown_is_json; /* values of parameters that no schema knows are read as JSON where they are */
     bool says_string;     /* a value's tag says whether it is a string */
     bool name_is_id;      /* functions.NAME:INDEX, which is the identifier too */

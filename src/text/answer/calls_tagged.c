@@ -105,6 +105,7 @@ static leat_status write_value(call_cursor *c, leat_error *error)
     TRY(text_buffer_append(&c->arguments, ": ", 2, error));
     bool is_known = tool_types_of(c->types, c->tool, c->key.bytes, c->key.count, &types);
     if (!is_known && c->shape->unknown_is_json) types = 0;
+    if (c->shape->has_truth && (types & ~(unsigned)TOOL_NULL) == TOOL_BOOLEAN) types |= TOOL_TRUTH;
     if (c->value_is_json) types = 0;
     if (c->value_is_string) types = TOOL_STRING;
     return tool_value_write(text, types, &c->arguments, error);

@@ -256,6 +256,7 @@ leat_status tool_value_write(json_span text, unsigned types, text_buffer *out, l
 {
     json_span value = json_span_trim(text.text, text.count);
     const char *word = word_value(value, types);
+    if (!word && types & TOOL_TRUTH) word = "false";
     if (word) return text_buffer_append(out, word, strlen(word), error);
     if (is_wanted(value, types)) return json_span_copy(value, out, error);
     return json_span_quote(text.text, text.count, out, error);

@@ -19,6 +19,7 @@ typedef enum tool_type {
     TOOL_BOOLEAN = 4,
     TOOL_NULL = 8,
     TOOL_STRUCTURE = 16, /* object, array */
+    TOOL_TRUTH = 32,     /* not of schemas: a value that says neither truth nor null is false */
 } tool_type;
 
 typedef struct tool_entry {
@@ -50,7 +51,7 @@ bool tool_types_of(const tool_types *types, const tool_entry *tool, const char *
                    unsigned *out_types);
 
 /* Appends the JSON value that bare text stands for, given the types a parameter may have (0: not said). Text that fits
- * none of them is a string: nothing is lost. */
+ * none of them is a string: nothing is lost, but for TOOL_TRUTH. */
 MUST_CHECK leat_status tool_value_write(json_span text, unsigned types, text_buffer *out, leat_error *error);
 
 #endif

@@ -277,6 +277,10 @@ def by_hand():
         ("gemma4", "<|turn>model\n", "<|tool_call>call:plan_trip{text:<|\"|>{a}<|\"|>,days:2,options:{flag:true,b:null,c:[1,<|\"|>]<|\"|>]}}<tool_call|><|tool_response>",
          {"content": "", "tool_calls": [{"name": "plan_trip", "arguments": "{\"text\": \"{a}\", \"days\": 2, \"options\": {\"flag\": true, \"b\": null, \"c\": [1, \"]\"]}}"}]}),
         ("generic", "assistant\n", "\n<think>Hm.</think>\n\nYes.", {"content": "Yes.", "reasoning_content": "Hm."}),
+        ("qwen3_coder", "assistant\n", "<tool_call>\n<function=plan_trip>\n<parameter=flag>\nTRUE\n</parameter>\n<parameter=b>\nnull\n</parameter>\n</function>\n<function=plan_trip>\n<parameter=flag>\nyes\n</parameter>\n</function>\n<function=plan_trip>\n<parameter=flag>\nNone\n</parameter>\n</function>\n</tool_call>",
+         {"content": "", "tool_calls": [{"name": "plan_trip", "arguments": "{\"flag\": true, \"b\": \"null\"}"}, {"name": "plan_trip", "arguments": "{\"flag\": false}"}, {"name": "plan_trip", "arguments": "{\"flag\": null}"}]}),
+        ("glm4", "<|assistant|><think>", "</think><tool_call>plan_trip<arg_key>flag</arg_key><arg_value>yes</arg_value></tool_call>",
+         {"content": "", "tool_calls": [{"name": "plan_trip", "arguments": "{\"flag\": \"yes\"}"}]}),
     ]
     for i, (label, prompt, text, message) in enumerate(rows):
         yield {"name": "hand/%02d/%s" % (i, label), "format": label, "prompt": prompt, "text": text, "message": message}
