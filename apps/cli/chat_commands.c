@@ -74,6 +74,16 @@ const option_spec *chat_find_setting(const char *name)
     return spec && spec->group == GROUP_ANSWER && option_is_setting(spec) ? spec : NULL;
 }
 
+/* As on a command line, but that texts take the place of those before them; "none": there are none. */
+static leat_status apply_setting(cli_options *options, const option_spec *spec, const char *value, leat_error *error)
+{
+    if (spec->kind == KIND_TEXTS) {
+        *(option_texts *)((char *)options + spec->offset) = (option_texts){0};
+        if (strcmp(value, "none") == 0) return LEAT_OK;
+    }
+    return option_set(options, spec, spec->name, value, error);
+}
+
 static leat_status set_option(chat *t, const char *rest, leat_error *error)
 {
     char name[64];
@@ -88,7 +98,7 @@ static leat_status set_option(chat *t, const char *rest, leat_error *error)
     }
     leat_error refused = {0};
     TRY(arena_copy_text(&t->c->memory, value, strlen(value), &kept, error));
-    if (option_set(&t->c->options, spec, name, kept, &refused) != LEAT_OK) {
+    if (apply_setting(&t->c->options, spec, kept, &refused) != LEAT_OK) {
         chat_say(t, "/set: %s", refused.text);
         return LEAT_OK;
     }

@@ -188,9 +188,10 @@ WARM = ["--temp", "0.8", "--seed", "5"]
 
 def test_save_and_load():
     file = path("talk.json")
-    first = [THINKER, "/think on", "/system Be kind.", THINKER, "/set stop zebra", "/set stop 42", "/set max-tokens 1000000", "/set top-p 0.9", "//slash"]
+    first = [THINKER, "/think on", "/system Be kind.", THINKER, "/set max-tokens 1000000", "/set top-p 0.9", "//slash"]
     story = "Tell me a story about a fox."
-    whole = loud([*first, "/save " + file, story, "/regen"], *WARM)
+    args = [*WARM, "--stop", "zebra", "--stop", "42"]
+    whole = loud([*first, "/save " + file, story, "/regen"], *args)
     assert "6 messages are in " + file in noted(whole), whole
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600 and [name for name in os.listdir(r.HOME) if name.startswith("talk.json.")] == []
     with open(file, encoding="utf-8") as f:
@@ -201,7 +202,7 @@ def test_save_and_load():
     assert found["settings"]["temp"] == "0.8" and found["settings"]["stop"] == ["zebra", "42"] and found["settings"]["think"] == "on", found
     assert found["settings"]["max-tokens"] == "1000000" and found["settings"]["top-p"] == "0.9"
     assert found["messages"][4]["content"] == "/slash" and any("reasoning_content" in m for m in found["messages"]), found
-    answers = whole.out[len(loud(first, *WARM).out):]  # those behind the save
+    answers = whole.out[len(loud(first, *args).out):]  # those behind the save
     assert answers.count("\n\n") == 2, answers
     for again in (loud(["/load " + file, story, "/regen"]), loud([story, "/regen"], "--load", file)):
         assert "6 messages from " + file in noted(again) and again.out == answers, (again, answers)
@@ -316,6 +317,15 @@ def test_regen_that_fails_changes_nothing():
     with open(file, encoding="utf-8") as f:
         assert [m["content"] for m in json.load(f)["messages"]] == [r.SUM, r.SUM_ANSWER]
     assert result.out == (r.SUM_ANSWER + "\n\n") * 2, result
+
+
+def test_stop_strings_of_a_chat():
+    """/set stop takes the place of the stop strings before it, and `none` takes them away."""
+    def asked(*settings):
+        return loud([*settings, r.SUM], "--temp", "0", "--stop", " equals").out
+
+    assert asked() == "2 + 2\n\n" and asked("/set stop 2 equals") == "2 + \n\n", (asked(), asked("/set stop 2 equals"))
+    assert asked("/set stop zebra") == asked("/set stop none") == asked("/set stop a", "/set stop none") == r.SUM_ANSWER + "\n\n"
 
 
 # ---- keys --------------------------------------------------------------------------------------------------------------------
