@@ -1,6 +1,7 @@
 #include "report.h"
 
 #include "human.h"
+#include "terminal.h"
 
 #include "base/bytes.h"
 #include "os/clock.h"
@@ -17,7 +18,8 @@
 enum { REDRAW_FIRST_NS = 300 * 1000 * 1000, REDRAW_NS = 100 * 1000 * 1000, LINE_BYTES = 1200 };
 
 static struct {
-    bool is_terminal, wants_color, is_quiet;
+    bool is_terminal; /* one that a line can be drawn on again and again */
+    bool wants_color, is_quiet;
     uint32_t color, verbosity;
     int log_fd; /* of --log-file; -1: none */
     const char *log_path;
@@ -58,8 +60,9 @@ static void sink_log(void *user, leat_log_level level, const char *line)
 void report_init(uint32_t color, uint32_t verbosity, bool is_quiet)
 {
     memset(&report, 0, sizeof report);
-    report.is_terminal = isatty(STDERR_FILENO);
-    report.wants_color = decide_color(color, report.is_terminal);
+    const bool is_terminal = isatty(STDERR_FILENO);
+    report.is_terminal = is_terminal && terminal_is_capable();
+    report.wants_color = decide_color(color, is_terminal);
     report.color = color;
     report.verbosity = verbosity;
     report.is_quiet = is_quiet;
@@ -235,7 +238,9 @@ void report_progress(void *user, const char *phase, uint64_t done, uint64_t tota
         return;
     }
     if (now - report.progress.begin_ns < REDRAW_FIRST_NS || now - report.progress.drawn_ns < REDRAW_NS) return;
-    int length = snprintf(line, sizeof line, "\r\033[K%s", text);
+    /* A line that wraps could not be erased; its last column stays free, as some terminals wrap there already. */
+    const uint32_t columns = terminal_columns_of(STDERR_FILENO);
+    int length = snprintf(line, sizeof line, "\r\033[K%.*s", (int)min_u64(columns - 1, sizeof text), text);
     report.progress.drawn_ns = now;
     ssize_t ignored = write(STDERR_FILENO, line, (size_t)length);
     (void)ignored;

@@ -100,10 +100,12 @@ void terminal_restore(void)
     tcsetattr(STDIN_FILENO, TCSADRAIN, &found);
 }
 
-uint32_t terminal_columns(void)
+uint32_t terminal_columns(void) { return terminal_columns_of(STDOUT_FILENO); }
+
+uint32_t terminal_columns_of(int fd)
 {
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
+    if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
     return size.ws_col;
 }
 

@@ -28,7 +28,8 @@ typedef enum terminal_event {
 terminal_event terminal_next_event(void);
 /* Stops the process, with the terminal as it was found, until it is continued. */
 void terminal_suspend(void);
-uint32_t terminal_columns(void);
+uint32_t terminal_columns(void);      /* of standard output */
+uint32_t terminal_columns_of(int fd); /* at least 1; 80 where it is not known */
 /* What a terminal may act on: C0 but for newline and tab, DEL, C1. U+FFFD is shown in its place. */
 static inline bool terminal_is_control(uint32_t scalar)
 {

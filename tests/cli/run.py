@@ -2138,6 +2138,16 @@ def test_progress_only_on_terminals():
     code, rest = t.close()
     assert code == 130, (code, rest)
     assert "\x1b" not in leat("run", MODEL, SUM, *FAST).err
+    t = Terminal(*args, columns=20)
+    t.wait("\r\x1b[K", timeout=40)
+    line = t.wait("\r\x1b[K", timeout=40)
+    assert re.match(r"prefill +\d+ %", line) and len(line) <= 19, line
+    os.kill(t.process.pid, signal.SIGINT)
+    t.close()
+    t = Terminal(*args, "-v", env={"TERM": "dumb"})
+    shown = t.wait(" left\r\n", timeout=40)  # lines, as in a file
+    os.kill(t.process.pid, signal.SIGINT)
+    assert "\x1b" not in shown + t.close()[1], shown
 
 
 def test_progress_within_a_chunk():
