@@ -118,7 +118,12 @@ static uint64_t block_end_bytes(const lexer *x, uint64_t at, char mark)
 
 static leat_status lex_comment(lexer *x, uint64_t at)
 {
-    for (at += 2; at < x->end; at++) {
+    at += 2;
+    if (at == x->end) { /* a template may end right behind the opening sign */
+        end_tag(x, x->end);
+        return LEAT_OK;
+    }
+    for (; at < x->end; at++) {
         /* the sign belongs to the end only where it directly precedes it */
         uint64_t bytes = block_end_bytes(x, at, '#');
         if (bytes > 0) {

@@ -130,6 +130,7 @@ static leat_status parse_inner(jinja_parser *p, bool is_hard, const char *const 
 {
     bool was_soft = p->is_soft;
     if (is_hard) p->is_soft = false;
+    (void)jinja_take_sign(p, ":"); /* as in Python */
     if (p->tokens->kind != JT_BLOCK_END) return jinja_syntax_fails(p, "end of statement block");
     p->tokens++;
     TRY(parse_body(p, end_words, out));
@@ -241,6 +242,10 @@ static leat_status parse_function(jinja_parser *p, jinja_node *macro, const char
     macro->reads_varargs = p->varargs_count > varargs;
     macro->reads_kwargs = p->kwargs_count > kwargs;
     macro->reads_caller = p->caller_count > caller;
+    for (const jinja_node *a = macro->items.first; macro->reads_caller && a != NULL; a = a->next) {
+        if (a->name == p->t->caller_name && a->a == NULL)
+            return RAISE(p->env, SYNTAX, "the argument 'caller' has no default");
+    }
     return LEAT_OK;
 }
 
