@@ -261,12 +261,14 @@ bool model_profile_path(const model_profile *p, const char *folder, char out[PRO
     return length > 0 && length < PROFILE_PATH_BYTES;
 }
 
+/* What the file said; what the model says, and the memory, stay. */
 static void forget(model_profile *p)
 {
     model_profile empty = {.ledger = p->ledger,
                            .layer_count = p->layer_count,
                            .expert_count = p->expert_count,
                            .used_count = p->used_count,
+                           .layer_classes = p->layer_classes,
                            .uses = p->uses,
                            .sample = p->sample};
     memcpy(empty.fingerprint, p->fingerprint, sizeof empty.fingerprint);

@@ -168,6 +168,25 @@ static void ignores_damage(void **state)
     model_profile_close(&q);
 }
 
+/* Which layer has slots of which size is a fact of the model: a file that is worth nothing does not take it away (nor
+ * its memory, which tear_down counts), and the sample of the next run is replayed with it. */
+static void damage_leaves_the_classes_of_slots(void **state)
+{
+    (void)state;
+    model_profile p = open_profile();
+    leat_error error;
+
+    assert_int_equal(MEM_NEW(ledger, META, LAYERS, &p.layer_classes, &error), LEAT_OK);
+    p.layer_classes[1] = 1;
+    write_text("{", 1);
+    assert_false(model_profile_load(&p, folder));
+    assert_non_null(p.layer_classes);
+    assert_int_equal(p.layer_classes[1], 1);
+    add_run(&p, 0, 70, &here);
+    assert_true(p.choice_count > 0);
+    model_profile_close(&p);
+}
+
 static void finds_hit_rates_by_replay(void **state)
 {
     (void)state;
@@ -256,6 +275,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(comes_back_as_it_was, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keeps_the_newest_of_several_runs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ignores_damage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(damage_leaves_the_classes_of_slots, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finds_hit_rates_by_replay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(takes_the_choice_of_the_nearest_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(chooses_within_a_point_on_real_routing, set_up, tear_down),
