@@ -52,6 +52,15 @@ static uint32_t without_bytes(const governor_config *c, uint32_t slots, int64_t 
     return fewer > 0 ? round_slots(c, slots - min_u64(slots, fewer)) : slots;
 }
 
+static int64_t claim_bytes(uint64_t claimed) { return (int64_t)min_u64(claimed, INT64_MAX / 4); }
+
+/* What the claims on so much room leave, but no less than an equal share. */
+static uint32_t shared_slots(const governor_config *c, int64_t room, uint64_t claimed, uint32_t share_slots,
+                             uint32_t slots)
+{
+    return (uint32_t)max_u64(without_bytes(c, slots, claim_bytes(claimed) - room), max_u64(share_slots, c->slots_unit));
+}
+
 /* The count that this reading alone allows. */
 static uint32_t allowed_slots(const governor *g, const governor_reading *r, uint32_t slots, bool is_falling)
 {
@@ -63,10 +72,9 @@ static uint32_t allowed_slots(const governor *g, const governor_reading *r, uint
     if (r->stall_percent > STALL_HIGH && is_falling && machine < STALL_ROOM * (int64_t)c->reserve_bytes &&
         wanted == slots && slots > c->slots_unit)
         wanted = round_slots(c, slots - 1); /* to the working set below */
-    const int64_t unclaimed = machine - (int64_t)min_u64(r->claimed_bytes, INT64_MAX / 4);
-    const uint32_t shared =
-        (uint32_t)max_u64(without_bytes(c, slots, -unclaimed), max_u64(r->share_slots, c->slots_unit));
-    return (uint32_t)min_u64(min_u64(wanted, shared), slots);
+    const uint32_t shared = shared_slots(c, machine, r->claimed_bytes, r->share_slots, slots);
+    const uint32_t in_group = shared_slots(c, group, r->group_claimed_bytes, r->group_share_slots, slots);
+    return (uint32_t)min_u64(min_u64(wanted, slots), min_u64(shared, in_group));
 }
 
 /* A working set more, or what is left of the last. */
@@ -85,8 +93,9 @@ static bool has_room(const governor *g, const governor_reading *r, uint32_t slot
 
     return r->stall_percent < STALL_LOW &&
            room_bytes(r->available_bytes, c->reserve_bytes + wanted, r->untouched_bytes) >=
-               (int64_t)min_u64(r->claimed_bytes, INT64_MAX / 4) &&
-           room_bytes(r->group_free_bytes, c->margin_bytes + group_wanted, r->untouched_bytes) >= 0;
+               claim_bytes(r->claimed_bytes) &&
+           room_bytes(r->group_free_bytes, c->margin_bytes + group_wanted, r->untouched_bytes) >=
+               claim_bytes(r->group_claimed_bytes);
 }
 
 /* What would be left with all touched: this does not fall because the own process fills what it was given. */

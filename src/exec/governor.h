@@ -9,8 +9,8 @@
  * sets. It grows back by a working set at a time, after there has been room for a while: 5 s, and twice as long as
  * before each time that growing turned out to be wrong.
  *
- * What other processes have leased (os/lease.h) and not touched counts as gone too, but pushes no further than to an
- * equal share.
+ * What other processes have leased (os/lease.h) and not touched counts as gone too, of the machine's memory and, where
+ * they are in the same control group, of the group's, but pushes no further than to an equal share of it.
  */
 #ifndef EXEC_GOVERNOR_H
 #define EXEC_GOVERNOR_H
@@ -31,12 +31,14 @@ typedef struct governor_config {
 
 typedef struct governor_reading {
     uint64_t now_ns;
-    uint64_t available_bytes;  /* UINT64_MAX: not known */
-    uint64_t group_free_bytes; /* UINT64_MAX: no limit */
-    double stall_percent;      /* PSI some avg10 */
-    uint64_t untouched_bytes;  /* of the own process: taken from the ledger, not resident */
-    uint64_t claimed_bytes;    /* of others: leased, not touched; 0 where the budget was a promise */
-    uint32_t share_slots;      /* an equal share: claims push no further */
+    uint64_t available_bytes;     /* UINT64_MAX: not known */
+    uint64_t group_free_bytes;    /* UINT64_MAX: no limit */
+    double stall_percent;         /* PSI some avg10 */
+    uint64_t untouched_bytes;     /* of the own process: taken from the ledger, not resident */
+    uint64_t claimed_bytes;       /* of others: leased, not touched; 0 where the budget was a promise */
+    uint32_t share_slots;         /* an equal share: claims push no further */
+    uint64_t group_claimed_bytes; /* both again, of the groups' memory; 0 and anything without a limit */
+    uint32_t group_share_slots;
 } governor_reading;
 
 typedef struct governor {

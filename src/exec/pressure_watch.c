@@ -42,16 +42,27 @@ static uint64_t granted_bytes(const engine *e)
     return mem_total_usage(e->ledger).current_bytes + e->watch.outside_bytes;
 }
 
+/* The slots of an equal part: what is not slots is taken off it. */
+static uint32_t share_slots(const engine *e, const lease_claims *claims, uint64_t free_bytes, uint64_t rss_bytes)
+{
+    const uint64_t slot_bytes = e->watch.governor.config.slot_bytes;
+    const uint64_t slots_bytes = expert_cache_stats_get(e->experts).slot_count * slot_bytes;
+    const uint64_t rest = granted_bytes(e) - min_u64(granted_bytes(e), slots_bytes);
+    const uint64_t part = lease_equal_part(claims, free_bytes, rss_bytes);
+    return (uint32_t)min_u64((part - min_u64(part, rest)) / slot_bytes, UINT32_MAX);
+}
+
 static void read_claims(const engine *e, const lease_view *others, uint64_t rss_bytes, governor_reading *r)
 {
-    const uint64_t slots_bytes =
-        expert_cache_stats_get(e->experts).slot_count * (uint64_t)e->watch.governor.config.slot_bytes;
-    const uint64_t rest = granted_bytes(e) - min_u64(granted_bytes(e), slots_bytes);
-    const uint64_t part = lease_equal_part(others, r->available_bytes, rss_bytes);
-
-    if (!e->options.lease || e->options.lease->terms.is_fixed || r->available_bytes == UINT64_MAX) return;
-    r->claimed_bytes = others->claimed;
-    r->share_slots = (uint32_t)min_u64((part - min_u64(part, rest)) / e->watch.governor.config.slot_bytes, UINT32_MAX);
+    if (!e->options.lease || e->options.lease->terms.is_fixed) return;
+    if (r->available_bytes != UINT64_MAX) {
+        r->claimed_bytes = others->machine.claimed;
+        r->share_slots = share_slots(e, &others->machine, r->available_bytes, rss_bytes);
+    }
+    if (r->group_free_bytes != UINT64_MAX) {
+        r->group_claimed_bytes = others->in_group.claimed;
+        r->group_share_slots = share_slots(e, &others->in_group, r->group_free_bytes, rss_bytes);
+    }
 }
 
 static void take_reading(engine *e, const lease_view *others, uint64_t now_ns, governor_reading *out)
@@ -61,6 +72,7 @@ static void take_reading(engine *e, const lease_view *others, uint64_t now_ns, g
     memory_pressure now;
 
     memory_pressure_read(&w->reader, &now);
+    if (e->options.lease) e->options.lease->group_up = now.group_up; /* for the next survey: limits come and go */
     w->governor.config.margin_bytes = governor_margin_bytes(now.group_limit_bytes);
     *out = (governor_reading){.now_ns = now_ns,
                               .available_bytes = now.available_bytes,
@@ -101,7 +113,7 @@ static void follow(engine *e, const governor_reading *r)
     log_write(LOG_INFO,
               "%s: the expert cache goes from %u to %u slots (%.0f MiB free, %.0f MiB claimed, stalls %.0f %%)",
               after < before ? "memory is scarce" : "there is memory again", before, after, (double)free_bytes / mib,
-              (double)r->claimed_bytes / mib, r->stall_percent);
+              (double)max_u64(r->claimed_bytes, r->group_claimed_bytes) / mib, r->stall_percent);
 }
 
 /* Guesses leave room for those of the others that read from the same device. */

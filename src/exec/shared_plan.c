@@ -35,18 +35,24 @@ typedef struct room {
     bool may_ask;          /* somebody could give */
 } room;
 
+static uint64_t unclaimed(uint64_t free_bytes, const lease_claims *claims)
+{
+    return free_bytes - min_u64(free_bytes, claims->claimed);
+}
+
 static leat_status find_room(lease *l, room *out, leat_error *error)
 {
     memory_limit limit;
     lease_view others;
 
     TRY(memory_limit_read("", &limit, error));
+    l->group_up = limit.cgroup_up;
     lease_survey(l, l->terms.device, &others);
-    const uint64_t unclaimed = limit.available_bytes - min_u64(limit.available_bytes, others.claimed);
-    const uint64_t part = lease_equal_part(&others, limit.available_bytes, 0);
-    *out = (room){.spare = spare_of(min_u64(unclaimed, limit.cgroup_free_bytes)),
-                  .equal = spare_of(min_u64(part, limit.cgroup_free_bytes)),
-                  .may_ask = others.flexible > 0};
+    *out = (room){.spare = spare_of(min_u64(unclaimed(limit.available_bytes, &others.machine),
+                                            unclaimed(limit.cgroup_free_bytes, &others.in_group))),
+                  .equal = spare_of(min_u64(lease_equal_part(&others.machine, limit.available_bytes, 0),
+                                            lease_equal_part(&others.in_group, limit.cgroup_free_bytes, 0))),
+                  .may_ask = others.machine.flexible > 0};
     return LEAT_OK;
 }
 

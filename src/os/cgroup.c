@@ -30,13 +30,12 @@ static void decode_octal(char *text)
     *out = '\0';
 }
 
-/* A line of /proc/self/cgroup is "id:controllers:path"; v2 is "0::path". A controller named by a v1 line is bound
- * there, so that line wins over v2's. */
-static bool find_group(const char *root, const char *controller, bool *out_v2, char out_group[OS_PATH_BYTES])
+/* `path`: of a file like /proc/self/cgroup. A line of it is "id:controllers:path"; v2 is "0::path". A controller named
+ * by a v1 line is bound there, so that line wins over v2's. */
+static bool find_group(const char *path, const char *controller, bool *out_v2, char out_group[OS_PATH_BYTES])
 {
-    char path[OS_PATH_BYTES];
     text_lines lines;
-    if (!path_format(path, "%s/proc/self/cgroup", root) || !text_lines_open(&lines, path)) return false;
+    if (!text_lines_open(&lines, path)) return false;
     bool found = false;
     for (char *line; (line = text_lines_next(&lines)) != NULL;) {
         char *controllers = strchr(line, ':');
@@ -121,11 +120,41 @@ static const char *path_below(const char *group, const char *part)
     return strcmp(group + part_bytes, "/") == 0 ? "" : group + part_bytes;
 }
 
+static bool find_membership(const char *root, long pid, const char *controller, bool *out_v2,
+                            char out_group[OS_PATH_BYTES])
+{
+    char path[OS_PATH_BYTES];
+    const bool fits =
+        pid == 0 ? path_format(path, "%s/proc/self/cgroup", root) : path_format(path, "%s/proc/%ld/cgroup", root, pid);
+    return fits && find_group(path, controller, out_v2, out_group);
+}
+
+bool cgroup_membership(const char *root, long pid, const char *controller, char out_group[OS_PATH_BYTES])
+{
+    bool is_v2;
+    return find_membership(root, pid, controller, &is_v2, out_group);
+}
+
+void cgroup_cut_membership(char *group, uint32_t up)
+{
+    for (; up > 0 && group[0] != '\0' && group[1] != '\0'; up--) {
+        char *slash = strrchr(group, '/');
+        slash[slash == group] = '\0'; /* the first one stays */
+    }
+}
+
+bool cgroup_contains(const char *group, const char *member)
+{
+    if (strstr(member, "/..") != NULL) return false; /* outside this cgroup namespace */
+    const size_t bytes = strcmp(group, "/") == 0 ? 0 : strlen(group);
+    return strncmp(member, group, bytes) == 0 && (member[bytes] == '/' || member[bytes] == '\0');
+}
+
 bool cgroup_find(const char *root, const char *controller, cgroup_dir *out_dir)
 {
     bool is_v2;
     char group[OS_PATH_BYTES], part[OS_PATH_BYTES], point[OS_PATH_BYTES];
-    if (!find_group(root, controller, &is_v2, group)) return false;
+    if (!find_membership(root, 0, controller, &is_v2, group)) return false;
     if (!find_mount(root, controller, is_v2, part, point) && !guess_mount(root, controller, is_v2, part, point))
         return false;
     out_dir->is_v2 = is_v2;

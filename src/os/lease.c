@@ -163,33 +163,58 @@ void lease_close(lease *l)
 
 /* ---- the others ---- */
 
-/* false: there is no such process, or none that can be seen from here. */
+/* Pages of files (code, above all) are page cache and count as free, for the machine and mostly for groups. false:
+ * there is no such process, or none that can be seen from here. */
 static bool read_touched(long pid, uint64_t *out_bytes)
 {
     char path[OS_PATH_BYTES];
-    return path_format(path, "/proc/%ld/status", pid) && read_u64_field(path, "VmRSS", out_bytes) &&
-           size_mul(*out_bytes, 1024, out_bytes);
+    if (!path_format(path, "/proc/%ld/status", pid)) return false;
+    if (!read_u64_field(path, "RssAnon", out_bytes) && !read_u64_field(path, "VmRSS", out_bytes)) return false;
+    return size_mul(*out_bytes, 1024, out_bytes);
 }
 
-static void add_terms(long pid, const lease_terms *terms, uint64_t device, lease_view *view)
+static void add_claim(lease_claims *c, const lease_terms *terms, uint64_t touched)
+{
+    const uint64_t claimed = terms->budget_bytes - min_u64(terms->budget_bytes, touched);
+    if (!size_add(c->claimed, claimed, &c->claimed)) c->claimed = UINT64_MAX;
+    if (terms->is_fixed) {
+        if (!size_add(c->claimed_fixed, claimed, &c->claimed_fixed)) c->claimed_fixed = UINT64_MAX;
+    } else {
+        c->flexible++;
+        c->held_flexible += touched;
+    }
+}
+
+/* The outermost group with a limit that the own process is in, "" where there is none. What is not known may be
+ * everything. */
+static void find_limited_group(const lease *l, char out_group[OS_PATH_BYTES])
+{
+    out_group[0] = '\0';
+    if (l->group_up == CGROUP_NONE) return;
+    if (!cgroup_membership("", 0, "memory", out_group)) memcpy(out_group, "/", 2);
+    cgroup_cut_membership(out_group, l->group_up);
+}
+
+static bool is_in_group(long pid, const char *group)
+{
+    char member[OS_PATH_BYTES];
+    if (*group == '\0') return false;
+    return !cgroup_membership("", pid, "memory", member) || cgroup_contains(group, member);
+}
+
+static void add_terms(long pid, const lease_terms *terms, uint64_t device, const char *group, lease_view *view)
 {
     uint64_t touched;
     if (!read_touched(pid, &touched)) return;
-    const uint64_t claimed = terms->budget_bytes - min_u64(terms->budget_bytes, touched);
     view->count++;
     view->on_device += terms->device == device;
-    if (!size_add(view->claimed, claimed, &view->claimed)) view->claimed = UINT64_MAX;
-    if (terms->is_fixed) {
-        if (!size_add(view->claimed_fixed, claimed, &view->claimed_fixed)) view->claimed_fixed = UINT64_MAX;
-    } else {
-        view->flexible++;
-        view->held_flexible += touched;
-    }
+    add_claim(&view->machine, terms, touched);
+    if (is_in_group(pid, group)) add_claim(&view->in_group, terms, touched);
 }
 
 /* Its lock can be had: its owner has ended. As long as the lock is held and the file has a name, the name is its own:
  * only who holds the lock takes it away. */
-static void look_at_file(const lease *l, const char *name, uint64_t device, lease_view *view)
+static void look_at_file(const lease *l, const char *name, uint64_t device, const char *group, lease_view *view)
 {
     lease_terms terms;
     long pid;
@@ -199,7 +224,7 @@ static void look_at_file(const lease *l, const char *name, uint64_t device, leas
         struct stat info;
         if (fstat(fd, &info) == 0 && info.st_nlink > 0) unlinkat(l->folder_fd, name, 0);
     } else if (read_terms(fd, &pid, &terms))
-        add_terms(pid, &terms, device, view);
+        add_terms(pid, &terms, device, group, view);
     close(fd);
 }
 
@@ -207,8 +232,10 @@ static void look_at_file(const lease *l, const char *name, uint64_t device, leas
 void lease_survey(lease *l, uint64_t device, lease_view *out_view)
 {
     _Alignas(struct dirent64) char buffer[DIRENT_BYTES];
+    char group[OS_PATH_BYTES];
     lease_view view = {0};
     ssize_t got;
+    find_limited_group(l, group);
     if (l->folder_fd >= 0 && lseek(l->folder_fd, 0, SEEK_SET) == 0)
         while ((got = getdents64(l->folder_fd, buffer, sizeof buffer)) > 0)
             for (ssize_t at = 0; at < got;) {
@@ -216,7 +243,7 @@ void lease_survey(lease *l, uint64_t device, lease_view *out_view)
                 at += entry->d_reclen;
                 if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
                 if (l->fd >= 0 && strcmp(entry->d_name, l->name) == 0) continue;
-                look_at_file(l, entry->d_name, device, &view);
+                look_at_file(l, entry->d_name, device, group, &view);
             }
     atomic_store(&l->share_count, view.on_device + 1);
     *out_view = view;
@@ -228,8 +255,9 @@ uint32_t lease_share_count(const lease *l)
     return count > 0 ? count : 1;
 }
 
-uint64_t lease_equal_part(const lease_view *view, uint64_t available_bytes, uint64_t own_held_bytes)
+uint64_t lease_equal_part(const lease_claims *c, uint64_t free_bytes, uint64_t own_held_bytes)
 {
-    const uint64_t left = available_bytes - min_u64(available_bytes, view->claimed_fixed);
-    return (left + view->held_flexible + own_held_bytes) / (view->flexible + 1);
+    if (free_bytes == UINT64_MAX) return UINT64_MAX;
+    const uint64_t left = free_bytes - min_u64(free_bytes, c->claimed_fixed);
+    return (left + c->held_flexible + own_held_bytes) / (c->flexible + 1);
 }

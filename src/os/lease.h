@@ -14,6 +14,7 @@
 #define OS_LEASE_H
 
 #include "base/status.h"
+#include "os/cgroup.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -31,23 +32,31 @@ typedef struct lease {
     int folder_fd, fd;           /* fd -1: none is held */
     char name[LEASE_NAME_BYTES]; /* in the folder */
     lease_terms terms;           /* as last written */
+    uint32_t group_up;           /* memory_limit.cgroup_up of the own process, as its owner last read it */
     _Atomic uint32_t share_count;
 } lease;
 
-/* The live leases of others. */
-typedef struct lease_view {
-    uint32_t count;         /* all of them */
-    uint32_t flexible;      /* of those, not fixed */
-    uint32_t on_device;     /* of those, with the given device */
-    uint64_t claimed;       /* bytes leased and not yet touched: still in MemAvailable, but spoken for */
+typedef struct lease_claims {
+    uint32_t flexible;      /* leases that are not fixed */
+    uint64_t claimed;       /* bytes leased and not yet touched: they still count as free, but are spoken for */
     uint64_t claimed_fixed; /* of those, by fixed leases */
     uint64_t held_flexible; /* bytes that processes with flexible leases have touched */
+} lease_claims;
+
+/* The live leases of others. */
+typedef struct lease_view {
+    uint32_t count;        /* all of them */
+    uint32_t on_device;    /* of those, with the given device */
+    lease_claims machine;  /* of all: against MemAvailable */
+    lease_claims in_group; /* of those in the group that group_up names, or in a group inside it: against what the
+                              groups of the own process have left. Where groups with limits enclose each other that may
+                              be more than fall to the tightest of them, never less. Nothing without a limit. */
 } lease_view;
 
 /* A lease that is closed and knows no folder. */
 #define LEASE_NONE                                                                                                     \
     {                                                                                                                  \
-        .folder_fd = -1, .fd = -1                                                                                      \
+        .folder_fd = -1, .fd = -1, .group_up = CGROUP_NONE                                                             \
     }
 
 /* `folder`: NULL for the usual one. LEAT_IO, LEAT_PERMISSION: no folder can be used (text says why); the lease is then
@@ -64,9 +73,10 @@ void lease_survey(lease *l, uint64_t device, lease_view *out_view);
 /* How many live leases, the own one included, read from the same device: work in the background should take one part in
  * so many of its depth. At least 1; as of the last survey. */
 uint32_t lease_share_count(const lease *l);
-/* An equal part, for the own process, of what flexible leases and free memory have together. `available_bytes`:
- * MemAvailable; `own_held_bytes`: what the own process has touched. */
-uint64_t lease_equal_part(const lease_view *view, uint64_t available_bytes, uint64_t own_held_bytes);
+/* An equal part, for the own process, of what flexible leases and free memory have together. `free_bytes`: of the
+ * machine or the group that the claims are of, UINT64_MAX (no limit) gives itself; `own_held_bytes`: what the own
+ * process has touched. */
+uint64_t lease_equal_part(const lease_claims *claims, uint64_t free_bytes, uint64_t own_held_bytes);
 
 /* The folder that lease_open would use, made when it is missing; for who must name it to a sandbox beforehand. The
  * caller closes it. */

@@ -84,18 +84,20 @@ void memory_limit_read_machine(const char *root, memory_limit *limit)
 void memory_limit_read_groups(const cgroup_dir *group, bool cache_is_free, memory_limit *limit)
 {
     cgroup_dir dir = *group;
+    uint32_t up = 0;
     do {
         uint64_t group_limit = read_group_limit(&dir);
         if (group_limit == UINT64_MAX) continue;
+        limit->cgroup_up = up;
         uint64_t used = read_group_usage(&dir, cache_is_free);
         limit->cgroup_limit_bytes = min_u64(limit->cgroup_limit_bytes, group_limit);
         limit->cgroup_free_bytes = min_u64(limit->cgroup_free_bytes, group_limit - min_u64(used, group_limit));
-    } while (cgroup_to_parent(&dir));
+    } while (up++, cgroup_to_parent(&dir));
 }
 
 leat_status memory_limit_read(const char *root, memory_limit *out_limit, leat_error *error)
 {
-    memory_limit limit = {.cgroup_limit_bytes = UINT64_MAX, .cgroup_free_bytes = UINT64_MAX};
+    memory_limit limit = MEMORY_LIMIT_UNREAD;
     memory_limit_read_machine(root, &limit);
     if (limit.physical_bytes == 0)
         return FAIL(error, IO, "%s/proc/meminfo: expected a line \"MemTotal: N kB\", found none", root);

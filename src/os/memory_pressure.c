@@ -42,7 +42,7 @@ static uint64_t count_hits(const cgroup_dir *group)
 void memory_pressure_read(const memory_pressure_reader *reader, memory_pressure *out)
 {
     char path[OS_PATH_BYTES];
-    memory_limit limit = {.cgroup_limit_bytes = UINT64_MAX, .cgroup_free_bytes = UINT64_MAX};
+    memory_limit limit = MEMORY_LIMIT_UNREAD;
     memory_limit_read_machine(reader->root, &limit);
     *out = (memory_pressure){.physical_bytes = limit.physical_bytes,
                              .available_bytes = limit.available_bytes > 0 ? limit.available_bytes : UINT64_MAX};
@@ -57,4 +57,5 @@ void memory_pressure_read(const memory_pressure_reader *reader, memory_pressure 
     }
     out->group_limit_bytes = limit.cgroup_limit_bytes;
     out->group_free_bytes = limit.cgroup_free_bytes;
+    out->group_up = limit.cgroup_up;
 }

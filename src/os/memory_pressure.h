@@ -18,6 +18,7 @@ typedef struct memory_pressure {
     /* Of the enclosing groups the one with least left: its limit (memory.max, memory.high), and what is left below it
      * when all page cache is taken for free, for the kernel drops that before anything else. UINT64_MAX: no limit. */
     uint64_t group_limit_bytes, group_free_bytes;
+    uint32_t group_up;        /* as memory_limit.cgroup_up */
     double some_avg10;        /* percent of the last 10 s in which a task waited for memory: the larger of machine's and
                                  group's; 0 where there is no PSI */
     uint64_t group_hit_count; /* how often the process's own group was at its limit, since it was made */

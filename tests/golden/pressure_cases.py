@@ -1,7 +1,10 @@
-"""A memory cgroup gets smaller while a model runs in it: the expert cache gives way, and the answer stays the same."""
+"""A memory cgroup gets smaller while a model runs in it: the expert cache gives way, and the answer stays the same. Two
+processes with automatic budgets in one cgroup divide it."""
+import contextlib
 import json
 import os
 import subprocess
+import tempfile
 import time
 
 from leat_program import MIB, Case, Skipped
@@ -74,5 +77,85 @@ def check_shrinking_group(leat):
     assert experts["slot_count"] < found["memory"]["expert_slot_count"], experts
 
 
+# ---- two in a group ----------------------------------------------------------------------------------------------
+
+AUTOMATIC = (BROOK, "--ctx", "512", "--io", "direct", "--profile", "off")
+
+
+class Neighbours:
+    """Processes in a group, whose leases nobody else sees."""
+
+    def __init__(self, leat, group):
+        self.leat, self.group, self.chats = leat, group, []
+        self.runtime = os.path.abspath(tempfile.mkdtemp(dir=leat.work))
+        self.environment = dict(leat.environment, XDG_RUNTIME_DIR=self.runtime)
+
+    def start_chat(self):
+        """A chat that waits for its first question."""
+        command = [self.leat.tool("measure_peak"), self.leat.file(".peak"), self.group.folder, self.leat.program, "chat",
+                   *AUTOMATIC]
+        chat = subprocess.Popen(command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE)
+        self.leat.running.add(chat)
+        self.chats.append(chat)
+
+    def leases(self):
+        """The bytes of all leases, once every chat has one."""
+        folder, budgets = os.path.join(self.runtime, "leat"), []
+        for _ in range(600):
+            with contextlib.suppress(OSError, IndexError):
+                budgets = [int(read(os.path.join(folder, name)).split()[3]) for name in os.listdir(folder)]
+            if len(budgets) == len(self.chats) and all(budgets):
+                return budgets
+            for chat in self.chats:
+                assert chat.poll() is None, "it ended: %s" % chat.stderr.read().decode(errors="replace")[-400:]
+            time.sleep(0.05)
+        raise AssertionError("%d chats have the leases %s" % (len(self.chats), budgets))
+
+    def plan(self, folder):
+        """What another automatic process in the group `folder` ("-": none) would plan."""
+        command = [self.leat.tool("measure_peak"), self.leat.file(".peak"), folder, self.leat.program, "plan", *AUTOMATIC,
+                   "--json", "--probe", "off"]
+        done = subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=self.leat.timeout, check=True)
+        return json.loads(done.stdout)
+
+    def end(self):
+        for chat in self.chats:
+            _, err = chat.communicate(timeout=self.leat.timeout)
+            self.leat.running.discard(chat)
+            assert chat.returncode == 0, err.decode(errors="replace")[-400:]
+
+
+@contextlib.contextmanager
+def neighbours(leat):
+    """In a group with room for one model as a whole and a little of another."""
+    if leat.has_sanitizer:
+        raise Skipped("this build has sanitizers, whose memory no budget knows of")
+    everything = leat.plan(*AUTOMATIC, "--lease", "off")["everything_bytes"]
+    try:
+        with memory_group(everything + 32 * MIB) as group:
+            found = Neighbours(leat, group)
+            try:
+                yield found, everything
+            finally:
+                found.end()
+    except Unavailable as why:
+        raise Skipped("%s: no two processes had one group" % why) from why
+
+
+def check_divided_group(leat):
+    with neighbours(leat) as (found, everything):
+        found.start_chat()
+        (leased,) = found.leases()
+        assert leased == everything, "alone it leased %d of %d bytes" % (leased, everything)
+        inside = found.plan(found.group.folder)["budget_bytes"]
+        assert leased + inside <= found.group.limit_bytes, "%d and %d bytes in a group of %d" % (
+            leased, inside, found.group.limit_bytes)
+        outside = found.plan("-")["budget_bytes"]
+        assert outside == everything, "outside of the group %d of %d bytes" % (outside, everything)
+
+
 def pressure_cases(leat):
-    return [Case("pressure: brook: a shrinking group", check_shrinking_group, leat, seconds=8)]
+    return [Case("pressure: brook: a shrinking group", check_shrinking_group, leat, seconds=8),
+            Case("pressure: brook: two in a group", check_divided_group, leat, seconds=2)]

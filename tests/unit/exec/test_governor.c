@@ -237,6 +237,24 @@ static void claims_of_others_push_to_the_share(void **state)
     assert_int_equal(w.slots, config.slots_max);
 }
 
+/* The same in a control group, while the machine has plenty; and a machine that is spoken for says nothing of it. */
+static void claims_in_the_group_push_to_its_share(void **state)
+{
+    (void)state;
+    world w = start(240);
+    w.r.group_free_bytes = 300 * MIB;
+    w.r.group_claimed_bytes = 3000 * MIB;
+    w.r.group_share_slots = 130;
+    run_seconds(&w, 2, poll_with_feedback);
+    assert_in_range(w.slots, 120, 144);
+    run_seconds(&w, 100, poll_with_feedback);
+    assert_in_range(w.slots, 120, 144);
+    assert_int_equal(w.growths, 0); /* what is free is spoken for */
+    w.r.group_claimed_bytes = 0;
+    run_seconds(&w, 100, poll_with_feedback);
+    assert_int_equal(w.slots, config.slots_max);
+}
+
 /* Somebody needs 300 MiB for 10 s in every 40: each time that growing was wrong the next growth waits longer. */
 static void it_does_not_flap(void **state)
 {
@@ -316,6 +334,7 @@ int main(void)
         cmocka_unit_test(growing_needs_more_room_than_it_takes),
         cmocka_unit_test(a_group_made_for_the_budget_is_enough),
         cmocka_unit_test(claims_of_others_push_to_the_share),
+        cmocka_unit_test(claims_in_the_group_push_to_its_share),
         cmocka_unit_test(it_does_not_flap),
         cmocka_unit_test(random_walks),
         cmocka_unit_test(reserve_and_margin),

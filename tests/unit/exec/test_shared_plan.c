@@ -76,7 +76,7 @@ static pid_t start_holder(const lease_terms *terms, bool gives)
         for (;;) {
             usleep(20000);
             lease_survey(&l, 0, &view);
-            if (gives && view.claimed > 0) lease_change(&l, &(lease_terms){1, 0, false});
+            if (gives && view.machine.claimed > 0) lease_change(&l, &(lease_terms){1, 0, false});
         }
     }
     close(ready[1]);

@@ -87,9 +87,9 @@ static void alone(void **state)
     lease l = open_lease(100 * MIB, 7);
     const lease_view view = survey(&l, 7);
     assert_int_equal(view.count, 0);
-    assert_int_equal(view.claimed, 0);
+    assert_int_equal(view.machine.claimed, 0);
     assert_int_equal(lease_share_count(&l), 1);
-    assert_int_equal(lease_equal_part(&view, 900 * MIB, 100 * MIB), 1000 * MIB);
+    assert_int_equal(lease_equal_part(&view.machine, 900 * MIB, 100 * MIB), 1000 * MIB);
     assert_int_equal(count_entries(), 1);
     lease_close(&l);
     assert_int_equal(count_entries(), 0);
@@ -104,12 +104,12 @@ static void two_of_one_process(void **state)
     assert_int_equal(lease_share_count(&a), 1); /* the other reads from another device */
     assert_int_equal(survey(&b, 7).on_device, 1);
     assert_int_equal(lease_share_count(&b), 2);
-    assert_in_range(survey(&a, 7).claimed, (UINT64_C(1) << 40) - 4096 * MIB, UINT64_C(1) << 40);
+    assert_in_range(survey(&a, 7).machine.claimed, (UINT64_C(1) << 40) - 4096 * MIB, UINT64_C(1) << 40);
     lease_change(&b, &(lease_terms){3, 7, true});
     const lease_view view = survey(&a, 7);
     assert_int_equal(view.on_device, 1);
-    assert_int_equal(view.flexible, 0);
-    assert_int_equal(view.claimed, 0); /* more is touched than leased */
+    assert_int_equal(view.machine.flexible, 0);
+    assert_int_equal(view.machine.claimed, 0); /* more is touched than leased */
     lease_close(&b);
     assert_int_equal(survey(&a, 7).count, 0);
     lease_close(&a);
@@ -124,18 +124,37 @@ static void only_what_is_not_touched_is_claimed(void **state)
     const pid_t few = start_holder(&(lease_terms){1000 * MIB, 7, false}, 0, false);
     const lease_view before = survey(&l, 7);
     assert_int_equal(before.count, 1);
-    assert_in_range(before.claimed, 900 * MIB, 1000 * MIB);
+    assert_in_range(before.machine.claimed, 900 * MIB, 1000 * MIB);
     const pid_t many = start_holder(&(lease_terms){1000 * MIB, 9, true}, 300 * MIB, false);
     const lease_view both = survey(&l, 7);
     assert_int_equal(both.count, 2);
-    assert_int_equal(both.flexible, 1);
+    assert_int_equal(both.machine.flexible, 1);
     assert_int_equal(both.on_device, 1);
-    assert_in_range(both.claimed_fixed, 600 * MIB, 700 * MIB);
-    assert_in_range(both.claimed, before.claimed + 600 * MIB, before.claimed + 700 * MIB);
+    assert_in_range(both.machine.claimed_fixed, 600 * MIB, 700 * MIB);
+    assert_in_range(both.machine.claimed, before.machine.claimed + 600 * MIB, before.machine.claimed + 700 * MIB);
     /* 4000 free, 650 or so promised to the fixed one; the rest is for two. */
-    assert_in_range(lease_equal_part(&both, 4000 * MIB, 0), 1650 * MIB, 1750 * MIB);
+    assert_in_range(lease_equal_part(&both.machine, 4000 * MIB, 0), 1650 * MIB, 1750 * MIB);
     end_holder(few, SIGKILL);
     end_holder(many, SIGKILL);
+    lease_close(&l);
+}
+
+/* Without a limit no group is divided; with one, here of the own group, those in it count against it. */
+static void claims_in_the_own_group(void **state)
+{
+    (void)state;
+    char group[OS_PATH_BYTES];
+    if (!cgroup_membership("", 0, "memory", group)) skip_because("this process is in no control group of memory");
+    lease l = open_lease(MIB, 7);
+    const pid_t other = start_holder(&(lease_terms){1000 * MIB, 7, false}, 0, false);
+    assert_int_equal(survey(&l, 7).in_group.claimed, 0);
+    l.group_up = 0;
+    const lease_view view = survey(&l, 7);
+    assert_int_equal(view.in_group.claimed, view.machine.claimed);
+    assert_int_equal(view.in_group.flexible, 1);
+    assert_int_equal(view.in_group.held_flexible, view.machine.held_flexible);
+    assert_int_equal(lease_equal_part(&view.in_group, UINT64_MAX, 0), UINT64_MAX);
+    end_holder(other, SIGKILL);
     lease_close(&l);
 }
 
@@ -285,6 +304,7 @@ int main(void)
         with_root(alone),
         with_root(two_of_one_process),
         with_root(only_what_is_not_touched_is_claimed),
+        with_root(claims_in_the_own_group),
         with_root(the_dead_hold_nothing),
         with_root(a_lease_does_not_outlive_its_process_in_a_program),
         with_root(files_of_others_are_no_leases),

@@ -90,6 +90,45 @@ static void v1_limit_and_idle_cache(void **state)
     assert_int_equal(memory_limit_ceiling(&limit), 1024 * MIB);
 }
 
+/* Whose leases count against a group: those of processes below the outermost limit. */
+static void memberships(void **state)
+{
+    (void)state;
+    char group[OS_PATH_BYTES] = "/user/1000/a";
+    cgroup_cut_membership(group, 0);
+    assert_string_equal(group, "/user/1000/a");
+    cgroup_cut_membership(group, 2);
+    assert_string_equal(group, "/user");
+    assert_true(cgroup_contains(group, "/user"));
+    assert_true(cgroup_contains(group, "/user/1000/b"));
+    assert_false(cgroup_contains(group, "/username"));
+    assert_false(cgroup_contains(group, "/"));
+    cgroup_cut_membership(group, 7);
+    assert_string_equal(group, "/");
+    assert_true(cgroup_contains(group, "/") && cgroup_contains(group, "/system/b"));
+    assert_false(cgroup_contains(group, "/../outside"));
+
+    use_v1("/user/job", "/");
+    write_file_text(root, "proc/77/cgroup", "5:memory:/user/other\n0::/init\n");
+    assert_true(cgroup_membership(root, 0, "memory", group));
+    assert_string_equal(group, "/user/job");
+    assert_true(cgroup_membership(root, 77, "memory", group));
+    assert_string_equal(group, "/user/other");
+    assert_false(cgroup_membership(root, 78, "memory", group));
+}
+
+static void the_outermost_limit_is_known(void **state)
+{
+    (void)state;
+    assert_int_equal(read_limit().cgroup_up, CGROUP_NONE);
+    use_v1("/user/outer/inner", "/");
+    assert_int_equal(read_limit().cgroup_up, CGROUP_NONE);
+    write_file_text(root, "sys/fs/cgroup/memory/user/outer/inner/memory.limit_in_bytes", "1073741824\n");
+    assert_int_equal(read_limit().cgroup_up, 0);
+    write_file_text(root, "sys/fs/cgroup/memory/user/outer/memory.limit_in_bytes", "4294967296\n");
+    assert_int_equal(read_limit().cgroup_up, 1);
+}
+
 static void v1_huge_values_mean_none(void **state)
 {
     (void)state;
@@ -254,6 +293,8 @@ int main(void)
         with_root(without_groups_there_is_no_limit),
         with_root(meminfo_must_be_there),
         with_root(v1_limit_and_idle_cache),
+        with_root(memberships),
+        with_root(the_outermost_limit_is_known),
         with_root(v1_huge_values_mean_none),
         with_root(v1_outer_groups_bind_too),
         with_root(v1_container_sees_its_part),
