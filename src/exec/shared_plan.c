@@ -61,12 +61,11 @@ static void set_terms(lease *l, uint64_t budget_bytes, bool is_fixed)
     lease_change(l, &(lease_terms){.budget_bytes = budget_bytes, .device = l->terms.device, .is_fixed = is_fixed});
 }
 
-static leat_status ask_others(lease *l, const engine_options *options, room *r, leat_error *error)
+/* Others may plan meanwhile: what is asked for they see. */
+static leat_status wait_for_others(lease *l, const engine_options *options, room *r, leat_error *error)
 {
     const struct timespec pause = {.tv_nsec = ASK_PAUSE_MS * 1000000L};
 
-    log_write(LOG_INFO, "other processes have leased memory: they are asked for some of it");
-    set_terms(l, r->equal, false);
     for (int i = 0; i < ASK_TIMES && r->may_ask && r->spare < r->equal / 10 * 9; i++) {
         if (cancel_is_wanted(options->cancel)) break;
         nanosleep(&pause, NULL);
@@ -75,7 +74,18 @@ static leat_status ask_others(lease *l, const engine_options *options, room *r, 
     return LEAT_OK;
 }
 
-leat_status shared_plan_make(const checkpoint *source, const model_desc *model, engine_options *options, lease *l,
+static leat_status ask_others(lease *l, const engine_options *options, room *r, leat_error *error)
+{
+    log_write(LOG_INFO, "other processes have leased memory: they are asked for some of it");
+    set_terms(l, r->equal, false);
+    lease_unlock(l);
+    const leat_status status = wait_for_others(l, options, r, error);
+    lease_lock(l);
+    TRY(status);
+    return find_room(l, r, error);
+}
+
+static leat_status make_plan(const checkpoint *source, const model_desc *model, engine_options *options, lease *l,
                              plan *out_plan, leat_error *error)
 {
     const bool is_fixed = options->budget_bytes > 0;
@@ -94,5 +104,15 @@ leat_status shared_plan_make(const checkpoint *source, const model_desc *model, 
         status = engine_plan(source, model, options, out_plan, error);
     }
     if (status == LEAT_OK && l->fd >= 0) set_terms(l, out_plan->budget_bytes, is_fixed);
+    return status;
+}
+
+/* What one finds free and then leases nobody else may find free in between. */
+leat_status shared_plan_make(const checkpoint *source, const model_desc *model, engine_options *options, lease *l,
+                             plan *out_plan, leat_error *error)
+{
+    if (l->fd >= 0) lease_lock(l);
+    const leat_status status = make_plan(source, model, options, l, out_plan, error);
+    if (l->fd >= 0) lease_unlock(l);
     return status;
 }

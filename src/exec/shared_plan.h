@@ -3,7 +3,8 @@
  *
  * Where that is less than an equal part for each, and less than the model could use, the others are asked: the own
  * lease names the equal part, they see it when they next look (pressure_watch.h) and give what they hold beyond theirs;
- * for two seconds it is waited for. What is there then is the budget.
+ * for two seconds it is waited for. What is there then is the budget. From the look at the others to the lease of what
+ * was found one process plans at a time (lease_lock), so that those who start together do not all take the same.
  */
 #ifndef EXEC_SHARED_PLAN_H
 #define EXEC_SHARED_PLAN_H

@@ -22,9 +22,10 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 160, MAKE_TRIES = 16, READ_TRIES = 4, DIRENT_BYTES = 4096 };
+enum { LINE_BYTES = 160, MAKE_TRIES = 16, READ_TRIES = 4, DIRENT_BYTES = 4096, LOCK_TRIES = 500, LOCK_PAUSE_MS = 10 };
 
 /* ---- the folder ---- */
 
@@ -113,6 +114,20 @@ void lease_change(lease *l, const lease_terms *terms)
     const int length = format_line(line, (long)getpid(), terms);
     if (pwrite(l->fd, line, (size_t)length, 0) == length && ftruncate(l->fd, length) == 0) return;
     /* A full file system: others see the old terms, or none that they understand. */
+}
+
+void lease_lock(const lease *l)
+{
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+    for (int i = 0; l->folder_fd >= 0 && i < LOCK_TRIES; i++) {
+        if (flock(l->folder_fd, LOCK_EX | LOCK_NB) == 0) return;
+        nanosleep(&pause, NULL);
+    }
+}
+
+void lease_unlock(const lease *l)
+{
+    if (l->folder_fd >= 0) flock(l->folder_fd, LOCK_UN);
 }
 
 /* false: taken, or taken for void before it was locked. */

@@ -67,6 +67,10 @@ MUST_CHECK leat_status lease_look(const char *folder, lease *out_lease, leat_err
 void lease_close(lease *l);
 
 void lease_change(lease *l, const lease_terms *terms);
+/* Between these two nobody else who asks for it surveys and then leases what he found free. It is waited for: five
+ * seconds, after which it is gone without (the owner may be stopped). A closed folder has no lock. */
+void lease_lock(const lease *l);
+void lease_unlock(const lease *l);
 /* Removes void files on the way, and sets what lease_share_count says. */
 void lease_survey(lease *l, uint64_t device, lease_view *out_view);
 

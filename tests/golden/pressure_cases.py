@@ -1,5 +1,5 @@
 """A memory cgroup gets smaller while a model runs in it: the expert cache gives way, and the answer stays the same. Two
-processes with automatic budgets in one cgroup divide it."""
+processes with automatic budgets in one cgroup divide it, also when they start at the same time."""
 import contextlib
 import json
 import os
@@ -100,17 +100,12 @@ class Neighbours:
         self.chats.append(chat)
 
     def leases(self):
-        """The bytes of all leases, once every chat has one."""
-        folder, budgets = os.path.join(self.runtime, "leat"), []
-        for _ in range(600):
-            with contextlib.suppress(OSError, IndexError):
-                budgets = [int(read(os.path.join(folder, name)).split()[3]) for name in os.listdir(folder)]
-            if len(budgets) == len(self.chats) and all(budgets):
-                return budgets
-            for chat in self.chats:
-                assert chat.poll() is None, "it ended: %s" % chat.stderr.read().decode(errors="replace")[-400:]
-            time.sleep(0.05)
-        raise AssertionError("%d chats have the leases %s" % (len(self.chats), budgets))
+        """The bytes of all leases, once every chat has said what it planned: before, it may be asking for some."""
+        for chat in self.chats:
+            line = chat.stderr.readline().decode(errors="replace")
+            assert line.startswith("ram: "), line + chat.stderr.read().decode(errors="replace")[-400:]
+        folder = os.path.join(self.runtime, "leat")
+        return [int(read(os.path.join(folder, name)).split()[3]) for name in os.listdir(folder)]
 
     def plan(self, folder):
         """What another automatic process in the group `folder` ("-": none) would plan."""
@@ -156,6 +151,17 @@ def check_divided_group(leat):
         assert outside == everything, "outside of the group %d of %d bytes" % (outside, everything)
 
 
+def check_simultaneous_start(leat):
+    with neighbours(leat) as (found, _):
+        found.start_chat()
+        found.start_chat()
+        leased = found.leases()
+        assert len(leased) == 2
+        assert sum(leased) <= found.group.limit_bytes, "leases of %s bytes in a group of %d" % (
+            leased, found.group.limit_bytes)
+
+
 def pressure_cases(leat):
     return [Case("pressure: brook: a shrinking group", check_shrinking_group, leat, seconds=8),
-            Case("pressure: brook: two in a group", check_divided_group, leat, seconds=2)]
+            Case("pressure: brook: two in a group", check_divided_group, leat, seconds=2),
+            Case("pressure: brook: two that start together", check_simultaneous_start, leat, seconds=3)]

@@ -122,6 +122,48 @@ static void promises_are_kept(void **state)
     close_world(&w);
 }
 
+/* Holds the planning of all others up, leases everything, and lets go. */
+static pid_t start_planner(void)
+{
+    int ready[2];
+    char byte;
+    assert_int_equal(pipe(ready), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        lease l;
+        leat_error error;
+        if (lease_open(NULL, &(lease_terms){0, 0, true}, &l, &error) != LEAT_OK) _exit(1);
+        lease_lock(&l);
+        if (write(ready[1], "x", 1) != 1) _exit(1);
+        usleep(300000);
+        lease_change(&l, &(lease_terms){TIB, 0, true});
+        lease_unlock(&l);
+        for (;;) pause();
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return child;
+}
+
+/* Who starts while another plans sees what that one has leased, not the nothing from before. */
+static void who_starts_together_plans_one_after_the_other(void **state)
+{
+    (void)state;
+    world w;
+    leat_error error = {0};
+    open_world(&w, 0);
+    const pid_t planner = start_planner();
+    assert_fails(BUDGET, make_plan(&w, &error), &error);
+    assert_int_equal(w.options.spare_bytes, 0);
+    end_holder(planner);
+    lease_close(&w.own);
+    assert_ok(make_plan(&w, &error), &error); /* the lock went with its owner, and with the failed plan */
+    lease_close(&w.own);
+    assert_ok(make_plan(&w, &error), &error);
+    close_world(&w);
+}
+
 static void who_can_give_is_asked(void **state)
 {
     (void)state;
@@ -162,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alone_everything_is_had),
         cmocka_unit_test(promises_are_kept),
+        cmocka_unit_test(who_starts_together_plans_one_after_the_other),
         cmocka_unit_test(who_can_give_is_asked),
         cmocka_unit_test(fixed_budgets_ask_nobody),
     };
