@@ -241,7 +241,8 @@ void engine_prefault_ahead(engine *e)
 
 void engine_idle(engine *e)
 {
-    if (e->warm && !warm_start_is_over(e->warm)) return; /* until then the cache is the warm start's alone */
+    /* Until it is over the cache is the warm start's alone: memory that is scarce ends it. */
+    if (e->warm && !warm_start_is_over(e->warm) && !pressure_watch_is_scarce(e)) return;
     warm_start_stop(&e->warm);
     pressure_watch_poll(e);
 }

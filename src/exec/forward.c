@@ -177,7 +177,7 @@ static leat_status run_layers(const step *s, leat_error *error)
     prepare_angles(s);
     for (uint32_t i = 0; i < s->engine->model->layer_count; i++) {
         TRY(engine_check_cancel(s->engine, error));
-        if (i == 0 || s->row_count > 1) pressure_watch_poll(s->engine);
+        pressure_watch_poll(s->engine);
         engine_prefault_ahead(s->engine);
         TRY(run_layer(s, i, error));
         if (s->layer_sink) s->layer_sink(s->layer_user, i + 1);

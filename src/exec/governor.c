@@ -16,6 +16,8 @@ static const double STALL_HIGH = 10, STALL_LOW = 5;
 /* Tasks also stall while the kernel makes huge pages, with gigabytes free: stalls count where no more is left than so
  * many times what should be. */
 enum { STALL_ROOM = 8 };
+/* A group also runs into its limit because page cache fills it, which the kernel drops: hits count where no more than
+ * another margin is left. */
 
 uint64_t governor_reserve_bytes(uint64_t physical_bytes)
 {
@@ -62,7 +64,8 @@ static uint32_t shared_slots(const governor_config *c, int64_t room, uint64_t cl
 }
 
 /* The count that this reading alone allows. */
-static uint32_t allowed_slots(const governor *g, const governor_reading *r, uint32_t slots, bool is_falling)
+static uint32_t allowed_slots(const governor *g, const governor_reading *r, uint32_t slots, bool is_falling,
+                              bool is_hitting)
 {
     const governor_config *c = &g->config;
     const int64_t machine = room_bytes(r->available_bytes, c->reserve_bytes, r->untouched_bytes);
@@ -72,6 +75,8 @@ static uint32_t allowed_slots(const governor *g, const governor_reading *r, uint
     if (r->stall_percent > STALL_HIGH && is_falling && machine < STALL_ROOM * (int64_t)c->reserve_bytes &&
         wanted == slots && slots > c->slots_unit)
         wanted = round_slots(c, slots - 1); /* to the working set below */
+    if (is_hitting && group < (int64_t)c->margin_bytes && wanted == slots && slots > c->slots_unit)
+        wanted = round_slots(c, slots - 1);
     const uint32_t shared = shared_slots(c, machine, r->claimed_bytes, r->share_slots, slots);
     const uint32_t in_group = shared_slots(c, group, r->group_claimed_bytes, r->group_share_slots, slots);
     return (uint32_t)min_u64(min_u64(wanted, slots), min_u64(shared, in_group));
@@ -129,9 +134,11 @@ static uint32_t shrink(governor *g, uint64_t now_ns, uint32_t slots)
 uint32_t governor_decide(governor *g, const governor_reading *r, uint32_t slots)
 {
     const governor_config *c = &g->config;
+    const bool is_hitting = g->read_ns && r->group_hit_count > g->hit_count;
     const bool is_falling = note_left(g, r);
-    const uint32_t allowed = allowed_slots(g, r, slots, is_falling);
+    const uint32_t allowed = allowed_slots(g, r, slots, is_falling, is_hitting);
 
+    g->hit_count = r->group_hit_count;
     if (allowed < slots || !has_room(g, r, slots))
         g->calm_ns = 0;
     else if (g->calm_ns == 0)

@@ -3,8 +3,8 @@
  *
  * A pure function of its readings: no clock, no files. Memory is scarce when less is left than there should be,
  * counting what the process has been given and not yet touched as gone: below the reserve of the machine, within the
- * margin of a control group's limit, or when tasks stall (PSI) while
- * little is left and others take more. Then the cache shrinks at
+ * margin of a control group's limit or within twice of it while the group runs into that limit, or when tasks stall
+ * (PSI) while little is left and others take more. Then the cache shrinks at
  * once, by whole working sets (one set of experts for every layer) as long as it holds more than one, below that by
  * sets. It grows back by a working set at a time, after there has been room for a while: 5 s, and twice as long as
  * before each time that growing turned out to be wrong.
@@ -34,6 +34,7 @@ typedef struct governor_reading {
     uint64_t available_bytes;     /* UINT64_MAX: not known */
     uint64_t group_free_bytes;    /* UINT64_MAX: no limit */
     double stall_percent;         /* PSI some avg10 */
+    uint64_t group_hit_count;     /* how often the group was at its limit; only that it rises is looked at */
     uint64_t untouched_bytes;     /* of the own process: taken from the ledger, not resident */
     uint64_t claimed_bytes;       /* of others: leased, not touched; 0 where the budget was a promise */
     uint32_t share_slots;         /* an equal share: claims push no further */
@@ -47,8 +48,8 @@ typedef struct governor {
     uint64_t grown_ns;   /* the last growth; 0: none */
     uint64_t calm_ns;    /* since when there has been room; 0: there is none */
     uint64_t patience_ns;
-    uint64_t usual_left_bytes; /* follows what is left slowly */
-    uint64_t read_ns;
+    uint64_t usual_left_bytes;   /* follows what is left slowly */
+    uint64_t read_ns, hit_count; /* of the last reading */
 } governor;
 
 void governor_init(governor *g, const governor_config *config);

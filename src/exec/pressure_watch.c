@@ -78,6 +78,7 @@ static void take_reading(engine *e, const lease_view *others, uint64_t now_ns, g
                               .available_bytes = now.available_bytes,
                               .group_free_bytes = now.group_free_bytes,
                               .stall_percent = now.some_avg10,
+                              .group_hit_count = now.group_hit_count,
                               .untouched_bytes = granted - min_u64(granted, rss_bytes)};
     read_claims(e, others, rss_bytes, out);
 }
@@ -133,21 +134,42 @@ static void share_disk(engine *e)
               limits.reads[READ_LOOK_AHEAD]);
 }
 
-void pressure_watch_poll(engine *e)
+/* false: it is not yet time, or nobody would follow. */
+static bool look(engine *e, governor_reading *out)
 {
     pressure_watch *w = &e->watch;
     lease_view others = {0};
-    governor_reading reading;
 
-    if (!w->is_on) return;
+    if (!w->is_on) return false;
     const uint64_t now_ns = clock_now_ns();
-    if (now_ns < w->next_ns) return;
+    if (now_ns < w->next_ns) return false;
     w->next_ns = now_ns + GOVERNOR_POLL_NS;
     if (e->options.lease) {
         lease_survey(e->options.lease, e->options.lease->terms.device, &others);
         share_disk(e);
     }
-    if (!w->resizes) return;
-    take_reading(e, &others, now_ns, &reading);
-    follow(e, &reading);
+    if (w->resizes) take_reading(e, &others, now_ns, out);
+    return w->resizes;
+}
+
+void pressure_watch_poll(engine *e)
+{
+    governor_reading reading;
+    if (look(e, &reading)) follow(e, &reading);
+}
+
+bool pressure_watch_is_scarce(engine *e)
+{
+    governor copy = e->watch.governor;
+    governor_reading reading;
+    const uint32_t slots = expert_cache_stats_get(e->experts).slot_count;
+
+    if (!look(e, &reading)) return false;
+    copy.config = e->watch.governor.config; /* the look may have changed the margin */
+    if (governor_decide(&copy, &reading, slots) < slots) {
+        e->watch.next_ns = 0;
+        return true;
+    }
+    e->watch.governor = copy; /* has seen this reading */
+    return false;
 }

@@ -1,11 +1,10 @@
 /*
  * pressure_watch.h - follows the machine's memory while an engine computes, and lets the expert cache shrink and grow.
  *
- * The step asks before its first layer, a step of many rows before every layer, and an engine without steps when it is
- * told that it waits (engine_idle). At most every GOVERNOR_POLL_NS
- * memory is read (os/memory_pressure.h) and the leases of other processes are looked at (os/lease.h); else asking
- * costs a look at the clock. What to do is the governor's decision. Only the expert cache changes its size: trunk, keys
- * and working memory stay. What is computed does not depend on it.
+ * The step asks before every layer, and an engine without steps when it is told that it waits (engine_idle). At most
+ * every GOVERNOR_POLL_NS memory is read (os/memory_pressure.h) and the leases of other processes are looked at
+ * (os/lease.h); else asking costs a look at the clock. What to do is the governor's decision. Only the expert cache
+ * changes its size: trunk, keys and working memory stay. What is computed does not depend on it.
  *
  * Threads: the step's.
  */
@@ -36,6 +35,9 @@ typedef struct pressure_watch {
 /* Behind the expert cache. `root`: as memory_pressure_init. */
 void pressure_watch_start(struct engine *e, const char *root);
 void pressure_watch_poll(struct engine *e);
+/* For who must free the cache first: whether a poll would let it shrink. Then the poll that follows is due; else the
+ * look counts as one. */
+bool pressure_watch_is_scarce(struct engine *e);
 /* Sets the cache's size as a poll would: the largest sets that the size allows, lease and sink told. */
 void pressure_watch_resize(struct engine *e, uint32_t slot_count);
 

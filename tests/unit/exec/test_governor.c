@@ -237,6 +237,27 @@ static void claims_of_others_push_to_the_share(void **state)
     assert_int_equal(w.slots, config.slots_max);
 }
 
+/* A group that runs into its limit with little left gives a working set at a time; with more left it was page cache. */
+static void hits_of_the_limit_count_where_little_is_left(void **state)
+{
+    (void)state;
+    world w = start(240);
+    w.r.group_free_bytes = 17 * MIB;
+    w.r.group_hit_count = 1000; /* from before the first look */
+    run_seconds(&w, 2, poll_once);
+    for (uint32_t i = 0; i < 40; i++) {
+        w.r.group_hit_count++;
+        poll_once(&w);
+    }
+    assert_int_equal(w.slots, 240);
+    w.r.group_free_bytes = 15 * MIB;
+    run_seconds(&w, 2, poll_once);
+    assert_int_equal(w.slots, 240); /* the count stands still */
+    w.r.group_hit_count++;
+    run_seconds(&w, 2, poll_once);
+    assert_int_equal(w.slots, 240 - config.slots_unit);
+}
+
 /* The same in a control group, while the machine has plenty; and a machine that is spoken for says nothing of it. */
 static void claims_in_the_group_push_to_its_share(void **state)
 {
@@ -334,6 +355,7 @@ int main(void)
         cmocka_unit_test(growing_needs_more_room_than_it_takes),
         cmocka_unit_test(a_group_made_for_the_budget_is_enough),
         cmocka_unit_test(claims_of_others_push_to_the_share),
+        cmocka_unit_test(hits_of_the_limit_count_where_little_is_left),
         cmocka_unit_test(claims_in_the_group_push_to_its_share),
         cmocka_unit_test(it_does_not_flap),
         cmocka_unit_test(random_walks),

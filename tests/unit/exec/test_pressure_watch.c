@@ -8,7 +8,7 @@
 #include "support/tiny_model.h"
 #include "support/unit.h"
 
-enum { VOCAB = 61, TOKENS = 40, PROMPT = 24, CHUNK = 9, EXPERTS_OF_LAYER = 24, USED = 3 };
+enum { VOCAB = 61, LAYERS = 3, TOKENS = 40, PROMPT = 24, CHUNK = 9, EXPERTS_OF_LAYER = 24, USED = 3 };
 
 static const tiny_shape shapes[] = {
     {.family = TINY_QWEN3_MOE, .expert_count = EXPERTS_OF_LAYER, .used_count = USED, .expert_width = 64, .seed = 3},
@@ -254,6 +254,77 @@ static void an_idle_engine_follows_too(void **state)
     close_engine(&o);
 }
 
+static void take_memory_in_the_step(void *user, uint32_t moe_idx, size_t position, const uint32_t *experts,
+                                    const float *weights, uint32_t count)
+{
+    opened *o = user;
+    (void)position, (void)experts, (void)weights, (void)count;
+    if (moe_idx != 0) return;
+    set_available(o, 1);
+    make_due(o);
+}
+
+/* A token may take longer than memory can wait: what is lacking since its first layer is given back before its end. */
+static void a_token_is_no_reason_to_wait(void **state)
+{
+    (void)state;
+    opened o;
+    leat_error error = {0};
+    open_engine(&o, &shapes[0], true);
+    o.session->route_sink = take_memory_in_the_step;
+    o.session->route_user = &o;
+    assert_true(slots_of(&o) > USED);
+    assert_ok(session_append(o.session, 4, &error), &error);
+    assert_int_equal(slots_of(&o), USED);
+    close_engine(&o);
+}
+
+static const storage_ops *plain_ops;
+
+static void submit_slowly(storage *s, const read_request *request)
+{
+    usleep(20000);
+    plain_ops->submit(s, request);
+}
+
+static bool try_submit_slowly(storage *s, const read_request *request)
+{
+    usleep(20000);
+    return plain_ops->try_submit(s, request);
+}
+
+/* What is read on a guess does not go on filling memory that others need. */
+static void scarce_memory_ends_the_warm_start(void **state)
+{
+    (void)state;
+    opened o;
+    leat_error error = {0};
+    double uses[LAYERS * EXPERTS_OF_LAYER];
+
+    open_engine(&o, &shapes[0], true);
+    assert_int_equal(o.engine->records.layer_count, LAYERS);
+    for (uint32_t i = 0; i < LAYERS * EXPERTS_OF_LAYER; i++) uses[i] = 1 + i;
+    storage_ops slow = *o.engine->reads->ops;
+    plain_ops = o.engine->reads->ops;
+    slow.submit = submit_slowly;
+    slow.try_submit = try_submit_slowly;
+    o.engine->reads->ops = &slow;
+    mem *ledger = open_ledger(0);
+    assert_ok(warm_start_open(ledger, o.engine->experts, uses, 100, o.engine->records.layer_count, EXPERTS_OF_LAYER,
+                              slots_of(&o), &o.engine->warm, &error),
+              &error);
+    make_due(&o);
+    engine_idle(o.engine); /* there is memory: it goes on */
+    set_available(&o, 1);
+    make_due(&o);
+    engine_idle(o.engine);
+    assert_null(o.engine->warm);
+    assert_int_equal(slots_of(&o), USED);
+    o.engine->reads->ops = plain_ops;
+    close_empty_ledger(ledger);
+    close_engine(&o);
+}
+
 /* Asking often is a look at the clock; nothing is read before it is due. */
 static void memory_is_read_when_it_is_due(void **state)
 {
@@ -333,6 +404,8 @@ int main(void)
         cmocka_unit_test(logits_are_the_same_bits),
         cmocka_unit_test(scarce_memory_is_given_back),
         cmocka_unit_test(an_idle_engine_follows_too),
+        cmocka_unit_test(a_token_is_no_reason_to_wait),
+        cmocka_unit_test(scarce_memory_ends_the_warm_start),
         cmocka_unit_test(memory_is_read_when_it_is_due),
         cmocka_unit_test(guesses_are_divided_by_the_leases_on_the_device),
     };
