@@ -116,6 +116,9 @@ static void print_text(cli *c, const leat_model_info *info, const leat_plan *pla
     if (fits && plan_is_below_one_token(plan, info))
         output_print(&c->out, "warning  room for %u experts, but one token uses %u\n", plan->expert_slot_count,
                      info->moe_layer_count * info->expert_used_count);
+    if (plan->would_page)
+        output_print(&c->out, "warning  only %s are free, page cache included, and not leased by others: would page\n",
+                     human_bytes(plan->free_bytes, a));
     if (plan->streamed_bytes > 0)
         output_print(&c->out, "streamed %s for each step: %u of %u layers%s\n", human_bytes(plan->streamed_bytes, a),
                      plan->streamed_layer_count, info->layer_count, plan->head_is_streamed ? " and the head" : "");
@@ -138,6 +141,8 @@ static void print_json(cli *c, const leat_model_info *info, const leat_plan *pla
     json_writer_u64(&w, "physical_bytes", plan->physical_bytes);
     json_writer_u64(&w, "limit_bytes", plan->limit_bytes);
     json_writer_u64(&w, "available_bytes", plan->available_bytes);
+    json_writer_u64(&w, "free_bytes", plan->free_bytes);
+    json_writer_flag(&w, "would_page", plan->would_page);
     forecast_write_basis(&w, basis);
     json_writer_begin_array(&w, "budgets");
     for (uint32_t i = 0; i < count; i++) {

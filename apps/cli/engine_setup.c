@@ -139,6 +139,17 @@ static void list_parts(const leat_plan *plan, plan_part out[PLAN_PART_COUNT])
     memcpy(out, parts, sizeof parts);
 }
 
+/* An automatic budget never would; one that was given is kept, for the user may know better what will be free. */
+static void plan_warn(const leat_plan *plan)
+{
+    char budget[HUMAN_BYTES], left[HUMAN_BYTES];
+    if (plan->would_page)
+        report_note(
+            "ram: warning: %s are more than the %s that are free, page cache included, and not leased by others: "
+            "the system may page or kill, and less would be faster",
+            human_bytes(plan->budget_bytes, budget), human_bytes(plan->free_bytes, left));
+}
+
 void plan_report(const leat_plan *plan)
 {
     plan_part parts[PLAN_PART_COUNT];
@@ -152,6 +163,7 @@ void plan_report(const leat_plan *plan)
         used += length > 0 ? (size_t)length : 0;
     }
     report_note("ram: %s budget = %s", human_bytes(plan->budget_bytes, bytes), line);
+    plan_warn(plan);
 }
 
 void plan_write_json(json_writer *w, const leat_plan *plan)

@@ -32,7 +32,7 @@ MUST_CHECK leat_status engine_setup_open_engine(cli *c, uint32_t ctx, engine_set
 uint32_t engine_setup_ctx(const cli *c, const engine_setup *setup);
 void engine_setup_close(engine_setup *setup);
 
-/* "ram: 24.0 GiB budget = trunk 17.2 + ..." */
+/* "ram: 24.0 GiB budget = trunk 17.2 + ...", and a warning where that would page. */
 void plan_report(const leat_plan *plan);
 /* "plan" and its parts as members of the open object. */
 void plan_write_json(json_writer *w, const leat_plan *plan);

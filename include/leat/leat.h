@@ -248,6 +248,9 @@ typedef struct leat_plan {
     uint32_t direct_file_count, buffered_file_count;       /* weight files by the way that they are read */
     bool io_is_measured;                                   /* their drives were measured both ways, and that decided */
     uint64_t physical_bytes, limit_bytes, available_bytes; /* of the machine; limit: the cgroup's or physical */
+    uint64_t free_bytes; /* the least that machine and cgroups have free, page cache taken for free, less what other
+                            processes have leased and not touched; with what this process holds */
+    bool would_page;     /* the budget is more than that: the system would have to page */
 } leat_plan;
 
 /* Reads no weight. LEAT_BUDGET below the floor: error->text names floor and parts, the hint the largest ctx that fits,

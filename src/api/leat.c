@@ -681,7 +681,8 @@ static leat_status engine_options_from(const leat_model *m, const leat_options *
     return io_choice_make(m->source, io, o->profile_folder, &out->io, error);
 }
 
-static leat_plan public_plan(const leat_model *m, const plan *p, const engine_options *o, const memory_limit *limit)
+static leat_plan public_plan(const leat_model *m, const plan *p, const engine_options *o, const memory_limit *limit,
+                             uint64_t free_bytes)
 {
     return (leat_plan){.budget_bytes = p->budget_bytes,
                        .floor_bytes = p->floor_bytes,
@@ -711,7 +712,9 @@ static leat_plan public_plan(const leat_model *m, const plan *p, const engine_op
                        .io_is_measured = o->io.is_measured,
                        .physical_bytes = limit->physical_bytes,
                        .limit_bytes = memory_limit_ceiling(limit),
-                       .available_bytes = limit->available_bytes};
+                       .available_bytes = limit->available_bytes,
+                       .free_bytes = free_bytes,
+                       .would_page = p->budget_bytes > free_bytes};
 }
 
 /* AUTO's policy is what the model's profile says of so many slots; sizes do not depend on it. */
@@ -743,8 +746,9 @@ leat_status leat_plan_make(const leat_model *model, const leat_options *options,
     TRY(engine_options_from(model, options, &limit, &inner, error));
     if (!options->ignore_leases) shared_plan_open_lease(model->source, true, &others);
     const leat_status status = plan_from(model, options, &others, &inner, &solved, error);
+    const uint64_t free_bytes = shared_plan_free_bytes(&others);
     lease_close(&others);
-    if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(model, &solved, &inner, &limit);
+    if (status == LEAT_OK || status == LEAT_BUDGET) *out_plan = public_plan(model, &solved, &inner, &limit, free_bytes);
     return status;
 }
 
@@ -940,10 +944,12 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     memory_limit limit;
     opening o = {0};
     lease own = LEASE_NONE;
+    uint64_t free_bytes;
 
     TRY(engine_options_from(model, options, &limit, &o.options, error));
     if (!options->ignore_leases) shared_plan_open_lease(model->source, false, &own);
     TRY_OR(fail, plan_from(model, options, &own, &o.options, &o.plan, error));
+    free_bytes = shared_plan_free_bytes(&own); /* before the engine takes some */
     TRY_OR(fail, mem_open(o.plan.budget_bytes - o.plan.outside_bytes, &ledger, error));
     TRY_OR(fail, mem_alloc(ledger, MEM_META, 1, sizeof *e, 0, "engine", (void **)&e, error));
     e->ledger = ledger;
@@ -953,7 +959,7 @@ leat_status leat_engine_open(const leat_model *model, const leat_options *option
     e->profile_folder = options->profile_folder;
     o.engine = e;
     TRY_OR(fail, open_parts(&o, error));
-    e->plan = public_plan(model, &o.plan, &o.options, &limit);
+    e->plan = public_plan(model, &o.plan, &o.options, &limit, free_bytes);
     begin_warm_start(e, options);
     e->load_ns = clock_now_ns() - begin_ns;
     *out_engine = e;

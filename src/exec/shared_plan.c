@@ -4,6 +4,7 @@
 #include "base/cancel.h"
 #include "base/log.h"
 #include "os/memory_limit.h"
+#include "os/memory_pressure.h"
 
 #include <sys/stat.h>
 #include <time.h>
@@ -115,4 +116,20 @@ leat_status shared_plan_make(const checkpoint *source, const model_desc *model, 
     const leat_status status = make_plan(source, model, options, l, out_plan, error);
     if (l->fd >= 0) lease_unlock(l);
     return status;
+}
+
+uint64_t shared_plan_free_bytes(lease *l)
+{
+    memory_pressure_reader reader;
+    memory_pressure now;
+    lease_view others = {0};
+    uint64_t bytes;
+
+    memory_pressure_init(&reader, "");
+    memory_pressure_read(&reader, &now);
+    l->group_up = now.group_up;
+    if (l->folder_fd >= 0) lease_survey(l, l->terms.device, &others);
+    const uint64_t machine = unclaimed(now.available_bytes, &others.machine);
+    const uint64_t group = unclaimed(now.group_free_bytes, &others.in_group);
+    return size_add(min_u64(machine, group), process_rss_bytes(), &bytes) ? bytes : UINT64_MAX;
 }

@@ -17,5 +17,9 @@ void shared_plan_open_lease(const checkpoint *source, bool only_looks, lease *ou
  * as engine_plan. */
 MUST_CHECK leat_status shared_plan_make(const checkpoint *source, const model_desc *model, engine_options *options,
                                         lease *l, plan *out_plan, leat_error *error);
+/* What a budget can be now without the system having to page: what machine and control groups have free, page cache
+ * taken for free, less what others have leased and not touched; with what this process holds already. UINT64_MAX where
+ * the system does not say. */
+uint64_t shared_plan_free_bytes(lease *l);
 
 #endif

@@ -107,13 +107,15 @@ class Neighbours:
         folder = os.path.join(self.runtime, "leat")
         return [int(read(os.path.join(folder, name)).split()[3]) for name in os.listdir(folder)]
 
-    def plan(self, folder):
-        """What another automatic process in the group `folder` ("-": none) would plan."""
-        command = [self.leat.tool("measure_peak"), self.leat.file(".peak"), folder, self.leat.program, "plan", *AUTOMATIC,
-                   "--json", "--probe", "off"]
-        done = subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
+    def run(self, folder, *words):
+        """Another process in the group `folder` ("-": none)."""
+        command = [self.leat.tool("measure_peak"), self.leat.file(".peak"), folder, self.leat.program, *words]
+        return subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
                               timeout=self.leat.timeout, check=True)
-        return json.loads(done.stdout)
+
+    def plan(self, folder, *options):
+        """What another process there would plan."""
+        return json.loads(self.run(folder, "plan", *AUTOMATIC, "--json", "--probe", "off", *options).stdout)
 
     def end(self):
         for chat in self.chats:
@@ -151,6 +153,21 @@ def check_divided_group(leat):
         assert outside == everything, "outside of the group %d of %d bytes" % (outside, everything)
 
 
+def check_warning(leat):
+    """A budget that was given is kept, and said to be more than is free where it is."""
+    with neighbours(leat) as (found, everything):
+        ram = ("--ram", str(everything))
+        found.start_chat()
+        found.leases()
+        assert not found.plan(found.group.folder)["would_page"], "an automatic budget would page"
+        inside, outside = found.plan(found.group.folder, *ram), found.plan("-", *ram)
+        assert inside["would_page"] and inside["free_bytes"] < everything == inside["budget_bytes"], inside
+        assert not outside["would_page"], outside
+        question = ("run", *AUTOMATIC, "Hello", "-n", "1", *ram)
+        assert b"warning" in found.run(found.group.folder, *question).stderr, "it ran without a word"
+        assert b"warning" not in found.run("-", *question).stderr, "it warned beside plenty of memory"
+
+
 def check_simultaneous_start(leat):
     with neighbours(leat) as (found, _):
         found.start_chat()
@@ -164,4 +181,5 @@ def check_simultaneous_start(leat):
 def pressure_cases(leat):
     return [Case("pressure: brook: a shrinking group", check_shrinking_group, leat, seconds=8),
             Case("pressure: brook: two in a group", check_divided_group, leat, seconds=2),
+            Case("pressure: brook: more than is free", check_warning, leat, seconds=2),
             Case("pressure: brook: two that start together", check_simultaneous_start, leat, seconds=3)]
