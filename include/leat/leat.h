@@ -267,7 +267,7 @@ typedef struct leat_forecaster leat_forecaster;
 typedef enum leat_probe {
     LEAT_PROBE_AUTO,  /* measures drives and arithmetic, half a second each, where nothing was learned before */
     LEAT_PROBE_NEVER, /* what is not known stays so */
-    LEAT_PROBE_AGAIN  /* measures both, whatever is kept */
+    LEAT_PROBE_AGAIN  /* measures both, whatever is kept; like AUTO not with less than 256 MiB free: it takes 64 */
 } leat_probe;
 typedef enum leat_forecast_source {
     LEAT_SOURCE_NONE,     /* not known */

@@ -1002,7 +1002,8 @@ static void keep_profile(const leat_model *m, const char *folder, const run_tall
     mem_close(&ledger);
 }
 
-/* Takes the room that the engine has left. What cannot be measured is no reason to fail. */
+/* Takes the room that the engine has left, and says nothing of a drive that others read from. What cannot be measured
+ * is no reason to fail. */
 static void learn_drives(const leat_engine *e, const engine_options *o)
 {
     leat_error error;
@@ -1029,10 +1030,11 @@ void leat_engine_close(leat_engine **engine_handle)
         options = e->inner->options;
     }
     engine_close(&e->inner);
+    const bool is_alone = lease_share_count(&e->lease) == 1;
     lease_close(&e->lease);
     leat_tokenizer_close(&e->tokenizer);
     if (tally) keep_profile(e->model, e->profile_folder, tally, &place);
-    if (tally && tally->decode.token_count >= PROFILE_TOKENS_MIN) learn_drives(e, &options);
+    if (tally && is_alone && tally->decode.token_count >= PROFILE_TOKENS_MIN) learn_drives(e, &options);
     run_tally_close(&tally);
     mem_free(ledger, e);
     mem_close(&ledger);
@@ -1147,6 +1149,21 @@ static leat_status find_rates(leat_forecaster *f, const engine_options *o, const
     return LEAT_OK;
 }
 
+/* A probe takes up to 64 MiB that no budget knows of: it is not worth to page for. */
+static leat_probe affordable_probe(const leat_model *m, const leat_options *o, leat_probe wish)
+{
+    const uint64_t least_free = UINT64_C(256) << 20;
+    lease others = LEASE_NONE;
+
+    if (wish == LEAT_PROBE_NEVER) return wish;
+    if (!o->ignore_leases) shared_plan_open_lease(m->source, true, &others);
+    const uint64_t free_bytes = shared_plan_free_bytes(&others);
+    lease_close(&others);
+    if (free_bytes >= least_free) return wish;
+    log_write(LOG_INFO, "nothing is measured: only %.0f MiB are free", (double)free_bytes / 1048576.0);
+    return LEAT_PROBE_NEVER;
+}
+
 static leat_status learn_basis(leat_forecaster *f, const leat_options *o, leat_probe wish, leat_error *error)
 {
     const leat_model *m = f->model;
@@ -1155,6 +1172,7 @@ static leat_status learn_basis(leat_forecaster *f, const leat_options *o, leat_p
     engine_options inner;
     double calibrated_s = 0;
 
+    wish = affordable_probe(m, o, wish);
     TRY(engine_options_from(m, o, &limit, &inner, error));
     TRY(model_profile_open(f->ledger, &m->desc, m->info.fingerprint, &f->profile, error));
     if (folder) model_profile_load(&f->profile, folder);

@@ -168,6 +168,22 @@ def check_warning(leat):
         assert b"warning" not in found.run("-", *question).stderr, "it warned beside plenty of memory"
 
 
+def check_probe(leat):
+    """`leat plan` measures nothing where that would take more than there is."""
+    if leat.has_sanitizer:
+        raise Skipped("this build has sanitizers, whose memory no budget knows of")
+    command = ("plan", BROOK, "--probe", "again", "--json", "--ctx", "512")
+    try:
+        with memory_group(48 * MIB) as group:
+            done = leat.measure(*command, group=group)
+            kills = group.kill_count()
+    except Unavailable as why:
+        raise Skipped("%s: no plan was made in a small group" % why) from why
+    assert done.code == 0 and kills == 0, "exit %s, signal %s, killed %d times" % (done.code, done.signal, kills)
+    assert b'"measured"' not in done.out, "it was measured all the same"
+    assert b'"measured"' in leat.measure(*command).out, "with plenty of memory nothing was measured"
+
+
 def check_simultaneous_start(leat):
     with neighbours(leat) as (found, _):
         found.start_chat()
@@ -182,4 +198,5 @@ def pressure_cases(leat):
     return [Case("pressure: brook: a shrinking group", check_shrinking_group, leat, seconds=8),
             Case("pressure: brook: two in a group", check_divided_group, leat, seconds=2),
             Case("pressure: brook: more than is free", check_warning, leat, seconds=2),
+            Case("pressure: brook: a probe in a small group", check_probe, leat, seconds=2),
             Case("pressure: brook: two that start together", check_simultaneous_start, leat, seconds=3)]
