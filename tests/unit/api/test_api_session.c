@@ -522,9 +522,21 @@ static void test_score_that_stops(void **state)
 /* ---- routes, counters, memory ---- */
 
 typedef struct route_log {
-    uint32_t count, used, expert_count, layer_count;
+    uint32_t count, used, expert_count, layer_count, chunk;
     uint64_t hash;
+    uint64_t visit, touched; /* a layer of a chunk, from 1 on; different experts, over all visits */
+    uint64_t visited[24];    /* (expert_count) the last visit that touched it */
 } route_log;
+
+/* Rows of a chunk come layer by layer. */
+static void count_touched(route_log *log, uint32_t layer_idx, size_t position, const uint32_t *experts, uint32_t count)
+{
+    log->visit = position / log->chunk * log->layer_count + layer_idx + 1;
+    for (uint32_t i = 0; i < count; i++) {
+        log->touched += log->visited[experts[i]] != log->visit;
+        log->visited[experts[i]] = log->visit;
+    }
+}
 
 static void log_route(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts, const float *weights,
                       uint32_t count)
@@ -545,6 +557,7 @@ static void log_route(void *user, uint32_t layer_idx, size_t position, const uin
                      ((experts[i] * 64 + layer_idx) * UINT64_C(0xc2b2ae3d27d4eb4f) + position * 31 + i);
     }
     assert_true(sum > 0.1f && sum < 3);
+    count_touched(log, layer_idx, position, experts, count);
     log->count++;
 }
 
@@ -578,7 +591,7 @@ static void test_routes_and_counters(void **state)
         options.ram_bytes = least_without_streaming(f.folder, options);
         options.look_ahead = chunk == 8 ? LEAT_LOOK_AHEAD_OFF : LEAT_LOOK_AHEAD_ON;
         opened o = open_all(f.folder, &options);
-        route_log log = {.used = 3, .expert_count = 24, .layer_count = 3};
+        route_log log = {.used = 3, .expert_count = 24, .layer_count = 3, .chunk = chunk};
         const leat_stats before = leat_engine_get_stats(o.engine);
         assert_int_equal(before.expert_hits + before.expert_misses, 0);
         leat_session_set_route_sink(o.session, log_route, &log);
@@ -591,7 +604,9 @@ static void test_routes_and_counters(void **state)
         hash = log.hash;
 
         const leat_stats after = leat_engine_get_stats(o.engine);
-        if (chunk == 1) assert_int_equal(after.expert_hits + after.expert_misses, 3 * 3 * COUNT);
+        /* A chunk asks once for each expert that its rows use. */
+        assert_int_equal(after.expert_hits + after.expert_misses, log.touched);
+        if (chunk == 1) assert_int_equal(log.touched, 3 * 3 * COUNT);
         const uint32_t slots = leat_engine_plan(o.engine)->expert_slot_count;
         assert_in_range(slots, 3, 71); /* of 72: some are replaced */
         assert_in_range(after.expert_misses, slots + 1, 9 * COUNT);
@@ -609,6 +624,35 @@ static void test_routes_and_counters(void **state)
         assert_true(after.read_bytes - before.read_bytes >= after.payload_bytes - before.payload_bytes);
         assert_ok(leat_session_append(o.session, 1, &error), &error);
         assert_int_equal(log.count, 3 * COUNT);
+        close_all(&o);
+    }
+    close_fixture(&f);
+}
+
+/* A cache of one set finds nothing that another layer has not pushed out: a prompt reads, for each of its chunks, each
+ * expert that the chunk uses, once and whole. */
+static void test_prompts_read_what_their_chunks_touch(void **state)
+{
+    tiny_shape wide = gemma_many; /* what only the opening needs is less than two of its experts */
+    leat_error error = {0};
+    fixture f;
+
+    (void)state;
+    wide.expert_width = 4096;
+    open_fixture(&f, &wide);
+    for (uint32_t chunk = 1; chunk <= 64; chunk *= 8) {
+        leat_options options = {.thread_count = 2, .prefill_chunk = chunk, .ctx = 256, .io = LEAT_IO_BUFFERED};
+        options.ram_bytes = floor_of(f.folder, &options);
+        options.look_ahead = LEAT_LOOK_AHEAD_OFF;
+        opened o = open_all(f.folder, &options);
+        route_log log = {.used = 3, .expert_count = 24, .layer_count = 3, .chunk = chunk};
+        assert_int_equal(leat_engine_plan(o.engine)->expert_slot_count, 3);
+        leat_session_set_route_sink(o.session, log_route, &log);
+        assert_ok(leat_session_sync(o.session, f.ids, COUNT, NULL, &error), &error);
+        const leat_stats after = leat_engine_get_stats(o.engine);
+        assert_int_equal(after.expert_hits, 0);
+        assert_int_equal(after.expert_misses, log.touched);
+        assert_int_equal(after.expert_evictions, log.touched - 3);
         close_all(&o);
     }
     close_fixture(&f);
@@ -665,6 +709,7 @@ int main(void)
         cmocka_unit_test(test_cancel_from_another_thread),
         cmocka_unit_test(test_score_that_stops),
         cmocka_unit_test(test_routes_and_counters),
+        cmocka_unit_test(test_prompts_read_what_their_chunks_touch),
         cmocka_unit_test(test_brook),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
