@@ -4,6 +4,7 @@
 #include "os/clock.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 
 enum { SLOT_ALIGN = 4096 };
 #define NO_RECORD UINT32_MAX
@@ -32,9 +33,9 @@ struct weight_ring {
     uint32_t reading_count;
     bool expects_head;
     ring_slot slots[RING_SLOTS];
-    weight_ring_stats stats;
-    uint32_t layer_count, slice_count; /* records: streamed layers, then slices */
-    uint32_t layers[];                 /* (layer_count) */
+    _Atomic uint64_t record_count, wait_ns; /* weight_ring_stats, which other threads read */
+    uint32_t layer_count, slice_count;      /* records: streamed layers, then slices */
+    uint32_t layers[];                      /* (layer_count) */
 };
 
 /* ---- sizes ---- */
@@ -119,7 +120,7 @@ static void begin_record(weight_ring *ring, ring_slot *s, uint32_t record)
     }
     assert(bytes <= ring->slot_bytes);
     (void)bytes;
-    ring->stats.record_count++;
+    ring->record_count++;
 }
 
 /* ---- reads ---- */
@@ -243,7 +244,7 @@ static leat_status acquire(weight_ring *ring, uint32_t record, ring_slot **out_s
     read_ahead(ring, record);
     const uint64_t begin_ns = clock_now_ns();
     finish_record(ring, s);
-    ring->stats.wait_ns += clock_now_ns() - begin_ns;
+    ring->wait_ns += clock_now_ns() - begin_ns;
     for (uint32_t i = 0; i < RING_SLOTS; i++)
         if (ring->slots[i].record != NO_RECORD) submit_pieces(ring, &ring->slots[i]);
     if (s->status != LEAT_OK) {
@@ -372,4 +373,7 @@ void weight_ring_release(weight_ring *ring)
     for (uint32_t i = 0; ring && i < RING_SLOTS; i++) ring->slots[i].is_held = false;
 }
 
-weight_ring_stats weight_ring_stats_get(const weight_ring *ring) { return ring ? ring->stats : (weight_ring_stats){0}; }
+weight_ring_stats weight_ring_stats_get(const weight_ring *ring)
+{
+    return ring ? (weight_ring_stats){ring->record_count, ring->wait_ns} : (weight_ring_stats){0};
+}

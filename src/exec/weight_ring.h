@@ -10,7 +10,7 @@
  * is always what comes next. Reads go straight to where the kernels read. A record that is still there is not read
  * again.
  *
- * Threads: the step's.
+ * Threads: the step's; weight_ring_stats_get from any.
  */
 #ifndef EXEC_WEIGHT_RING_H
 #define EXEC_WEIGHT_RING_H

@@ -5,6 +5,7 @@
 #include "api_support.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <time.h>
 
 enum { COUNT = 200 };
@@ -658,6 +659,55 @@ static void test_prompts_read_what_their_chunks_touch(void **state)
     close_fixture(&f);
 }
 
+/* ---- statistics for other threads ---- */
+
+typedef struct onlooker {
+    const leat_engine *engine;
+    atomic_bool is_over;
+    leat_stats last;
+} onlooker;
+
+static void *look_on(void *context)
+{
+    onlooker *l = context;
+    do {
+        const leat_stats now = leat_engine_get_stats(l->engine);
+        if (now.streamed_record_count < l->last.streamed_record_count ||
+            now.streamed_wait_ns < l->last.streamed_wait_ns || now.read_count < l->last.read_count)
+            return "a counter fell";
+        l->last = now;
+    } while (!atomic_load(&l->is_over));
+    return NULL;
+}
+
+/* A build with the thread sanitizer finds what is read here and not meant for other threads. */
+static void test_stats_from_another_thread(void **state)
+{
+    const tiny_shape *shapes[] = {&llama_plain, &gemma_many}; /* at the floor both stream their trunk */
+    leat_error error = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        leat_options options = {.thread_count = 2, .prefill_chunk = 16, .ctx = 256};
+        pthread_t thread;
+        void *complaint;
+        fixture f;
+        open_fixture(&f, shapes[i]);
+        options.ram_bytes = floor_of(f.folder, &options);
+        opened o = open_all(f.folder, &options);
+        onlooker looker = {.engine = o.engine};
+        assert_int_equal(pthread_create(&thread, NULL, look_on, &looker), 0);
+        assert_ok(leat_session_sync(o.session, f.ids, COUNT, NULL, &error), &error);
+        atomic_store(&looker.is_over, true);
+        assert_int_equal(pthread_join(thread, &complaint), 0);
+        assert_null(complaint);
+        assert_true(leat_engine_get_stats(o.engine).streamed_record_count > 0);
+        assert_logits(o.session, f.reference, f.vocab, "with an onlooker");
+        close_all(&o);
+        close_fixture(&f);
+    }
+}
+
 /* ---- the bundled model ---- */
 
 static void test_brook(void **state)
@@ -710,6 +760,7 @@ int main(void)
         cmocka_unit_test(test_score_that_stops),
         cmocka_unit_test(test_routes_and_counters),
         cmocka_unit_test(test_prompts_read_what_their_chunks_touch),
+        cmocka_unit_test(test_stats_from_another_thread),
         cmocka_unit_test(test_brook),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
