@@ -22,6 +22,7 @@ static leat_stats subtract(const leat_stats *after, const leat_stats *before)
     d.read_bytes -= before->read_bytes;
     d.payload_bytes -= before->payload_bytes;
     d.read_busy_ns -= before->read_busy_ns;
+    d.read_retries -= before->read_retries;
     d.expert_hits -= before->expert_hits;
     d.expert_misses -= before->expert_misses;
     d.expert_evictions -= before->expert_evictions;
@@ -317,6 +318,7 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "read_bytes", s.read_bytes);
     json_writer_u64(w, "payload_bytes", s.payload_bytes);
     json_writer_seconds(w, "read_busy_s", s.read_busy_ns);
+    json_writer_u64(w, "retries", s.read_retries);
     json_writer_flag(w, "is_direct", s.io_is_direct);
     io_write_files_json(w, s.direct_file_count, s.buffered_file_count, s.io_is_measured);
     json_writer_text(w, "engine", io_engine_name(&s));

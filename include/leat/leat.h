@@ -526,6 +526,7 @@ typedef struct leat_stats {
     uint64_t read_bytes;                 /* what the system was asked for, alignment included */
     uint64_t payload_bytes;              /* what was wanted of it */
     uint64_t read_busy_ns;               /* time with at least one read queued or under way */
+    uint64_t read_retries;               /* errors of the disk after which a read was tried again */
     uint32_t reads_in_flight;            /* under way now */
     uint64_t expert_hits, expert_misses; /* one for each expert that a layer asked for */
     uint64_t expert_evictions;

@@ -1065,6 +1065,7 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
                         .read_bytes = reads.window_bytes,
                         .payload_bytes = reads.payload_bytes,
                         .read_busy_ns = reads.busy_ns,
+                        .read_retries = reads.retry_count,
                         .reads_in_flight = reads.flying_count,
                         .rss_peak_bytes = process_rss_peak_bytes(),
                         .isa = public_isa(e->kernels.level),

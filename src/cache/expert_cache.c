@@ -300,6 +300,7 @@ leat_status cache_tell_failure(expert_cache *cache, uint32_t layer, expert_ref *
                                  " of %s could not be read: %s",
                                  layer, ref->expert, part->bytes, part->offset, cache->files->names[part->file_idx],
                                  s->failed_errno != 0 ? strerrordesc_np(s->failed_errno) : "the file is too short");
+    file_hint_device(&cache->files->files[part->file_idx], s->failed_errno, error);
     table_unpin(cache, ref->slot_idx);
     ref->slot_idx = NONE;
     return status;

@@ -1,10 +1,15 @@
 #include "io/read_queue.h"
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "os/clock.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
+
+#define RETRY_PAUSE_NS UINT64_C(10000000)    /* before the first retry; ten times as long before each other one */
+#define RETRY_TELL_NS  UINT64_C(60000000000) /* the log hears of retries no more often */
 
 /* ---- lists of entries ---- */
 
@@ -55,7 +60,8 @@ void read_queue_enter(read_queue *q, const read_request *request)
     assert(e->state == ENTRY_FREE);
     e->request = *request;
     e->progress = (file_progress){0};
-    e->begin_ns = 0;
+    e->begin_ns = e->again_ns = 0;
+    e->retry_count = 0;
     e->status = LEAT_OK;
     q->guess_count += is_guess(request->class);
     if (request->what.bytes == 0) {
@@ -66,15 +72,24 @@ void read_queue_enter(read_queue *q, const read_request *request)
     io_sched_add(&q->sched, entry_idx, request->class, request->deadline_ns, request->what.bytes);
 }
 
+/* The first that may be asked again. */
+static int32_t take_again(read_queue *q, uint64_t now_ns)
+{
+    int32_t before_idx = ENTRY_NONE, entry_idx = q->again.first_idx;
+    while (entry_idx != ENTRY_NONE && q->entries[entry_idx].again_ns > now_ns) {
+        before_idx = entry_idx;
+        entry_idx = q->entries[entry_idx].next_idx;
+    }
+    return entry_idx == ENTRY_NONE ? ENTRY_NONE : take_entry_after(q, &q->again, before_idx);
+}
+
 int32_t read_queue_take(read_queue *q)
 {
-    int32_t entry_idx;
-    if (q->again.first_idx != ENTRY_NONE) {
-        entry_idx = take_entry_after(q, &q->again, ENTRY_NONE);
-    } else {
+    if (q->again.first_idx == ENTRY_NONE && q->sched.queued_count == 0) return ENTRY_NONE;
+    uint64_t now_ns = clock_now_ns();
+    int32_t entry_idx = take_again(q, now_ns);
+    if (entry_idx == ENTRY_NONE) {
         bool was_idle = q->sched.started_count == 0;
-        if (q->sched.queued_count == 0) return ENTRY_NONE;
-        uint64_t now_ns = clock_now_ns();
         entry_idx = io_sched_take(&q->sched, now_ns);
         if (entry_idx == SCHED_NONE) return ENTRY_NONE;
         q->entries[entry_idx].begin_ns = now_ns;
@@ -84,10 +99,18 @@ int32_t read_queue_take(read_queue *q)
     return entry_idx;
 }
 
+uint64_t read_queue_again_ns(const read_queue *q)
+{
+    uint64_t again_ns = UINT64_MAX;
+    for (int32_t i = q->again.first_idx; i != ENTRY_NONE; i = q->entries[i].next_idx)
+        again_ns = min_u64(again_ns, q->entries[i].again_ns);
+    return again_ns;
+}
+
 uint64_t read_queue_retry_ns(const read_queue *q)
 {
     uint64_t now_ns = clock_now_ns(), wait_ns = io_sched_wait_ns(&q->sched, now_ns);
-    return wait_ns == UINT64_MAX ? UINT64_MAX : now_ns + wait_ns;
+    return min_u64(read_queue_again_ns(q), wait_ns == UINT64_MAX ? UINT64_MAX : now_ns + wait_ns);
 }
 
 void read_queue_ask_again(read_queue *q, int32_t entry_idx)
@@ -97,11 +120,41 @@ void read_queue_ask_again(read_queue *q, int32_t entry_idx)
     append_entry(q, &q->again, entry_idx);
 }
 
+static bool may_pass(const read_entry *e)
+{
+    return e->status == LEAT_IO && (e->error.os_errno == EIO || e->error.os_errno == ETIMEDOUT);
+}
+
+static void tell_retry(read_queue *q, const read_entry *e, uint64_t now_ns)
+{
+    q->stats.retry_count++;
+    if (q->retry_told_ns != 0 && now_ns - q->retry_told_ns < RETRY_TELL_NS) return;
+    q->retry_told_ns = now_ns;
+    log_write(LOG_WARN, "%s; such reads are tried again, up to %d times", e->error.text, READ_RETRIES_MAX);
+}
+
+/* What was read of it before the failure stays. */
+static void retry_entry(read_queue *q, int32_t entry_idx, uint64_t now_ns)
+{
+    read_entry *e = &q->entries[entry_idx];
+    uint64_t pause_ns = RETRY_PAUSE_NS;
+    for (uint32_t i = 0; i < e->retry_count; i++) pause_ns *= 10;
+    tell_retry(q, e, now_ns);
+    e->retry_count++;
+    e->again_ns = now_ns + pause_ns;
+    e->status = LEAT_OK;
+    read_queue_ask_again(q, entry_idx);
+}
+
 void read_queue_end(read_queue *q, int32_t entry_idx)
 {
     read_entry *e = &q->entries[entry_idx];
     uint64_t now_ns = clock_now_ns();
     assert(e->state == ENTRY_READING);
+    if (may_pass(e) && e->retry_count < READ_RETRIES_MAX) {
+        retry_entry(q, entry_idx, now_ns);
+        return;
+    }
     q->stats.read_count++;
     q->stats.window_bytes += e->progress.bytes;
     q->stats.class_bytes[e->request.class] += e->progress.bytes;

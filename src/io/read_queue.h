@@ -11,6 +11,9 @@
  *       |               +------------------ cancel -------------------+
  *       +---------------- submit of an extent of zero bytes ----------+
  *
+ * An entry is asked again when it came back short, and when it failed in a way that may pass (EIO, ETIMEDOUT): then
+ * READ_RETRIES_MAX times, a little later each time.
+ *
  * Which QUEUED entry is taken, and when, the scheduler says (src/io/io_sched.h); for it READING and AGAIN are under
  * way. The entries of the states FREE, AGAIN and DONE form lists, the oldest first. Everything is guarded by the mutex,
  * but for a READING entry, which belongs to whoever took it. Functions want the mutex held unless they say otherwise.
@@ -22,7 +25,7 @@
 
 #include <pthread.h>
 
-enum { ENTRY_NONE = -1, QUEUE_DEPTH_MAX = 4096 };
+enum { ENTRY_NONE = -1, QUEUE_DEPTH_MAX = 4096, READ_RETRIES_MAX = 3 };
 
 typedef enum entry_state { ENTRY_FREE, ENTRY_QUEUED, ENTRY_READING, ENTRY_AGAIN, ENTRY_DONE } entry_state;
 
@@ -32,6 +35,8 @@ typedef struct read_entry {
     read_request request;
     file_progress progress; /* of the window */
     uint64_t begin_ns;      /* it was taken to be read, for the first time */
+    uint64_t again_ns;      /* AGAIN: not before */
+    uint32_t retry_count;   /* after failures */
     leat_status status;
     leat_error error;
 } read_entry;
@@ -58,6 +63,7 @@ typedef struct read_queue {
     sched_item *items;      /* (depth), the scheduler's */
     uint32_t guess_count;   /* entries that are not FREE and whose class is look-ahead or background */
     uint64_t busy_since_ns; /* valid while something is under way */
+    uint64_t retry_told_ns; /* when the log was told of a read that was tried again; 0: never */
     storage_stats stats;
 } read_queue;
 
@@ -75,9 +81,11 @@ void read_queue_enter(read_queue *q, const read_request *request);
 int32_t read_queue_take(read_queue *q);
 /* After a take that gave none: when to try again if nothing happens until then. UINT64_MAX: never. */
 uint64_t read_queue_retry_ns(const read_queue *q);
-/* READING -> AGAIN */
+/* When the first entry that failed is to be asked again; UINT64_MAX: none did. */
+uint64_t read_queue_again_ns(const read_queue *q);
+/* READING -> AGAIN: it came back short */
 void read_queue_ask_again(read_queue *q, int32_t entry_idx);
-/* READING -> DONE, with the entry's status */
+/* READING -> DONE, with the entry's status; -> AGAIN where that may pass */
 void read_queue_end(read_queue *q, int32_t entry_idx);
 /* What a read may have left in the page cache. */
 typedef struct read_trace {

@@ -86,6 +86,7 @@ typedef struct storage_stats {
     uint64_t read_ns;  /* sum over reads */
     uint64_t class_bytes[READ_CLASS_COUNT]; /* window_bytes by the class that a read had at its end */
     uint64_t cancelled_count;               /* not among read_count */
+    uint64_t retry_count;                   /* reads that failed and were tried again */
     uint32_t flying_count;                  /* under way now */
 } storage_stats;
 

@@ -18,6 +18,7 @@
 #include "io/read_queue.h"
 
 #include "base/bytes.h"
+#include "os/clock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -144,7 +145,18 @@ static void look_around_and_submit(storage_uring *u)
     submit_queued(u);
 }
 
-/* Waits until something has come; the caller's own read is among those that are under way. */
+/* Until something has completed, or `until_ns` if that is not UINT64_MAX; without the mutex. */
+static void wait_in_kernel(storage_uring *u, uint64_t until_ns)
+{
+    uint64_t now_ns = clock_now_ns(), wait_ns = until_ns - min_u64(until_ns, now_ns);
+    struct __kernel_timespec timeout = {(int64_t)(wait_ns / 1000000000), (long long)(wait_ns % 1000000000)};
+    struct io_uring_getevents_arg how = {.ts = until_ns == UINT64_MAX ? 0 : (uint64_t)(uintptr_t)&timeout};
+    int got = io_uring_enter2((unsigned)u->ring.ring_fd, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
+                              (sigset_t *)&how, sizeof how);
+    if (got < 0 && got != -EINTR && got != -ETIME) sched_yield();
+}
+
+/* Waits until something has come or is to be asked again; the caller's own read is among those that are under way. */
 static void wait_for_some(storage_uring *u)
 {
     read_queue *q = &u->queue;
@@ -152,11 +164,14 @@ static void wait_for_some(storage_uring *u)
         pthread_cond_wait(&q->done_some, &q->mutex);
         return;
     }
-    bool is_any_flying = u->flying_count > 0;
+    uint64_t again_ns = read_queue_again_ns(q);
+    bool is_refused = u->flying_count == 0 && again_ns == UINT64_MAX; /* nothing will come before it is submitted */
     u->has_waiter = true;
     pthread_mutex_unlock(&q->mutex);
-    int got = is_any_flying ? io_uring_enter((unsigned)u->ring.ring_fd, 0, 1, IORING_ENTER_GETEVENTS, NULL) : -EAGAIN;
-    if (got < 0 && got != -EINTR) sched_yield();
+    if (is_refused)
+        sched_yield();
+    else
+        wait_in_kernel(u, again_ns);
     pthread_mutex_lock(&q->mutex);
     u->has_waiter = false;
     take_completions(u);
@@ -335,8 +350,9 @@ static int set_up_ring(uint32_t queue_depth, struct io_uring *ring)
     struct io_uring_params params = {0};
     int failure = io_uring_queue_init_params(queue_depth, ring, &params);
     if (failure < 0) return -failure;
-    if (params.features & IORING_FEAT_NODROP && params.features & IORING_FEAT_SINGLE_MMAP) return 0;
-    io_uring_queue_exit(ring); /* before Linux 5.5 */
+    const unsigned wanted = IORING_FEAT_NODROP | IORING_FEAT_SINGLE_MMAP | IORING_FEAT_EXT_ARG;
+    if ((params.features & wanted) == wanted) return 0;
+    io_uring_queue_exit(ring); /* before Linux 5.11 */
     return ENOSYS;
 }
 

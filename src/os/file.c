@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #ifndef STATX_DIOALIGN /* Linux 6.1; the fields lie in what was spare room before */
@@ -299,6 +300,25 @@ static leat_status fail_short(const char *name, uint64_t offset, uint64_t wanted
                 (unsigned long long)offset, (unsigned long long)wanted, (unsigned long long)got);
 }
 
+void file_hint_device(const file *f, int os_errno, leat_error *error)
+{
+    if (os_errno != EIO && os_errno != ETIMEDOUT && os_errno != ENODEV) return;
+    status_hint(
+        error,
+        "the file is on device %u:%u; the kernel's log (dmesg) has what its driver said, and `leat check` reads "
+        "every byte of a model",
+        major(f->device), minor(f->device));
+}
+
+static leat_status fail_read(const file *f, const char *name, const file_progress *p, int os_errno, leat_error *error)
+{
+    (void)FAIL_OS(error, IO, os_errno, "%s: at byte %llu: reading %llu bytes: %s", name,
+                  (unsigned long long)(p->offset + p->done_bytes),
+                  (unsigned long long)(p->wanted_bytes - p->done_bytes), strerror_text(os_errno));
+    file_hint_device(f, os_errno, error);
+    return LEAT_IO;
+}
+
 leat_status file_progress_begin(const file *f, const char *name, uint64_t offset, uint64_t bytes,
                                 file_progress *out_progress, leat_error *error)
 {
@@ -321,10 +341,7 @@ uint64_t file_progress_next_bytes(const file_progress *p) { return min_u64(p->by
 leat_status file_progress_take(const file *f, const char *name, int64_t got, file_progress *p, leat_error *error)
 {
     if (got == -EINTR || got == -EAGAIN) return LEAT_OK;
-    if (got < 0)
-        return FAIL_OS(error, IO, (int)-got, "%s: at byte %llu: reading %llu bytes: %s", name,
-                       (unsigned long long)(p->offset + p->done_bytes),
-                       (unsigned long long)(p->wanted_bytes - p->done_bytes), strerror_text((int)-got));
+    if (got < 0) return fail_read(f, name, p, (int)-got, error);
     p->done_bytes += (uint64_t)got;
     if (file_progress_is_done(p)) return LEAT_OK;
     /* Only the end of the file can cut a block; going on from there would read at an unaligned offset. */

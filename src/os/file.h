@@ -56,6 +56,10 @@ uint64_t file_progress_next_bytes(const file_progress *p);
 MUST_CHECK leat_status file_progress_take(const file *f, const char *name, int64_t got, file_progress *p,
                                           leat_error *error);
 
+/* A read of the file failed with this errno, and `error` says so: where the device may be to blame, the hint names it.
+ */
+void file_hint_device(const file *f, int os_errno, leat_error *error);
+
 /* Reads exactly `bytes` at `offset`. LEAT_IO with offset and errno; a file that ends early is LEAT_IO too. For direct
  * files all three are aligned, except that the read may reach past the end of the file: *out_bytes (may be NULL) then
  * says how much there was. */

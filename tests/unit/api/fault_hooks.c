@@ -122,6 +122,14 @@ static void sleep_ms(long ms)
     nanosleep(&pause, NULL);
 }
 
+/* What the n-th read that is not let through is refused with; 0: nothing. */
+static int refusal_of(int fault, uint64_t nth)
+{
+    if (fault == READ_FAULT_GONE) return ENODEV;
+    if (fault == READ_FAULT_EIO || (fault == READ_FAULT_FLAKY && nth <= 2)) return EIO;
+    return fault == READ_FAULT_INTERRUPT && nth % 2 ? EINTR : 0;
+}
+
 ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
 {
     const int fault = reads.fault;
@@ -132,8 +140,9 @@ ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
     const uint64_t number = ++read_count;
     if (number <= reads.pass_count) return __real_pread64(fd, buffer, bytes, offset);
     if (fault == READ_FAULT_EOF) return 0;
-    if (fault == READ_FAULT_EIO || (fault == READ_FAULT_INTERRUPT && number % 2)) {
-        errno = fault == READ_FAULT_EIO ? EIO : EINTR;
+    const int refusal = refusal_of(fault, number - reads.pass_count);
+    if (refusal) {
+        errno = refusal;
         return -1;
     }
     if (fault == READ_FAULT_SLOW) sleep_ms(2);

@@ -20,8 +20,10 @@ uint64_t hooks_thread_count(void);
 
 typedef enum read_fault {
     READ_FAULT_NONE,
-    READ_FAULT_EIO,
+    READ_FAULT_GONE,      /* the device is not there any more */
     READ_FAULT_EOF,       /* the file ends there */
+    READ_FAULT_EIO,       /* the disk cannot read that */
+    READ_FAULT_FLAKY,     /* the first two reads give EIO: not a failure */
     READ_FAULT_SHORT,     /* every read gives at most 512 bytes: not a failure */
     READ_FAULT_INTERRUPT, /* every other read gives EINTR: not a failure */
     READ_FAULT_SLOW,      /* every read takes two milliseconds: not a failure */

@@ -209,7 +209,7 @@ static void check_failing_reads(const tiny_shape *shape, const char *tensor, lea
         bytes -= 8192;
     }
     for (uint64_t pass = 0; pass < 60; pass += 7)
-        for (int fault = READ_FAULT_EIO; fault <= READ_FAULT_EOF; fault++) {
+        for (int fault = READ_FAULT_GONE; fault <= READ_FAULT_EOF; fault++) {
             assert_ok(leat_session_sync(r.o.session, r.ids, 1, NULL, &error), &error);
             hooks_set_read_fault((read_fault)fault, offset, offset + bytes, pass);
             const leat_status status = leat_session_sync(r.o.session, r.ids, COUNT, NULL, &error);
@@ -218,7 +218,7 @@ static void check_failing_reads(const tiny_shape *shape, const char *tensor, lea
             if (has_failed) {
                 const size_t length = leat_session_length(r.o.session);
                 assert_fails(IO, status, &error);
-                if (fault == READ_FAULT_EIO) assert_text_has(error.text, "Input/output error");
+                if (fault == READ_FAULT_GONE) assert_text_has(error.text, "No such device");
                 check_read_error(&error, offset, offset + bytes);
                 assert_in_range(length, 0, COUNT - 1);
                 assert_null(leat_session_logits(r.o.session));
@@ -232,6 +232,26 @@ static void check_failing_reads(const tiny_shape *shape, const char *tensor, lea
             assert_logits(r.o.session, r.reference, 61, "after a failed read");
         }
     assert_in_range(failures, 4, 18);
+    close_reading(&r);
+}
+
+/* Tried again in vain: where it happened, and which device to ask about. */
+static void test_bad_spot_of_the_disk(void **state)
+{
+    uint64_t offset, bytes;
+    leat_error error = {0};
+    reading r;
+
+    (void)state;
+    open_reading(&r, &gemma_many, LEAT_IO_AUTO, 1);
+    tiny_model_find(r.folder, "model.layers.1.experts.switch_glu.up_proj.weight", &offset, &bytes);
+    hooks_set_read_fault(READ_FAULT_EIO, offset + 4096, offset + bytes - 4096, 0);
+    assert_fails(IO, leat_session_sync(r.o.session, r.ids, COUNT, NULL, &error), &error);
+    assert_true(hooks_read_count() > 3);
+    hooks_reset();
+    assert_text_has(error.text, "Input/output error");
+    assert_text_has(error.hint, "device ");
+    check_read_error(&error, offset, offset + bytes);
     close_reading(&r);
 }
 
@@ -254,13 +274,13 @@ static void test_failing_reads_of_embedding_rows(void **state)
     }
 }
 
-/* Short reads, interrupts and slowness are no failures. */
+/* Short reads, interrupts, slowness and what passes when it is tried again are no failures. */
 static void test_odd_reads_change_nothing(void **state)
 {
     leat_error error = {0};
 
     (void)state;
-    for (int fault = READ_FAULT_SHORT; fault <= READ_FAULT_SLOW; fault++) {
+    for (int fault = READ_FAULT_FLAKY; fault <= READ_FAULT_SLOW; fault++) {
         reading r;
         hooks_set_read_fault(READ_FAULT_NONE, 0, 0, 0);
         open_reading(&r, &gemma_moe, LEAT_IO_BUFFERED, 8);
@@ -277,6 +297,7 @@ static void test_odd_reads_change_nothing(void **state)
         assert_ok(leat_session_sync(r.o.session, r.ids, COUNT, NULL, &error), &error);
         assert_logits(r.o.session, r.reference, 61, "odd reads");
         assert_true(hooks_read_count() > 0);
+        assert_int_equal(leat_engine_get_stats(r.o.engine).read_retries, fault == READ_FAULT_FLAKY ? 2 : 0);
         close_reading(&r);
     }
 }
@@ -298,7 +319,7 @@ static void test_failing_reads_while_loading(void **state)
     const held before = hooks_held();
     for (uint64_t pass = 0;; pass++) {
         leat_engine *engine = NULL;
-        hooks_set_read_fault(READ_FAULT_EIO, 16384, UINT64_MAX, pass); /* behind the probe of direct reads */
+        hooks_set_read_fault(READ_FAULT_GONE, 16384, UINT64_MAX, pass); /* behind the probe of direct reads */
         const leat_status status = leat_engine_open(model, &options, &engine, &error);
         const bool has_failed = hooks_read_count() > pass;
         hooks_reset();
@@ -387,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_at_any_allocation),
         cmocka_unit_test(test_no_memory_with_texts),
         cmocka_unit_test(test_no_thread),
+        cmocka_unit_test(test_bad_spot_of_the_disk),
         cmocka_unit_test(test_failing_reads_of_experts),
         cmocka_unit_test(test_failing_reads_of_embedding_rows),
         cmocka_unit_test(test_odd_reads_change_nothing),

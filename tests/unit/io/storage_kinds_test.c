@@ -4,7 +4,7 @@
  * of one queue, classes, reads that are given up, cut short or fail. The linker puts hooks between the storage and the
  * system.
  */
-#include "io/storage.h"
+#include "io/read_queue.h"
 
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -20,6 +20,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -44,6 +45,7 @@ static storage_kind kind; /* under test */
 static struct {
     _Atomic uint32_t short_every; /* each such read gets half of what it asks for; 0: none */
     _Atomic uint32_t fail_every;  /* fails with EBADF */
+    _Atomic uint32_t eio_left;    /* so many reads fail with EIO */
     _Atomic uint32_t retry_every; /* threads: EINTR or EAGAIN; io_uring: a call that is refused for now */
     _Atomic uint32_t count, short_count, fail_count, retry_count;
     _Atomic uint32_t wait_delay_us;        /* before the system is asked to wait */
@@ -59,6 +61,14 @@ static void note_begin(uint64_t offset)
     if (nth < LOG_COUNT) hook.begun_offsets[nth] = offset;
 }
 
+static bool takes_eio(void)
+{
+    uint32_t left = hook.eio_left;
+    while (left > 0 && !atomic_compare_exchange_weak(&hook.eio_left, &left, left - 1)) {
+    }
+    return left > 0;
+}
+
 static bool is_turn(uint32_t nth, uint32_t every) { return every != 0 && nth % every == every - 1; }
 
 ssize_t __real_pread64(int fd, void *buffer, size_t bytes, off_t offset);
@@ -71,6 +81,10 @@ ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
     if (is_turn(nth, hook.retry_every)) {
         hook.retry_count++;
         errno = nth % 2 ? EINTR : EAGAIN;
+        return -1;
+    }
+    if (takes_eio()) {
+        errno = EIO;
         return -1;
     }
     if (is_turn(nth, hook.fail_every)) {
@@ -97,7 +111,13 @@ static void spoil_request(struct io_uring_sqe *sqe)
 {
     uint32_t nth = atomic_fetch_add(&hook.count, 1);
     note_begin(sqe->off);
-    if (is_turn(nth, hook.fail_every)) {
+    if (takes_eio()) {
+        static int own_memory = -1; /* where nothing is mapped, reading it is such an error */
+        if (own_memory < 0) own_memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+        sqe->fd = own_memory;
+        sqe->flags &= (uint8_t)~IOSQE_FIXED_FILE;
+        sqe->off = 0;
+    } else if (is_turn(nth, hook.fail_every)) {
         hook.fail_count++;
         sqe->fd = 1 << 20; /* not registered */
     } else if (is_turn(nth, hook.short_every) && sqe->len > 4096) {
@@ -128,14 +148,14 @@ int __wrap_io_uring_submit(struct io_uring *ring)
     return __real_io_uring_submit(ring);
 }
 
-int __real_io_uring_enter(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask);
-int __wrap_io_uring_enter(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask);
-int __wrap_io_uring_enter(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask)
+int __real_io_uring_enter2(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask, size_t bytes);
+int __wrap_io_uring_enter2(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask, size_t bytes);
+int __wrap_io_uring_enter2(unsigned fd, unsigned count, unsigned least, unsigned flags, sigset_t *mask, size_t bytes)
 {
     static _Atomic uint32_t call_count;
     if (is_turn(atomic_fetch_add(&call_count, 1), hook.retry_every)) return -EINTR;
     if (hook.wait_delay_us) usleep(hook.wait_delay_us);
-    return __real_io_uring_enter(fd, count, least, flags, mask);
+    return __real_io_uring_enter2(fd, count, least, flags, mask, bytes);
 }
 #endif
 
@@ -814,6 +834,54 @@ static void goes_on_where_the_system_stopped(void **state)
     }
 }
 
+static uint32_t warning_count;
+static char warning[1024];
+
+static void keep_warning(void *unused, log_level level, const char *line)
+{
+    (void)unused;
+    if (level != LOG_WARN) return;
+    warning_count++;
+    snprintf(warning, sizeof warning, "%s", line);
+}
+
+/* Errors of the disk that pass are not the reader's; those that stay name the place and the device. */
+static void tries_again_what_the_disk_refused(void **state)
+{
+    (void)state;
+    fixture f;
+    read_result result;
+    char device[64];
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+    storage *s = open_storage(&f, 3, 4);
+    alarm(120);
+    warning_count = 0;
+    log_set_sink(keep_warning, NULL, LOG_WARN);
+    hook.eio_left = READ_RETRIES_MAX - 1;
+    check_extent(&f, s, 0, 12345, 20000);
+    assert_int_equal(hook.eio_left, 0);
+    assert_int_equal(s->ops->stats(s).retry_count, READ_RETRIES_MAX - 1);
+    assert_int_equal(s->ops->stats(s).read_count, 1);
+    assert_int_equal(warning_count, 1); /* not of each */
+    assert_non_null(strstr(warning, "long.bin: at byte "));
+
+    hook.eio_left = UINT32_MAX;
+    s->ops->submit(s, &(read_request){{0, 8192, 4096}, f.buffer, 5, false, READ_DEMAND, 0});
+    assert_true(s->ops->reap(s, 5, 6, &result));
+    assert_int_equal(UINT32_MAX - hook.eio_left, 1 + READ_RETRIES_MAX);
+    assert_int_equal(result.status, LEAT_IO);
+    assert_int_equal(result.error.os_errno, EIO);
+    assert_non_null(strstr(result.error.text, "long.bin: at byte 8192: reading 4096 bytes: Input/output error"));
+    snprintf(device, sizeof device, "device %u:%u;", major(f.files[0].device), minor(f.files[0].device));
+    assert_non_null(strstr(result.error.hint, device));
+    reset_hook();
+    log_set_sink(NULL, NULL, LOG_WARN);
+    check_extent(&f, s, 0, 12345, 20000);
+    s->ops->close(&s);
+    alarm(0);
+    close_fixture(&f);
+}
+
 static void hands_out_every_failure_once(void **state)
 {
     (void)state;
@@ -913,17 +981,6 @@ static void reads_on_after_its_submitter_ended(void **state)
         s->ops->close(&s);
         close_fixture(&f);
     }
-}
-
-static uint32_t warning_count;
-static char warning[1024];
-
-static void keep_warning(void *unused, log_level level, const char *line)
-{
-    (void)unused;
-    if (level != LOG_WARN) return;
-    warning_count++;
-    snprintf(warning, sizeof warning, "%s", line);
 }
 
 static void falls_back_to_threads(void **state)
@@ -1027,6 +1084,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(closes_with_reads_under_way),
         cmocka_unit_test(takes_its_memory_from_the_ledger_or_fails_cleanly),
         cmocka_unit_test(goes_on_where_the_system_stopped),
+        cmocka_unit_test(tries_again_what_the_disk_refused),
         cmocka_unit_test(hands_out_every_failure_once),
         cmocka_unit_test(begins_without_being_waited_for),
         cmocka_unit_test(reads_on_after_its_submitter_ended),

@@ -85,7 +85,7 @@ static void test_failing_disk_ends_one_job(void **state)
     (void)state;
     open_world(&x);
     for (uint64_t pass = 0; pass < 40; pass += 3)
-        for (int fault = READ_FAULT_EIO; fault <= READ_FAULT_EOF; fault++) {
+        for (int fault = READ_FAULT_GONE; fault <= READ_FAULT_EOF; fault++) {
             heard *h = heard_new();
             x.settings.cache_prompt = false;
             hooks_set_read_fault((read_fault)fault, x.begin, x.end, pass);
