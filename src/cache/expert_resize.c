@@ -111,6 +111,8 @@ uint32_t expert_cache_resize(expert_cache *cache, uint32_t slot_count)
     const uint32_t before = cache->config.slot_count;
     uint32_t wanted[EXPERT_CLASSES_MAX], reached = 0;
     expert_cache_settle(cache);
+    /* A read that was given up may still write to an empty slot, so records cannot be moved: another time. */
+    if (cache->reads->ops->stats(cache->reads).lost_count > 0) return before;
     expert_classes_divide(&cache->division, slot_count, wanted);
     for (uint32_t i = 0; i < cache->division.count; i++) {
         resize_class(cache, &cache->classes[i], wanted[i]);

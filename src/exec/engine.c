@@ -113,6 +113,7 @@ static leat_status open_reading(engine *e, leat_error *error)
     e->file_set = (file_set){e->files, e->source->file_names, e->source->file_count};
     e->direct_file_count = count_direct(e->files, e->source->file_count);
     TRY(storage_open(e->options.io_engine, e->ledger, &e->file_set, READ_THREADS, READ_QUEUE_DEPTH, &e->reads, error));
+    e->reads->ops->watch(e->reads, &(read_watch){e->options.cancel, READ_PATIENCE_NS});
     if (trunk_reads_embedding_rows(m, e->plan.trunk_level))
         TRY(row_reader_open(e->ledger, &m->weights[m->embedding], &e->file_set, e->reads, &e->embedding_rows, error));
     if (m->inputs.width)
@@ -207,6 +208,7 @@ void engine_close(engine **engine_ptr)
 
     if (!e) return;
     warm_start_stop(&e->warm);
+    if (e->reads) e->reads->ops->reclaim(e->reads);
     prefault_close(&e->pages);
     run_tally_close(&e->tally);
     scratch_close(&e->scratch);

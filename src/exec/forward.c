@@ -185,12 +185,18 @@ static leat_status run_layers(const step *s, leat_error *error)
     return LEAT_OK;
 }
 
+/* A read that was given up because of the cancel flag is no failure of the disk. */
+static leat_status end_step(const step *s, leat_status status, leat_error *error)
+{
+    step_clock_stop(&s->engine->clock);
+    if (status == LEAT_IO) TRY(engine_check_cancel(s->engine, error));
+    return status;
+}
+
 leat_status step_forward(const step *s, leat_error *error)
 {
     step_clock_start(&s->engine->clock, STEP_OTHER);
-    const leat_status status = run_layers(s, error);
-    step_clock_stop(&s->engine->clock);
-    return status;
+    return end_step(s, run_layers(s, error), error);
 }
 
 /* ---- out of the model ---- */
@@ -247,7 +253,5 @@ static leat_status compute_logits(const step *s, uint32_t row_begin, uint32_t co
 leat_status step_logits(const step *s, uint32_t row_begin, uint32_t count, leat_error *error)
 {
     step_clock_start(&s->engine->clock, STEP_HEAD);
-    const leat_status status = compute_logits(s, row_begin, count, error);
-    step_clock_stop(&s->engine->clock);
-    return status;
+    return end_step(s, compute_logits(s, row_begin, count, error), error);
 }

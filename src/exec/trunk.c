@@ -102,6 +102,7 @@ static leat_status finish_one(loader *l, leat_error *error)
     r->is_busy = false;
     l->busy_count--;
     if (result.status != LEAT_OK) {
+        if (cancel_is_wanted(l->load->cancel)) return FAIL(error, CANCELLED, "loading was cancelled");
         if (error) *error = result.error;
         return result.status;
     }
@@ -403,6 +404,7 @@ leat_status trunk_open(mem *ledger, const trunk_load *load, trunk **out_trunk, l
 done:
     while (l.busy_count)
         (void)!finish_one(&l, NULL); /* after a failure: the others' buffers must not be freed under them */
+    if (status != LEAT_OK) load->reads->ops->reclaim(load->reads);
     mem_free(ledger, l.staging);
     if (status == LEAT_OK)
         *out_trunk = t;

@@ -6,6 +6,7 @@
 #include "os/own_thread.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdatomic.h>
 
 enum { STACK_BYTES = 128 * 1024 }; /* the deepest call is a storage raising an error */
@@ -88,6 +89,7 @@ static void reap_one(trunk_reader *r)
     } else if (r->status == LEAT_OK) {
         r->status = result.status;
         r->error = result.error;
+        r->was_told = result.error.os_errno == ECANCELED; /* by whoever set the flag */
     }
     pthread_cond_broadcast(&r->moved);
     pthread_mutex_unlock(&r->mutex);

@@ -1,6 +1,7 @@
 #include "io/read_queue.h"
 
 #include "base/bytes.h"
+#include "base/cancel.h"
 #include "base/log.h"
 #include "os/clock.h"
 
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#define LOOK_NS        UINT64_C(50000000)    /* who waits asks the cancel flag so often */
 #define RETRY_PAUSE_NS UINT64_C(10000000)    /* before the first retry; ten times as long before each other one */
 #define RETRY_TELL_NS  UINT64_C(60000000000) /* the log hears of retries no more often */
 
@@ -50,6 +52,26 @@ static void finish_entry(read_queue *q, int32_t entry_idx)
     pthread_cond_broadcast(&q->done_some);
 }
 
+static void queue_entry(read_queue *q, int32_t entry_idx)
+{
+    read_entry *e = &q->entries[entry_idx];
+    e->state = ENTRY_QUEUED;
+    io_sched_add(&q->sched, entry_idx, e->request.class, e->request.deadline_ns, e->request.what.bytes);
+}
+
+/* Whether the system may still write to the entry's place. */
+static bool is_barred(const read_queue *q, const read_entry *e)
+{
+    const uint8_t *begin = e->request.buffer, *end = begin + storage_window_bytes(q->files, &e->request.what);
+    for (uint32_t i = 0; q->lost_count > 0 && i < q->depth; i++) {
+        const read_entry *lost = &q->entries[i];
+        if (lost->state != ENTRY_LOST) continue;
+        const uint8_t *lost_begin = lost->request.buffer;
+        if (begin < lost_begin + storage_window_bytes(q->files, &lost->request.what) && lost_begin < end) return true;
+    }
+    return false;
+}
+
 void read_queue_enter(read_queue *q, const read_request *request)
 {
     assert(request->what.file_idx < q->files->count);
@@ -60,6 +82,7 @@ void read_queue_enter(read_queue *q, const read_request *request)
     assert(e->state == ENTRY_FREE);
     e->request = *request;
     e->progress = (file_progress){0};
+    e->enter_ns = clock_now_ns();
     e->begin_ns = e->again_ns = 0;
     e->retry_count = 0;
     e->status = LEAT_OK;
@@ -68,8 +91,10 @@ void read_queue_enter(read_queue *q, const read_request *request)
         finish_entry(q, entry_idx); /* no read, and not counted as one */
         return;
     }
-    e->state = ENTRY_QUEUED;
-    io_sched_add(&q->sched, entry_idx, request->class, request->deadline_ns, request->what.bytes);
+    if (is_barred(q, e))
+        e->state = ENTRY_BARRED;
+    else
+        queue_entry(q, entry_idx);
 }
 
 /* The first that may be asked again. */
@@ -113,8 +138,45 @@ uint64_t read_queue_retry_ns(const read_queue *q)
     return min_u64(read_queue_again_ns(q), wait_ns == UINT64_MAX ? UINT64_MAX : now_ns + wait_ns);
 }
 
+static void free_entry(read_queue *q, int32_t entry_idx)
+{
+    read_entry *e = &q->entries[entry_idx];
+    e->state = ENTRY_FREE;
+    q->guess_count -= is_guess(e->request.class);
+    append_entry(q, &q->free, entry_idx);
+    pthread_cond_broadcast(&q->freed_one);
+}
+
+/* The system is done with it. */
+static void count_end(read_queue *q, int32_t entry_idx, uint64_t now_ns)
+{
+    const read_entry *e = &q->entries[entry_idx];
+    q->stats.read_count++;
+    q->stats.window_bytes += e->progress.bytes;
+    q->stats.class_bytes[e->request.class] += e->progress.bytes;
+    q->stats.read_ns += now_ns - e->begin_ns;
+    q->stalled_ns = 0;
+    io_sched_end(&q->sched, entry_idx, now_ns);
+    if (q->sched.started_count == 0) q->stats.busy_ns += now_ns - q->busy_since_ns;
+}
+
+/* LOST -> FREE: others may have its place. */
+static void free_lost(read_queue *q, int32_t entry_idx)
+{
+    count_end(q, entry_idx, clock_now_ns());
+    q->lost_count--;
+    free_entry(q, entry_idx);
+    for (uint32_t i = 0; i < q->depth; i++)
+        if (q->entries[i].state == ENTRY_BARRED && !is_barred(q, &q->entries[i])) queue_entry(q, (int32_t)i);
+    pthread_cond_broadcast(&q->done_some); /* for reclaim */
+}
+
 void read_queue_ask_again(read_queue *q, int32_t entry_idx)
 {
+    if (q->entries[entry_idx].state == ENTRY_LOST) {
+        free_lost(q, entry_idx); /* the rest is nobody's */
+        return;
+    }
     assert(q->entries[entry_idx].state == ENTRY_READING);
     q->entries[entry_idx].state = ENTRY_AGAIN;
     append_entry(q, &q->again, entry_idx);
@@ -150,18 +212,17 @@ void read_queue_end(read_queue *q, int32_t entry_idx)
 {
     read_entry *e = &q->entries[entry_idx];
     uint64_t now_ns = clock_now_ns();
+    if (e->state == ENTRY_LOST) {
+        free_lost(q, entry_idx);
+        return;
+    }
     assert(e->state == ENTRY_READING);
     if (may_pass(e) && e->retry_count < READ_RETRIES_MAX) {
         retry_entry(q, entry_idx, now_ns);
         return;
     }
-    q->stats.read_count++;
-    q->stats.window_bytes += e->progress.bytes;
-    q->stats.class_bytes[e->request.class] += e->progress.bytes;
     if (e->status == LEAT_OK) q->stats.payload_bytes += e->request.what.bytes;
-    q->stats.read_ns += now_ns - e->begin_ns;
-    io_sched_end(&q->sched, entry_idx, now_ns);
-    if (q->sched.started_count == 0) q->stats.busy_ns += now_ns - q->busy_since_ns;
+    count_end(q, entry_idx, now_ns);
     finish_entry(q, entry_idx);
 }
 
@@ -187,17 +248,14 @@ bool read_queue_reap(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_r
     if (e->status != LEAT_OK) out_result->error = e->error;
     *out_trace =
         (read_trace){&q->files->files[e->request.what.file_idx], e->request.what.offset, e->request.what.bytes};
-    e->state = ENTRY_FREE;
-    q->guess_count -= is_guess(e->request.class);
-    append_entry(q, &q->free, entry_idx);
-    pthread_cond_broadcast(&q->freed_one);
+    free_entry(q, entry_idx);
     return true;
 }
 
 /* Here rather than when the read ends: with io_uring that is seen under the mutex. */
 void read_trace_wipe(const read_trace *trace)
 {
-    if (trace->file->drops_behind) file_drop_behind(trace->file, trace->offset, trace->bytes);
+    if (trace->file != NULL && trace->file->drops_behind) file_drop_behind(trace->file, trace->offset, trace->bytes);
 }
 
 /* ---- queued entries ---- */
@@ -223,11 +281,17 @@ static int32_t first_queued(const read_queue *q, uint64_t tag_begin, uint64_t ta
     return ENTRY_NONE;
 }
 
+/* It will be done without anybody's help. */
+static bool is_on_its_way(const read_entry *e)
+{
+    return e->state == ENTRY_READING || e->state == ENTRY_AGAIN || e->state == ENTRY_BARRED;
+}
+
 bool read_queue_expect(read_queue *q, uint64_t tag_begin, uint64_t tag_end)
 {
     for (uint32_t i = 0; i < q->depth; i++) {
         const read_entry *e = &q->entries[i];
-        if ((e->state == ENTRY_READING || e->state == ENTRY_AGAIN) && tag_is_in(e, tag_begin, tag_end)) return true;
+        if (is_on_its_way(e) && tag_is_in(e, tag_begin, tag_end)) return true;
     }
     int32_t entry_idx = first_queued(q, tag_begin, tag_end);
     if (entry_idx == ENTRY_NONE) return false;
@@ -235,13 +299,104 @@ bool read_queue_expect(read_queue *q, uint64_t tag_begin, uint64_t tag_end)
     return true;
 }
 
+/* ---- patience ---- */
+
+void read_queue_watch(read_queue *q, const read_watch *watch) { q->watch = *watch; }
+
+uint64_t read_queue_look_ns(const read_queue *q)
+{
+    const bool may_end = q->watch.cancel != NULL || q->watch.patience_ns != READ_PATIENCE_ENDLESS;
+    return may_end ? clock_now_ns() + LOOK_NS : UINT64_MAX;
+}
+
+void read_queue_wait(read_queue *q, uint64_t until_ns)
+{
+    if (until_ns == UINT64_MAX) {
+        pthread_cond_wait(&q->done_some, &q->mutex);
+        return;
+    }
+    struct timespec until = {(time_t)(until_ns / 1000000000), (long)(until_ns % 1000000000)};
+    pthread_cond_timedwait(&q->done_some, &q->mutex, &until);
+}
+
+/* What had not begun when patience ended with another read is not waited for in its turn. */
+static bool is_overdue(const read_queue *q, const read_entry *e, uint64_t since_ns, uint64_t now_ns)
+{
+    const bool is_cancelled = cancel_is_wanted(q->watch.cancel);
+    const uint64_t patience_ns = q->watch.patience_ns;
+    switch (e->state) {
+    case ENTRY_BARRED:
+    case ENTRY_QUEUED: return is_cancelled || e->enter_ns < q->stalled_ns || now_ns - since_ns >= patience_ns;
+    case ENTRY_READING:
+    case ENTRY_AGAIN:
+        return now_ns - e->begin_ns >= (is_cancelled ? min_u64(patience_ns, READ_CANCEL_NS) : patience_ns);
+    case ENTRY_FREE:
+    case ENTRY_LOST:
+    case ENTRY_DONE: break;
+    }
+    return false;
+}
+
+static leat_status fail_overdue(const read_queue *q, const read_entry *e, leat_error *error)
+{
+    const extent *what = &e->request.what;
+    const char *name = q->files->names[what->file_idx];
+    if (cancel_is_wanted(q->watch.cancel))
+        return FAIL_OS(error, IO, ECANCELED, "%s: at byte %" PRIu64 ": reading %" PRIu64 " bytes: cancelled", name,
+                       what->offset, what->bytes);
+    (void)FAIL_OS(error, IO, ETIME,
+                  "%s: at byte %" PRIu64 ": reading %" PRIu64 " bytes: the disk did not answer for %.0f s", name,
+                  what->offset, what->bytes, (double)q->watch.patience_ns * 1e-9);
+    file_hint_device(&q->files->files[what->file_idx], ETIME, error);
+    return LEAT_IO;
+}
+
+/* Takes an entry that is not DONE away from whoever has it. */
+static void drop_entry(read_queue *q, int32_t entry_idx)
+{
+    read_entry *e = &q->entries[entry_idx];
+    if (e->state == ENTRY_READING) {
+        e->state = ENTRY_LOST;
+        q->lost_count++;
+        return;
+    }
+    if (e->state == ENTRY_QUEUED) io_sched_remove(&q->sched, entry_idx);
+    if (e->state == ENTRY_AGAIN) {
+        int32_t before_idx = ENTRY_NONE;
+        for (int32_t i = q->again.first_idx; i != entry_idx; i = q->entries[i].next_idx) before_idx = i;
+        take_entry_after(q, &q->again, before_idx);
+        count_end(q, entry_idx, clock_now_ns());
+    }
+    free_entry(q, entry_idx);
+}
+
+bool read_queue_give_up(read_queue *q, uint64_t tag_begin, uint64_t tag_end, uint64_t since_ns, read_result *out_result,
+                        int32_t *out_lost_idx)
+{
+    const uint64_t now_ns = clock_now_ns();
+    *out_lost_idx = ENTRY_NONE;
+    for (uint32_t i = 0; i < q->depth; i++) {
+        read_entry *e = &q->entries[i];
+        if (!tag_is_in(e, tag_begin, tag_end) || !is_overdue(q, e, since_ns, now_ns)) continue;
+        out_result->tag = e->request.tag;
+        out_result->status = fail_overdue(q, e, &out_result->error);
+        drop_entry(q, (int32_t)i);
+        if (e->state == ENTRY_LOST) *out_lost_idx = (int32_t)i;
+        if (!cancel_is_wanted(q->watch.cancel)) q->stalled_ns = now_ns;
+        return true;
+    }
+    return false;
+}
+
+/* ---- requests about queued entries ---- */
+
 uint32_t read_queue_cancel(read_queue *q, uint64_t tag_begin, uint64_t tag_end)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < q->depth; i++) {
         read_entry *e = &q->entries[i];
-        if (e->state != ENTRY_QUEUED || !tag_is_in(e, tag_begin, tag_end)) continue;
-        io_sched_remove(&q->sched, (int32_t)i);
+        if ((e->state != ENTRY_QUEUED && e->state != ENTRY_BARRED) || !tag_is_in(e, tag_begin, tag_end)) continue;
+        if (e->state == ENTRY_QUEUED) io_sched_remove(&q->sched, (int32_t)i);
         e->status = FAIL(&e->error, CANCELLED, "%s: a read was given up", q->files->names[e->request.what.file_idx]);
         finish_entry(q, (int32_t)i);
         count++;
@@ -253,7 +408,8 @@ uint32_t read_queue_cancel(read_queue *q, uint64_t tag_begin, uint64_t tag_end)
 void read_queue_raise(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_class class)
 {
     for (uint32_t i = 0; i < q->depth; i++)
-        if (q->entries[i].state == ENTRY_QUEUED && tag_is_in(&q->entries[i], tag_begin, tag_end))
+        if ((q->entries[i].state == ENTRY_QUEUED || q->entries[i].state == ENTRY_BARRED) &&
+            tag_is_in(&q->entries[i], tag_begin, tag_end))
             raise_entry(q, (int32_t)i, class);
 }
 
@@ -263,6 +419,7 @@ storage_stats read_queue_stats(const read_queue *q)
 {
     storage_stats stats = q->stats;
     stats.flying_count = q->sched.started_count;
+    stats.lost_count = q->lost_count;
     if (q->sched.started_count > 0) stats.busy_ns += clock_now_ns() - q->busy_since_ns;
     return stats;
 }
@@ -302,7 +459,12 @@ leat_status read_queue_open(read_queue *q, const storage_ops *ops, mem *ledger, 
     q->free = q->again = q->done = (entry_list){ENTRY_NONE, ENTRY_NONE};
     pthread_mutex_init(&q->mutex, NULL); /* with default attributes these cannot fail on Linux */
     pthread_cond_init(&q->freed_one, NULL);
-    pthread_cond_init(&q->done_some, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC); /* that of clock_now_ns */
+    pthread_cond_init(&q->done_some, &attributes);
+    pthread_condattr_destroy(&attributes);
+    q->watch.patience_ns = READ_PATIENCE_ENDLESS;
     TRY(MEM_NEW(ledger, IO, depth, &q->entries, error));
     TRY(MEM_NEW(ledger, IO, depth, &q->items, error));
     for (uint32_t i = 0; i < depth; i++) append_entry(q, &q->free, (int32_t)i);

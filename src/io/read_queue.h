@@ -11,6 +11,12 @@
  *       |               +------------------ cancel -------------------+
  *       +---------------- submit of an extent of zero bytes ----------+
  *
+ *           submit                   the place is free             reap gives up          read done
+ *     FREE ---------> BARRED (place) ----------------> QUEUED      READING ------> LOST -----------> FREE
+ *
+ * A LOST entry has been handed out as failed, but the system has not let go of its place. A read to a place that
+ * overlaps with that of a LOST one is BARRED as long. Both are rare: a disk that does not answer.
+ *
  * An entry is asked again when it came back short, and when it failed in a way that may pass (EIO, ETIMEDOUT): then
  * READ_RETRIES_MAX times, a little later each time.
  *
@@ -27,16 +33,25 @@
 
 enum { ENTRY_NONE = -1, QUEUE_DEPTH_MAX = 4096, READ_RETRIES_MAX = 3 };
 
-typedef enum entry_state { ENTRY_FREE, ENTRY_QUEUED, ENTRY_READING, ENTRY_AGAIN, ENTRY_DONE } entry_state;
+typedef enum entry_state {
+    ENTRY_FREE,
+    ENTRY_BARRED,
+    ENTRY_QUEUED,
+    ENTRY_READING,
+    ENTRY_AGAIN,
+    ENTRY_LOST,
+    ENTRY_DONE
+} entry_state;
 
 typedef struct read_entry {
     entry_state state;
     int32_t next_idx; /* the next entry of the same list */
     read_request request;
     file_progress progress; /* of the window */
-    uint64_t begin_ns;      /* it was taken to be read, for the first time */
-    uint64_t again_ns;      /* AGAIN: not before */
-    uint32_t retry_count;   /* after failures */
+    uint64_t enter_ns;
+    uint64_t begin_ns;    /* it was taken to be read, for the first time */
+    uint64_t again_ns;    /* AGAIN: not before */
+    uint32_t retry_count; /* after failures */
     leat_status status;
     leat_error error;
 } read_entry;
@@ -55,7 +70,7 @@ typedef struct read_queue {
 
     pthread_mutex_t mutex;
     pthread_cond_t freed_one; /* for submit; broadcast, because not every class may have what was freed */
-    pthread_cond_t done_some; /* for reap; broadcast, because each waits for tags of its own */
+    pthread_cond_t done_some; /* for reap; broadcast, because each waits for tags of its own; CLOCK_MONOTONIC */
 
     read_entry *entries; /* (depth) */
     entry_list free, again, done;
@@ -63,6 +78,9 @@ typedef struct read_queue {
     sched_item *items;      /* (depth), the scheduler's */
     uint32_t guess_count;   /* entries that are not FREE and whose class is look-ahead or background */
     uint64_t busy_since_ns; /* valid while something is under way */
+    read_watch watch;
+    uint32_t lost_count;
+    uint64_t stalled_ns;    /* when patience last ended with a read; 0: one has come back since */
     uint64_t retry_told_ns; /* when the log was told of a read that was tried again; 0: never */
     storage_stats stats;
 } read_queue;
@@ -100,6 +118,15 @@ void read_trace_wipe(const read_trace *trace);
 /* For who would wait for such a tag: whether one will come. Where all of them are QUEUED, the first is made a demand,
  * so that none waits for a read that is held back. */
 bool read_queue_expect(read_queue *q, uint64_t tag_begin, uint64_t tag_end);
+/* For who has waited for such a tag since `since_ns`: hands out the first read that is not worth waiting for any
+ * longer. READING -> LOST (*out_lost_idx, else ENTRY_NONE), others -> FREE. */
+bool read_queue_give_up(read_queue *q, uint64_t tag_begin, uint64_t tag_end, uint64_t since_ns, read_result *out_result,
+                        int32_t *out_lost_idx);
+/* When who waits should look at that again; UINT64_MAX: never. */
+uint64_t read_queue_look_ns(const read_queue *q);
+/* Waits for done_some until then. */
+void read_queue_wait(read_queue *q, uint64_t until_ns);
+void read_queue_watch(read_queue *q, const read_watch *watch);
 /* QUEUED -> DONE; how many. */
 uint32_t read_queue_cancel(read_queue *q, uint64_t tag_begin, uint64_t tag_end);
 void read_queue_raise(read_queue *q, uint64_t tag_begin, uint64_t tag_end, read_class class);

@@ -63,6 +63,15 @@ typedef struct read_grant {
 } read_grant;
 #define READ_GRANT_UNLIMITED UINT64_MAX
 
+/* For how long reap waits. */
+typedef struct read_watch {
+    const volatile int *cancel; /* base/cancel.h; may be NULL */
+    uint64_t patience_ns;       /* with a read that has begun */
+} read_watch;
+#define READ_PATIENCE_ENDLESS UINT64_MAX
+#define READ_PATIENCE_NS      UINT64_C(60000000000) /* longer than a disk collects garbage, or spins up */
+#define READ_CANCEL_NS        UINT64_C(1000000000) /* patience while the flag is set: longer than a healthy disk takes */
+
 typedef struct read_request {
     extent what;
     uint8_t *buffer;  /* storage_window_bytes(..) long, aligned to the file's memory_align */
@@ -88,6 +97,7 @@ typedef struct storage_stats {
     uint64_t cancelled_count;               /* not among read_count */
     uint64_t retry_count;                   /* reads that failed and were tried again */
     uint32_t flying_count;                  /* under way now */
+    uint32_t lost_count;                    /* of those: given up, and still with the system */
 } storage_stats;
 
 /* What reads. STORAGE_AUTO: what was measured to be best (docs/measurements/storage.md). */
@@ -118,6 +128,13 @@ typedef struct storage_ops {
     void (*limit)(storage *s, const read_limits *limits);
     /* Starts what may be started now. Every call of the storage does it; for who computes long without one. */
     void (*pump)(storage *s);
+    /* From now on reap gives up a read when its patience is over, or the cancel flag is set: the read comes back with
+     * LEAT_IO and ETIME or ECANCELED. The system may still have it, and write to its place at any later time. Until
+     * that is over, reads to that place are held back; nothing else may use it, and nobody free it (reclaim). After
+     * open patience is endless. */
+    void (*watch)(storage *s, const read_watch *watch);
+    /* Before places are freed: nothing is given up any more, and the system has nothing left that was. */
+    void (*reclaim)(storage *s);
     storage_stats (*stats)(const storage *s);
     void (*close)(storage **s); /* waits for reads in flight; their results are dropped */
 } storage_ops;

@@ -72,6 +72,14 @@ static void null_limit(storage *s, const read_limits *limits)
 
 static void null_pump(storage *s) { (void)s; }
 
+static void null_watch(storage *s, const read_watch *watch)
+{
+    (void)s;
+    (void)watch;
+}
+
+static void null_reclaim(storage *s) { (void)s; }
+
 static storage_stats null_stats(const storage *s) { return ((const storage_null *)s)->stats; }
 
 static void null_close(storage **s)
@@ -93,6 +101,8 @@ static const storage_ops null_ops = {.name = "null",
                                      .grant = null_grant,
                                      .limit = null_limit,
                                      .pump = null_pump,
+                                     .watch = null_watch,
+                                     .reclaim = null_reclaim,
                                      .stats = null_stats,
                                      .close = null_close};
 

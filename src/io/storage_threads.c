@@ -10,6 +10,7 @@
 #include "io/read_queue.h"
 
 #include "base/bytes.h"
+#include "os/clock.h"
 #include "os/own_thread.h"
 
 #include <assert.h>
@@ -111,12 +112,16 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     storage_threads *t = (storage_threads *)s;
     read_queue *q = &t->queue;
     bool is_found;
-    read_trace trace;
+    read_trace trace = {0};
+    const uint64_t since_ns = clock_now_ns();
+    int32_t lost_idx;
     pthread_mutex_lock(&q->mutex);
     while (!(is_found = read_queue_reap(q, tag_begin, tag_end, out_result, &trace)) &&
            read_queue_expect(q, tag_begin, tag_end)) {
         pthread_cond_signal(&t->queued_some); /* what was held back may be a demand now */
-        pthread_cond_wait(&q->done_some, &q->mutex);
+        is_found = read_queue_give_up(q, tag_begin, tag_end, since_ns, out_result, &lost_idx);
+        if (is_found) break;
+        read_queue_wait(q, read_queue_look_ns(q));
     }
     pthread_mutex_unlock(&q->mutex);
     if (is_found) read_trace_wipe(&trace);
@@ -164,6 +169,24 @@ static void limit_reads(storage *s, const read_limits *limits)
     pthread_mutex_unlock(&t->queue.mutex);
 }
 
+static void watch_reads(storage *s, const read_watch *watch)
+{
+    read_queue *q = (read_queue *)s;
+    pthread_mutex_lock(&q->mutex);
+    read_queue_watch(q, watch);
+    pthread_cond_broadcast(&q->done_some); /* who waits knows the old one */
+    pthread_mutex_unlock(&q->mutex);
+}
+
+static void reclaim_places(storage *s)
+{
+    read_queue *q = (read_queue *)s;
+    pthread_mutex_lock(&q->mutex);
+    read_queue_watch(q, &(read_watch){NULL, READ_PATIENCE_ENDLESS});
+    while (q->lost_count > 0) read_queue_wait(q, UINT64_MAX);
+    pthread_mutex_unlock(&q->mutex);
+}
+
 /* The readers see to it. */
 static void pump_reads(storage *s) { (void)s; }
 
@@ -205,6 +228,8 @@ static const storage_ops threads_ops = {
     .grant = grant_bytes,
     .limit = limit_reads,
     .pump = pump_reads,
+    .watch = watch_reads,
+    .reclaim = reclaim_places,
     .stats = get_stats,
     .close = close_storage,
 };

@@ -29,6 +29,8 @@
 
 enum { BUFFERED_WORKERS = 4 };
 
+#define CANCEL_DATA UINT64_MAX /* what marks a request that is no entry's read */
+
 typedef struct storage_uring {
     read_queue queue;
     struct io_uring ring;
@@ -54,6 +56,15 @@ static void prepare_request(storage_uring *u, int32_t entry_idx)
     io_uring_sqe_set_data64(sqe, (uint64_t)entry_idx);
 }
 
+/* The kernel is asked to let go of a read that was given up. It may not be able to. */
+static void ask_to_let_go(storage_uring *u, int32_t entry_idx)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+    if (sqe == NULL) return; /* then without being asked */
+    io_uring_prep_cancel64(sqe, (uint64_t)entry_idx, 0);
+    io_uring_sqe_set_data64(sqe, CANCEL_DATA);
+}
+
 static void end_entry(storage_uring *u, int32_t entry_idx, leat_status status)
 {
     u->queue.entries[entry_idx].status = status;
@@ -67,6 +78,7 @@ static void fail_unsubmitted(storage_uring *u, int os_errno)
     struct io_uring_sq *sq = &u->ring.sq;
     unsigned head = __atomic_load_n(sq->khead, __ATOMIC_ACQUIRE), tail = *sq->ktail;
     for (unsigned i = head; i != tail; i++) {
+        if (sq->sqes[i & *sq->kring_mask].user_data == CANCEL_DATA) continue;
         int32_t entry_idx = (int32_t)sq->sqes[i & *sq->kring_mask].user_data;
         read_entry *e = &u->queue.entries[entry_idx];
         int64_t refusal = -(int64_t)os_errno;
@@ -109,7 +121,7 @@ static void take_completion(storage_uring *u, int32_t entry_idx, int64_t got)
     read_queue *q = &u->queue;
     read_entry *e = &q->entries[entry_idx];
     uint32_t file_idx = e->request.what.file_idx;
-    /* Nobody here cancels: the kernel does, for a thread that ended before its reads. */
+    /* The kernel cancels the reads of a thread that ended before them, and those that were given up. */
     if (got == -ECANCELED) got = -EAGAIN;
     e->status = file_progress_take(&q->files->files[file_idx], q->files->names[file_idx], got, &e->progress, &e->error);
     if (e->status == LEAT_OK && !file_progress_is_done(&e->progress))
@@ -125,7 +137,7 @@ static void take_completions(storage_uring *u)
     unsigned head, count = 0;
     io_uring_for_each_cqe(&u->ring, head, cqe)
     {
-        take_completion(u, (int32_t)cqe->user_data, cqe->res);
+        if (cqe->user_data != CANCEL_DATA) take_completion(u, (int32_t)cqe->user_data, cqe->res);
         count++;
     }
     io_uring_cq_advance(&u->ring, count);
@@ -156,22 +168,23 @@ static void wait_in_kernel(storage_uring *u, uint64_t until_ns)
     if (got < 0 && got != -EINTR && got != -ETIME) sched_yield();
 }
 
-/* Waits until something has come or is to be asked again; the caller's own read is among those that are under way. */
+/* Waits until something has come or is to be asked again, or patience may have ended; the caller's own read is among
+ * those that are under way. */
 static void wait_for_some(storage_uring *u)
 {
     read_queue *q = &u->queue;
     if (u->has_waiter) {
-        pthread_cond_wait(&q->done_some, &q->mutex);
+        read_queue_wait(q, read_queue_look_ns(q));
         return;
     }
-    uint64_t again_ns = read_queue_again_ns(q);
+    uint64_t again_ns = read_queue_again_ns(q), until_ns = min_u64(again_ns, read_queue_look_ns(q));
     bool is_refused = u->flying_count == 0 && again_ns == UINT64_MAX; /* nothing will come before it is submitted */
     u->has_waiter = true;
     pthread_mutex_unlock(&q->mutex);
     if (is_refused)
         sched_yield();
     else
-        wait_in_kernel(u, again_ns);
+        wait_in_kernel(u, until_ns);
     pthread_mutex_lock(&q->mutex);
     u->has_waiter = false;
     take_completions(u);
@@ -219,14 +232,22 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     storage_uring *u = (storage_uring *)s;
     read_queue *q = &u->queue;
     bool is_found;
-    read_trace trace;
+    read_trace trace = {0};
+    const uint64_t since_ns = clock_now_ns();
+    int32_t lost_idx = ENTRY_NONE;
     pthread_mutex_lock(&q->mutex);
     for (;;) {
         look_around_and_submit(u);
         is_found = read_queue_reap(q, tag_begin, tag_end, out_result, &trace);
         if (is_found || !read_queue_expect(q, tag_begin, tag_end)) break;
         submit_queued(u); /* what was held back may be a demand now */
+        is_found = read_queue_give_up(q, tag_begin, tag_end, since_ns, out_result, &lost_idx);
+        if (is_found) break;
         wait_for_some(u);
+    }
+    if (lost_idx != ENTRY_NONE) {
+        ask_to_let_go(u, lost_idx);
+        submit_queued(u);
     }
     pthread_mutex_unlock(&q->mutex);
     if (is_found) read_trace_wipe(&trace);
@@ -267,6 +288,23 @@ static void limit_reads(storage *s, const read_limits *limits)
     pthread_mutex_lock(&u->queue.mutex);
     io_sched_limit(&u->queue.sched, limits);
     look_around_and_submit(u);
+    pthread_mutex_unlock(&u->queue.mutex);
+}
+
+static void watch_reads(storage *s, const read_watch *watch)
+{
+    storage_uring *u = (storage_uring *)s;
+    pthread_mutex_lock(&u->queue.mutex);
+    read_queue_watch(&u->queue, watch);
+    pthread_mutex_unlock(&u->queue.mutex);
+}
+
+static void reclaim_places(storage *s)
+{
+    storage_uring *u = (storage_uring *)s;
+    pthread_mutex_lock(&u->queue.mutex);
+    read_queue_watch(&u->queue, &(read_watch){NULL, READ_PATIENCE_ENDLESS});
+    for (look_around_and_submit(u); u->queue.lost_count > 0; look_around_and_submit(u)) wait_for_some(u);
     pthread_mutex_unlock(&u->queue.mutex);
 }
 
@@ -317,6 +355,8 @@ static const storage_ops uring_ops = {
     .grant = grant_bytes,
     .limit = limit_reads,
     .pump = pump_reads,
+    .watch = watch_reads,
+    .reclaim = reclaim_places,
     .stats = get_stats,
     .close = close_storage,
 };

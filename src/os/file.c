@@ -302,7 +302,7 @@ static leat_status fail_short(const char *name, uint64_t offset, uint64_t wanted
 
 void file_hint_device(const file *f, int os_errno, leat_error *error)
 {
-    if (os_errno != EIO && os_errno != ETIMEDOUT && os_errno != ENODEV) return;
+    if (os_errno != EIO && os_errno != ETIMEDOUT && os_errno != ETIME && os_errno != ENODEV) return;
     status_hint(
         error,
         "the file is on device %u:%u; the kernel's log (dmesg) has what its driver said, and `leat check` reads "

@@ -289,6 +289,15 @@ static void pump_reads(storage *s)
     if (has_drive((storage_sim *)s)) start_reads((storage_sim *)s);
 }
 
+/* A simulated disk answers. */
+static void watch_reads(storage *s, const read_watch *watch)
+{
+    (void)s;
+    (void)watch;
+}
+
+static void reclaim_places(storage *s) { (void)s; }
+
 static storage_stats get_stats(const storage *s)
 {
     const storage_sim *sim = (const storage_sim *)s;
@@ -317,6 +326,8 @@ static const storage_ops sim_ops = {
     .grant = grant_bytes,
     .limit = limit_reads,
     .pump = pump_reads,
+    .watch = watch_reads,
+    .reclaim = reclaim_places,
     .stats = get_stats,
     .close = close_storage,
 };

@@ -46,6 +46,8 @@ static struct {
     _Atomic uint32_t short_every; /* each such read gets half of what it asks for; 0: none */
     _Atomic uint32_t fail_every;  /* fails with EBADF */
     _Atomic uint32_t eio_left;    /* so many reads fail with EIO */
+    _Atomic uint32_t stall_left;  /* so many begin and do not end before end_stalls */
+    _Atomic bool ends_stalls;
     _Atomic uint32_t retry_every; /* threads: EINTR or EAGAIN; io_uring: a call that is refused for now */
     _Atomic uint32_t count, short_count, fail_count, retry_count;
     _Atomic uint32_t wait_delay_us;        /* before the system is asked to wait */
@@ -61,10 +63,10 @@ static void note_begin(uint64_t offset)
     if (nth < LOG_COUNT) hook.begun_offsets[nth] = offset;
 }
 
-static bool takes_eio(void)
+static bool takes_one(_Atomic uint32_t *left_of)
 {
-    uint32_t left = hook.eio_left;
-    while (left > 0 && !atomic_compare_exchange_weak(&hook.eio_left, &left, left - 1)) {
+    uint32_t left = *left_of;
+    while (left > 0 && !atomic_compare_exchange_weak(left_of, &left, left - 1)) {
     }
     return left > 0;
 }
@@ -83,7 +85,9 @@ ssize_t __wrap_pread64(int fd, void *buffer, size_t bytes, off_t offset)
         errno = nth % 2 ? EINTR : EAGAIN;
         return -1;
     }
-    if (takes_eio()) {
+    if (takes_one(&hook.stall_left))
+        while (!hook.ends_stalls) usleep(100);
+    if (takes_one(&hook.eio_left)) {
         errno = EIO;
         return -1;
     }
@@ -107,11 +111,17 @@ int __wrap_io_uring_queue_init_params(unsigned entries, struct io_uring *ring, s
     return hook.setup_errno ? -hook.setup_errno : __real_io_uring_queue_init_params(entries, ring, params);
 }
 
+static int stalled_pipe[2] = {-1, -1}; /* nothing comes out of it, and the kernel can be asked to stop waiting */
+
 static void spoil_request(struct io_uring_sqe *sqe)
 {
     uint32_t nth = atomic_fetch_add(&hook.count, 1);
     note_begin(sqe->off);
-    if (takes_eio()) {
+    if (takes_one(&hook.stall_left)) {
+        sqe->fd = stalled_pipe[0];
+        sqe->flags &= (uint8_t)~IOSQE_FIXED_FILE;
+        sqe->off = 0;
+    } else if (takes_one(&hook.eio_left)) {
         static int own_memory = -1; /* where nothing is mapped, reading it is such an error */
         if (own_memory < 0) own_memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
         sqe->fd = own_memory;
@@ -882,6 +892,65 @@ static void tries_again_what_the_disk_refused(void **state)
     close_fixture(&f);
 }
 
+/* A disk that does not answer: who waits is told when his patience is over, or when he does not want to wait any more;
+ * where the system still has the read, its place is nobody else's. */
+static void gives_up_a_read_that_does_not_end(void **state)
+{
+    (void)state;
+    fixture f;
+    read_result result;
+    open_fixture(&f, FILE_DIRECT_IF_POSSIBLE);
+#ifdef HAVE_LIBURING
+    assert_int_equal(pipe2(stalled_pipe, O_CLOEXEC), 0);
+#endif
+    for (int is_cancelled = 0; is_cancelled <= 1; is_cancelled++) {
+        volatile int cancel = 0;
+        storage *s = open_storage(&f, 2, 8);
+        alarm(60);
+        s->ops->watch(s, &(read_watch){&cancel, is_cancelled ? READ_PATIENCE_NS : 30000000});
+        hook.stall_left = 1;
+        s->ops->submit(s, &(read_request){{0, 8192, 8192}, f.buffer + 8192, 1, false, READ_DEMAND, 0});
+        while (hook.stall_left > 0) usleep(100);
+        s->ops->submit(s, &(read_request){{0, 4096, 4096}, f.buffer, 2, false, READ_DEMAND, 0});
+        assert_true(s->ops->reap(s, 2, 3, &result)); /* others are not concerned */
+        assert_int_equal(result.status, LEAT_OK);
+        cancel = is_cancelled;
+        assert_true(s->ops->reap(s, 0, UINT64_MAX, &result));
+        assert_int_equal(result.tag, 1);
+        assert_int_equal(result.status, LEAT_IO);
+        assert_int_equal(result.error.os_errno, is_cancelled ? ECANCELED : ETIME);
+        assert_non_null(strstr(result.error.text, "long.bin: at byte 8192: reading 8192 bytes"));
+        assert_false(s->ops->reap(s, 0, UINT64_MAX, &result)); /* once */
+
+        /* The same tag and a part of the place: held back as long as the pread thread has it. */
+        cancel = 0;
+        s->ops->watch(s, &(read_watch){&cancel, READ_PATIENCE_NS});
+        s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer + 12288, 1, false, READ_DEMAND, 0});
+        if (kind == STORAGE_THREADS) {
+            assert_int_equal(s->ops->stats(s).lost_count, 1);
+            assert_int_equal(s->ops->stats(s).flying_count, 1);
+            assert_int_equal(s->ops->cancel(s, 1, 2), 1);
+            assert_true(s->ops->reap(s, 1, 2, &result));
+            assert_int_equal(result.status, LEAT_CANCELLED);
+            s->ops->submit(s, &(read_request){{0, 0, 8192}, f.buffer + 12288, 1, false, READ_DEMAND, 0});
+            hook.ends_stalls = true;
+        } /* io_uring: the kernel was asked and let go */
+        assert_true(s->ops->reap(s, 1, 2, &result));
+        assert_int_equal(result.status, LEAT_OK);
+        for (uint64_t i = 0; i < 8192; i++) assert_int_equal(f.buffer[12288 + i], byte_at(0, i));
+        s->ops->reclaim(s);
+        assert_int_equal(s->ops->stats(s).lost_count, 0);
+        reset_hook();
+        s->ops->close(&s);
+        alarm(0);
+    }
+#ifdef HAVE_LIBURING
+    close(stalled_pipe[0]);
+    close(stalled_pipe[1]);
+#endif
+    close_fixture(&f);
+}
+
 static void hands_out_every_failure_once(void **state)
 {
     (void)state;
@@ -1085,6 +1154,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(takes_its_memory_from_the_ledger_or_fails_cleanly),
         cmocka_unit_test(goes_on_where_the_system_stopped),
         cmocka_unit_test(tries_again_what_the_disk_refused),
+        cmocka_unit_test(gives_up_a_read_that_does_not_end),
         cmocka_unit_test(hands_out_every_failure_once),
         cmocka_unit_test(begins_without_being_waited_for),
         cmocka_unit_test(reads_on_after_its_submitter_ended),
