@@ -519,10 +519,11 @@ leat_status checkpoint_reopen(const checkpoint *c, file_mode mode, file *out_fil
         struct stat first, second;
         bool is_same = fstat(c->files[opened].fd, &first) == 0 && fstat(again->fd, &second) == 0 &&
                        first.st_dev == second.st_dev && first.st_ino == second.st_ino &&
-                       again->bytes == c->files[opened].bytes;
+                       again->bytes == c->files[opened].bytes && again->modified_ns == c->files[opened].modified_ns;
         if (!is_same) {
             file_close(again);
-            status = FAIL(error, MODEL, "%s: the file was replaced while the model was open", c->file_names[opened]);
+            status = FAIL(error, MODEL, "%s: the file was replaced or written to while the model was open",
+                          c->file_names[opened]);
             goto failed;
         }
     }

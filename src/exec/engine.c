@@ -3,6 +3,9 @@
 #include "base/bytes.h"
 #include "base/cancel.h"
 #include "base/log.h"
+#include "os/clock.h"
+
+#define FILES_CHECK_NS UINT64_C(1000000000)
 
 /* ---- files ---- */
 
@@ -272,6 +275,17 @@ leat_status engine_check_files(engine *e, leat_error *error)
         TRY(check_block(f, e->file_set.names[i], f->bytes - 1, buffer, error));
         TRY(check_block(f, e->file_set.names[i], elsewhere % f->bytes, buffer, error));
     }
+    return LEAT_OK;
+}
+
+leat_status engine_check_unchanged(engine *e, bool now, leat_error *error)
+{
+    const uint64_t now_ns = clock_now_ns();
+
+    if (!now && e->files_checked_ns && now_ns - e->files_checked_ns < FILES_CHECK_NS) return LEAT_OK;
+    for (uint32_t i = 0; i < e->file_set.count; i++)
+        TRY(file_check_unchanged(&e->files[i], e->file_set.names[i], error));
+    e->files_checked_ns = now_ns; /* a change is found again by each step */
     return LEAT_OK;
 }
 

@@ -66,6 +66,7 @@ typedef struct engine {
     file *files; /* (file_count), in the wanted I/O mode */
     file_set file_set;
     uint32_t direct_file_count; /* the others are buffered */
+    uint64_t files_checked_ns;
     expert_records records;
 
     kernel_table kernels;
@@ -107,6 +108,9 @@ void engine_prefault_ahead(engine *e);
 void engine_idle(engine *e);
 /* Between steps: reads a block at the end of each file, and one elsewhere, another each time. LEAT_IO: one failed. */
 MUST_CHECK leat_status engine_check_files(engine *e, leat_error *error);
+/* Whether somebody writes to the files: looks once a second, or `now`. LEAT_IO: steps would compute with what is in no
+ * model, and no later one may go on. */
+MUST_CHECK leat_status engine_check_unchanged(engine *e, bool now, leat_error *error);
 MUST_CHECK leat_status engine_check_cancel(const engine *e, leat_error *error);
 
 #endif

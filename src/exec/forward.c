@@ -173,6 +173,7 @@ static leat_status run_layer(const step *s, uint32_t layer_idx, leat_error *erro
 
 static leat_status run_layers(const step *s, leat_error *error)
 {
+    TRY(engine_check_unchanged(s->engine, false, error));
     TRY(embed(s, error));
     prepare_angles(s);
     for (uint32_t i = 0; i < s->engine->model->layer_count; i++) {
@@ -185,11 +186,14 @@ static leat_status run_layers(const step *s, leat_error *error)
     return LEAT_OK;
 }
 
-/* A read that was given up because of the cancel flag is no failure of the disk. */
+/* A read that was given up because of the cancel flag is no failure of the disk, and one of a file that somebody writes
+ * to is his. */
 static leat_status end_step(const step *s, leat_status status, leat_error *error)
 {
     step_clock_stop(&s->engine->clock);
-    if (status == LEAT_IO) TRY(engine_check_cancel(s->engine, error));
+    if (status != LEAT_IO) return status;
+    TRY(engine_check_cancel(s->engine, error));
+    TRY(engine_check_unchanged(s->engine, true, error));
     return status;
 }
 

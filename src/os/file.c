@@ -228,6 +228,25 @@ leat_status file_leave_direct(file *f, const char *name, leat_error *error)
     return LEAT_OK;
 }
 
+static int64_t modified_ns(const struct stat *info)
+{
+    return (int64_t)((uint64_t)info->st_mtim.tv_sec * 1000000000 + (uint64_t)info->st_mtim.tv_nsec);
+}
+
+/* Not st_ctim, which the removal of a name changes as well. */
+leat_status file_check_unchanged(const file *f, const char *name, leat_error *error)
+{
+    struct stat now;
+    if (fstat(f->fd, &now) != 0) return FAIL_OS(error, IO, errno, "%s: fstat: %s", name, strerror_text(errno));
+    if ((uint64_t)now.st_size == f->bytes && modified_ns(&now) == f->modified_ns) return LEAT_OK;
+    (void)FAIL(error, IO, "%s: changed on disk while it was in use: %llu bytes were %llu%s", name,
+               (unsigned long long)now.st_size, (unsigned long long)f->bytes,
+               (uint64_t)now.st_size == f->bytes ? ", written to since" : "");
+    status_hint(error,
+                "open the model again; replace its files by renaming new ones over them, never by writing to them");
+    return LEAT_IO;
+}
+
 leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mode, file *out_file, leat_error *error)
 {
     TRY(look_at_path(root_fd, name, beneath, error));
@@ -239,6 +258,7 @@ leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mod
     if (status != LEAT_OK) goto fail;
     f.bytes = (uint64_t)info.st_size;
     f.device = (uint64_t)info.st_dev;
+    f.modified_ns = modified_ns(&info);
     int flags = fcntl(f.fd, F_GETFL);
     if (flags < 0 || fcntl(f.fd, F_SETFL, flags & ~O_NONBLOCK) != 0) {
         status = FAIL_OS(error, IO, errno, "%s: fcntl: %s", name, strerror_text(errno));

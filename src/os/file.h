@@ -19,6 +19,7 @@ typedef struct file {
     uint32_t memory_align; /* direct: addresses are multiples of this; buffered: 1 */
     uint64_t bytes;        /* size at open */
     uint64_t device;       /* st_dev */
+    int64_t modified_ns;   /* st_mtim at open */
 } file;
 
 /* FILE_DIRECT_IF_POSSIBLE: buffered where it is not, and then nothing read stays in the page cache (drops_behind). */
@@ -30,6 +31,9 @@ typedef enum file_mode { FILE_BUFFERED, FILE_DIRECT_IF_POSSIBLE, FILE_DIRECT } f
 MUST_CHECK leat_status file_open(int root_fd, const char *name, bool beneath, file_mode mode, file *out_file,
                                  leat_error *error);
 void file_close(file *f);
+/* LEAT_IO when somebody wrote to the file since it was opened: another size, another time of modification. That the
+ * name is another file's by now, or nobody's, is no change. */
+MUST_CHECK leat_status file_check_unchanged(const file *f, const char *name, leat_error *error);
 /* Reads through the page cache from now on, without leaving anything there: drops_behind, and no read-ahead. */
 MUST_CHECK leat_status file_leave_direct(file *f, const char *name, leat_error *error);
 /* Where the file drops behind: whole pages that hold these bytes leave the page cache, unless somebody maps them or

@@ -1692,6 +1692,16 @@ def test_interrupt_at_any_time():
         assert "error" not in result.err, result
 
 
+def test_model_written_to_while_it_runs():
+    folder = copy_model("written")
+    process = start("run", folder, *LONG[2:])
+    read_until(process.stdout, lambda seen: len(seen) > 20)
+    os.utime(folder + "/model.safetensors", (1, 1))
+    result = finish(process)
+    assert result.code == 5 and "model.safetensors: changed on disk while it was in use" in result.err, result
+    shutil.rmtree(folder)
+
+
 def test_terminate():
     process = start(*LONG)
     read_until(process.stdout, lambda seen: len(seen) > 20)

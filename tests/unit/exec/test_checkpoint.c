@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -611,6 +612,10 @@ static void test_reopening(void **state)
     const tensor *b = tensor_index_find(&c->index, "b");
     assert_int_equal(file_read(&c->files[1], "b", b->offset, &value, 4, NULL, NULL), LEAT_OK);
     assert_true(value == 2.0f);
+    const struct timespec other_times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    assert_int_equal(utimensat(AT_FDCWD, temp_folder_path(t, "model-1.safetensors"), other_times, 0), 0);
+    assert_int_equal(checkpoint_reopen(c, FILE_BUFFERED, again, &error), LEAT_MODEL);
+    expect_words(&error, "model-1.safetensors");
     temp_folder_remove(t, "model-2.safetensors");
     assert_int_equal(checkpoint_reopen(c, FILE_BUFFERED, again, &error), LEAT_MODEL);
     assert_int_equal(count_descriptors(), descriptors);
