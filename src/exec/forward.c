@@ -120,6 +120,7 @@ static leat_status run_branch(const step *s, uint32_t layer_idx, const branch *b
     }
     step_clock_switch(&s->engine->clock, part_of(b->block.kind));
     TRY(run_block(s, layer_idx, &b->block, x, out, error));
+    weight_ring_pump(s->engine->ring);
     s->engine->reads->ops->pump(s->engine->reads); /* what was held back behind other reads goes on meanwhile */
     step_clock_switch(&s->engine->clock, STEP_OTHER);
     if (b->post_norm != NO_ID) run_norm(s, b->post_norm, out, out, s->row_count, hidden);

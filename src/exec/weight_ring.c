@@ -178,6 +178,17 @@ static void submit_pieces(weight_ring *ring, ring_slot *s)
     }
 }
 
+static void take_back(weight_ring *ring, const read_result *result)
+{
+    ring_slot *s = &ring->slots[result->tag - RING_TAG_BEGIN];
+    s->reads_left--;
+    ring->reading_count--;
+    if (result->status == LEAT_OK || s->status != LEAT_OK) return;
+    s->status = result->status;
+    s->error = result->error;
+    s->next_part = s->part_count; /* the rest is not asked for */
+}
+
 static void reap_one(weight_ring *ring)
 {
     read_result result;
@@ -185,13 +196,13 @@ static void reap_one(weight_ring *ring)
 
     assert(found);
     (void)found;
-    ring_slot *s = &ring->slots[result.tag - RING_TAG_BEGIN];
-    s->reads_left--;
-    ring->reading_count--;
-    if (result.status == LEAT_OK || s->status != LEAT_OK) return;
-    s->status = result.status;
-    s->error = result.error;
-    s->next_part = s->part_count; /* the rest is not asked for */
+    take_back(ring, &result);
+}
+
+static void submit_all(weight_ring *ring)
+{
+    for (uint32_t i = 0; i < RING_SLOTS; i++)
+        if (ring->slots[i].record != NO_RECORD) submit_pieces(ring, &ring->slots[i]);
 }
 
 static void finish_record(weight_ring *ring, ring_slot *s)
@@ -245,8 +256,7 @@ static leat_status acquire(weight_ring *ring, uint32_t record, ring_slot **out_s
     const uint64_t begin_ns = clock_now_ns();
     finish_record(ring, s);
     ring->wait_ns += clock_now_ns() - begin_ns;
-    for (uint32_t i = 0; i < RING_SLOTS; i++)
-        if (ring->slots[i].record != NO_RECORD) submit_pieces(ring, &ring->slots[i]);
+    submit_all(ring);
     if (s->status != LEAT_OK) {
         const leat_status status = s->status;
         if (error) *error = s->error;
@@ -371,6 +381,16 @@ leat_status weight_ring_acquire_head(weight_ring *ring, uint64_t row, matrix *ou
 void weight_ring_release(weight_ring *ring)
 {
     for (uint32_t i = 0; ring && i < RING_SLOTS; i++) ring->slots[i].is_held = false;
+}
+
+void weight_ring_pump(weight_ring *ring)
+{
+    read_result result;
+
+    if (!ring) return;
+    while (ring->reads->ops->try_reap(ring->reads, RING_TAG_BEGIN, RING_TAG_BEGIN + RING_SLOTS, &result))
+        take_back(ring, &result);
+    submit_all(ring);
 }
 
 weight_ring_stats weight_ring_stats_get(const weight_ring *ring)

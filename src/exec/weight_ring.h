@@ -45,6 +45,9 @@ MUST_CHECK leat_status weight_ring_acquire_layer(weight_ring *ring, uint32_t lay
 MUST_CHECK leat_status weight_ring_acquire_head(weight_ring *ring, uint64_t row, matrix *out_slice, leat_error *error);
 /* What was acquired last. */
 void weight_ring_release(weight_ring *ring);
+/* For who computes with what is held: asks for more of the next record where what was asked for has come. No more than
+ * RING_READS_MAX pieces are asked for at a time, which is less than a large layer. */
+void weight_ring_pump(weight_ring *ring);
 /* Waits until no read is under way, so that the queue is free for others. */
 void weight_ring_settle(weight_ring *ring);
 weight_ring_stats weight_ring_stats_get(const weight_ring *ring);

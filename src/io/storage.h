@@ -117,6 +117,8 @@ typedef struct storage_ops {
     /* Takes one result whose tag lies in [tag_begin, tag_end); waits for it. false when no such read is in flight. When
      * all that he could wait for is still held back, the first of it becomes a demand. */
     bool (*reap)(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
+    /* The same without waiting: false when none is done. */
+    bool (*try_reap)(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
     /* Gives up the reads with such tags that have not begun: they come back through reap with LEAT_CANCELLED. Those
      * under way end as usual. How many were given up. */
     uint32_t (*cancel)(storage *s, uint64_t tag_begin, uint64_t tag_end);

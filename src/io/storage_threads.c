@@ -128,6 +128,17 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     return is_found;
 }
 
+static bool try_reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
+{
+    read_queue *q = (read_queue *)s;
+    read_trace trace = {0};
+    pthread_mutex_lock(&q->mutex);
+    bool is_found = read_queue_reap(q, tag_begin, tag_end, out_result, &trace);
+    pthread_mutex_unlock(&q->mutex);
+    read_trace_wipe(&trace);
+    return is_found;
+}
+
 static uint32_t cancel_reads(storage *s, uint64_t tag_begin, uint64_t tag_end)
 {
     storage_threads *t = (storage_threads *)s;
@@ -223,6 +234,7 @@ static const storage_ops threads_ops = {
     .submit = submit_read,
     .try_submit = try_submit_read,
     .reap = reap_read,
+    .try_reap = try_reap_read,
     .cancel = cancel_reads,
     .raise = raise_reads,
     .grant = grant_bytes,

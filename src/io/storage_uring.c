@@ -254,6 +254,18 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     return is_found;
 }
 
+static bool try_reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
+{
+    storage_uring *u = (storage_uring *)s;
+    read_trace trace = {0};
+    pthread_mutex_lock(&u->queue.mutex);
+    look_around_and_submit(u);
+    bool is_found = read_queue_reap(&u->queue, tag_begin, tag_end, out_result, &trace);
+    pthread_mutex_unlock(&u->queue.mutex);
+    read_trace_wipe(&trace);
+    return is_found;
+}
+
 static uint32_t cancel_reads(storage *s, uint64_t tag_begin, uint64_t tag_end)
 {
     storage_uring *u = (storage_uring *)s;
@@ -350,6 +362,7 @@ static const storage_ops uring_ops = {
     .submit = submit_read,
     .try_submit = try_submit_read,
     .reap = reap_read,
+    .try_reap = try_reap_read,
     .cancel = cancel_reads,
     .raise = raise_reads,
     .grant = grant_bytes,

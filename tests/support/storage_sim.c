@@ -238,6 +238,15 @@ static bool reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_res
     return true;
 }
 
+static bool try_reap_read(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
+{
+    storage_sim *sim = (storage_sim *)s;
+    pending_read *p = next_of(sim, tag_begin, tag_end);
+    const bool is_back = p != NULL && (p->state > READ_FLYING || (!has_drive(sim) && p->due_ns <= sim->now_ns));
+    if (is_back) take_back(sim, p, out_result);
+    return is_back;
+}
+
 static uint32_t cancel_reads(storage *s, uint64_t tag_begin, uint64_t tag_end)
 {
     storage_sim *sim = (storage_sim *)s;
@@ -321,6 +330,7 @@ static const storage_ops sim_ops = {
     .submit = submit_read,
     .try_submit = try_submit_read,
     .reap = reap_read,
+    .try_reap = try_reap_read,
     .cancel = cancel_reads,
     .raise = raise_reads,
     .grant = grant_bytes,

@@ -47,7 +47,8 @@ static void set_available(const opened *o, uint64_t mib)
     write_file_text(o->root, "proc/meminfo", text);
 }
 
-static void open_engine(opened *o, const tiny_shape *shape, bool watches)
+/* `streams`: nothing of the trunk stays, and the budget is not asked. */
+static void open_engine_with(opened *o, const tiny_shape *shape, bool watches, bool streams)
 {
     engine_options options = {.spare_bytes = UINT64_C(1) << 30,
                               .ctx = 128,
@@ -72,12 +73,18 @@ static void open_engine(opened *o, const tiny_shape *shape, bool watches)
     assert_ok(model_build(&o->source->index, o->source->config, o->source->generation, &o->memory, &o->model, &error),
               &error);
     assert_ok(engine_plan(o->source, &o->model, &options, &solved, &error), &error);
-    o->ledger = open_ledger(solved.budget_bytes - solved.outside_bytes);
+    if (streams) solved.trunk_level = 0;
+    o->ledger = open_ledger(streams ? 0 : solved.budget_bytes - solved.outside_bytes);
     assert_ok(engine_open(o->source, &o->model, &options, &solved, o->ledger, &o->engine, &error), &error);
     pressure_watch_start(o->engine, o->root);
     o->engine->watch.resize_sink = take_resize;
     o->engine->watch.resize_user = o;
     assert_ok(session_open(o->engine, &o->session, &error), &error);
+}
+
+static void open_engine(opened *o, const tiny_shape *shape, bool watches)
+{
+    open_engine_with(o, shape, watches, false);
 }
 
 static void close_engine(opened *o)
@@ -398,6 +405,36 @@ static void guesses_are_divided_by_the_leases_on_the_device(void **state)
     close_engine(&o);
 }
 
+static bool (*real_try_reap)(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result);
+static uint32_t ring_look_count;
+
+static bool count_ring_looks(storage *s, uint64_t tag_begin, uint64_t tag_end, read_result *out_result)
+{
+    ring_look_count += tag_begin == RING_TAG_BEGIN;
+    return real_try_reap(s, tag_begin, tag_end, out_result);
+}
+
+/* After each block the step sees to it that what it streams is read on. */
+static void streamed_layers_are_read_on_between_blocks(void **state)
+{
+    leat_error error = {0};
+    opened o;
+
+    (void)state;
+    open_engine_with(&o, &shapes[0], false, true);
+    assert_non_null(o.engine->ring);
+    storage_ops spy = *o.engine->reads->ops;
+    const storage_ops *const kept = o.engine->reads->ops;
+    real_try_reap = spy.try_reap;
+    spy.try_reap = count_ring_looks;
+    o.engine->reads->ops = &spy;
+    ring_look_count = 0;
+    assert_ok(session_append(o.session, 4, &error), &error);
+    o.engine->reads->ops = kept;
+    assert_true(ring_look_count >= 2 * o.model.layer_count);
+    close_engine(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +445,7 @@ int main(void)
         cmocka_unit_test(scarce_memory_ends_the_warm_start),
         cmocka_unit_test(memory_is_read_when_it_is_due),
         cmocka_unit_test(guesses_are_divided_by_the_leases_on_the_device),
+        cmocka_unit_test(streamed_layers_are_read_on_between_blocks),
     };
     return cmocka_run_group_tests_name("pressure_watch", tests, NULL, NULL);
 }

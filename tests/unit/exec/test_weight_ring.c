@@ -298,6 +298,36 @@ static void test_reads_once_and_ahead(void **state)
     close_world(&w);
 }
 
+/* A record of more pieces than are asked for at a time: the rest is asked for while the one before it is held. */
+static void test_goes_on_reading_while_a_record_is_held(void **state)
+{
+    static world w;
+    leat_error error = {0};
+
+    (void)state;
+    open_world(&w, 512);
+    for (int is_pumped = 0; is_pumped <= 1; is_pumped++) {
+        /* Small queues cut a record as large ones cut a large record. */
+        const storage_sim_config config = {.seed = 8, .queue_depth = 3, .latency_ns_min = 1000, .latency_ns_max = 9000};
+        streaming s;
+        open_streaming(&w, &s, 0, &config);
+        assert_ok(weight_ring_acquire_layer(s.ring, 0, &error), &error);
+        const uint64_t before = storage_sim_submitted_count(s.reads);
+        for (int i = 0; i < 20; i++) { /* arithmetic */
+            storage_sim_advance(s.reads, 10000);
+            if (is_pumped) weight_ring_pump(s.ring);
+        }
+        const uint64_t during = storage_sim_submitted_count(s.reads) - before;
+        weight_ring_release(s.ring);
+        assert_ok(weight_ring_acquire_layer(s.ring, 1, &error), &error);
+        for (uint32_t i = WEIGHTS_EACH; i < 2 * WEIGHTS_EACH; i++) compare_matrix(&w, &s.t->matrices[i], i, 0);
+        assert_true(is_pumped ? during >= 8 : during == 0); /* of thirteen parts, three were asked for at first */
+        weight_ring_release(s.ring);
+        close_streaming(&w, &s);
+    }
+    close_world(&w);
+}
+
 static void test_a_failed_read_is_told_and_tried_again(void **state)
 {
     static world w;
@@ -366,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_everything_has_its_bytes_while_it_is_held),
         cmocka_unit_test(test_reads_once_and_ahead),
+        cmocka_unit_test(test_goes_on_reading_while_a_record_is_held),
         cmocka_unit_test(test_a_failed_read_is_told_and_tried_again),
         cmocka_unit_test(test_no_memory),
     };

@@ -414,6 +414,7 @@ static void reaps_only_tags_of_the_range(void **state)
     storage *s = open_storage(&f, 2, 8);
     read_result result;
     assert_false(s->ops->reap(s, 0, UINT64_MAX, &result));
+    assert_false(s->ops->try_reap(s, 0, UINT64_MAX, &result));
     for (uint64_t tag = 10; tag < 16; tag++)
         s->ops->submit(s, &(read_request){{0, tag, 100}, f.buffer + tag * 4096, tag, false, READ_DEMAND, 0});
     assert_false(s->ops->reap(s, 0, 10, &result));
@@ -719,7 +720,8 @@ static void gives_up_what_has_not_begun(void **state)
     read_result result;
     storage *s = open_shut_storage(&f, 16);
     for (uint64_t tag = 1; tag < 9; tag++) submit_block(&f, s, tag, tag % READ_CLASS_COUNT, 0);
-    assert_int_equal(s->ops->cancel(s, 0, 1), 0); /* it has */
+    assert_false(s->ops->try_reap(s, 0, 9, &result)); /* without waiting for it */
+    assert_int_equal(s->ops->cancel(s, 0, 1), 0);     /* it has */
     assert_int_equal(s->ops->cancel(s, 2, 6), 4);
     assert_int_equal(s->ops->cancel(s, 2, 6), 0);
     uint32_t seen = 0;
@@ -737,6 +739,9 @@ static void gives_up_what_has_not_begun(void **state)
     for (uint64_t i = 2 * 8192; i < 6 * 8192; i++) assert_int_equal(f.buffer[i], GUARD);
     assert_int_equal(s->ops->stats(s).read_count, 5);
     assert_int_equal(s->ops->stats(s).cancelled_count, 4);
+    submit_block(&f, s, 3, READ_BACKGROUND, 0);
+    while (!s->ops->try_reap(s, 3, 4, &result)) usleep(100);
+    assert_int_equal(result.status, LEAT_OK);
     submit_block(&f, s, 3, READ_BACKGROUND, 0);
     check_block(&f, s, 3);
     close_shut_storage(&f, s);
