@@ -21,6 +21,7 @@ static leat_stats subtract(const leat_stats *after, const leat_stats *before)
     d.read_count -= before->read_count;
     d.read_bytes -= before->read_bytes;
     d.payload_bytes -= before->payload_bytes;
+    d.copied_bytes -= before->copied_bytes;
     d.read_busy_ns -= before->read_busy_ns;
     d.read_retries -= before->read_retries;
     d.expert_hits -= before->expert_hits;
@@ -317,6 +318,7 @@ void account_write_machine_json(json_writer *w, cli *c, const engine_setup *setu
     json_writer_u64(w, "read_count", s.read_count);
     json_writer_u64(w, "read_bytes", s.read_bytes);
     json_writer_u64(w, "payload_bytes", s.payload_bytes);
+    json_writer_u64(w, "copied_bytes", s.copied_bytes);
     json_writer_seconds(w, "read_busy_s", s.read_busy_ns);
     json_writer_u64(w, "retries", s.read_retries);
     json_writer_flag(w, "is_direct", s.io_is_direct);

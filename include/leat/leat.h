@@ -525,6 +525,8 @@ typedef struct leat_stats {
     uint64_t read_count;                 /* reads of weights since open, the trunk's included */
     uint64_t read_bytes;                 /* what the system was asked for, alignment included */
     uint64_t payload_bytes;              /* what was wanted of it */
+    uint64_t copied_bytes;               /* weights that did not go from the disk straight to where the arithmetic takes
+                                            them: by the system out of the page cache, or small parts while loading */
     uint64_t read_busy_ns;               /* time with at least one read queued or under way */
     uint64_t read_retries;               /* errors of the disk after which a read was tried again */
     uint32_t reads_in_flight;            /* under way now */

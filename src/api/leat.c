@@ -1064,6 +1064,7 @@ leat_stats leat_engine_get_stats(const leat_engine *handle)
                         .read_count = reads.read_count,
                         .read_bytes = reads.window_bytes,
                         .payload_bytes = reads.payload_bytes,
+                        .copied_bytes = reads.copied_bytes + e->trunk->staged_bytes,
                         .read_busy_ns = reads.busy_ns,
                         .read_retries = reads.retry_count,
                         .reads_in_flight = reads.flying_count,

@@ -63,7 +63,7 @@ typedef struct loader {
     uint64_t staging_each;
     in_flight reads[TRUNK_READS_MAX];
     uint32_t busy_count;
-    uint64_t done_bytes, total_bytes;
+    uint64_t done_bytes, total_bytes, staged_bytes;
 } loader;
 
 static size_t block_align(const file_set *files) { return max_u64(trunk_largest_align(files), 4096); }
@@ -111,6 +111,7 @@ static leat_status finish_one(loader *l, leat_error *error)
     else if (r->staging)
         memcpy(r->dest, r->staging + r->payload_offset, r->bytes);
     l->done_bytes += r->bytes;
+    if (r->staging) l->staged_bytes += r->bytes;
     report(l);
     return LEAT_OK;
 }
@@ -399,6 +400,7 @@ leat_status trunk_open(mem *ledger, const trunk_load *load, trunk **out_trunk, l
     TRY_OR(done, allocate(t, load, &l, error));
     uint64_t small_end;
     TRY_OR(done, load_small(&l, t, &small_end, error));
+    t->staged_bytes = l.staged_bytes;
     list_parts(t, load, small_end);
     TRY_OR(done, start_reader(t, &l, error));
 done:

@@ -29,7 +29,8 @@ typedef struct trunk {
     float **global_scales; /* (moe_layer_count * 3), gate, up, down of each; NULL where there are none */
     uint32_t layer_count;
     uint64_t block_bytes;
-    trunk_part *parts; /* (part_count): the large ones, in the order of their use */
+    uint64_t staged_bytes; /* of the small parts, which were copied to their places */
+    trunk_part *parts;     /* (part_count): the large ones, in the order of their use */
     uint32_t part_count;
     trunk_reader *reader; /* NULL: there are none */
 } trunk;

@@ -160,6 +160,12 @@ static void count_end(read_queue *q, int32_t entry_idx, uint64_t now_ns)
     if (q->sched.started_count == 0) q->stats.busy_ns += now_ns - q->busy_since_ns;
 }
 
+static void count_payload(read_queue *q, const extent *what)
+{
+    q->stats.payload_bytes += what->bytes;
+    if (!q->files->files[what->file_idx].is_direct) q->stats.copied_bytes += what->bytes;
+}
+
 /* LOST -> FREE: others may have its place. */
 static void free_lost(read_queue *q, int32_t entry_idx)
 {
@@ -221,7 +227,7 @@ void read_queue_end(read_queue *q, int32_t entry_idx)
         retry_entry(q, entry_idx, now_ns);
         return;
     }
-    if (e->status == LEAT_OK) q->stats.payload_bytes += e->request.what.bytes;
+    if (e->status == LEAT_OK) count_payload(q, &e->request.what);
     count_end(q, entry_idx, now_ns);
     finish_entry(q, entry_idx);
 }

@@ -94,10 +94,11 @@ typedef struct storage_stats {
                           io_uring at the next call of the storage */
     uint64_t read_ns;  /* sum over reads */
     uint64_t class_bytes[READ_CLASS_COUNT]; /* window_bytes by the class that a read had at its end */
-    uint64_t cancelled_count;               /* not among read_count */
-    uint64_t retry_count;                   /* reads that failed and were tried again */
-    uint32_t flying_count;                  /* under way now */
-    uint32_t lost_count;                    /* of those: given up, and still with the system */
+    uint64_t copied_bytes;    /* of payload_bytes: read through the page cache, out of which the system copied them */
+    uint64_t cancelled_count; /* not among read_count */
+    uint64_t retry_count;     /* reads that failed and were tried again */
+    uint32_t flying_count;    /* under way now */
+    uint32_t lost_count;      /* of those: given up, and still with the system */
 } storage_stats;
 
 /* What reads. STORAGE_AUTO: what was measured to be best (docs/measurements/storage.md). */

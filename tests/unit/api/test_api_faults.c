@@ -391,6 +391,32 @@ static void test_failing_reads_while_loading(void **state)
     remove_folder(folder);
 }
 
+/* ---- where bytes go ---- */
+
+/* Direct reads put experts and streamed layers where the arithmetic takes them; through the page cache all is copied.
+ */
+static void test_streamed_weights_are_not_copied(void **state)
+{
+    (void)state;
+    for (leat_io_mode io = LEAT_IO_AUTO; io <= LEAT_IO_BUFFERED; io += LEAT_IO_BUFFERED) {
+        leat_error error = {0};
+        reading r;
+
+        open_reading(&r, &gemma_many, io, 8);
+        const leat_stats before = leat_engine_get_stats(r.o.engine);
+        assert_ok(leat_session_sync(r.o.session, r.ids, COUNT, NULL, &error), &error);
+        const leat_stats after = leat_engine_get_stats(r.o.engine);
+        assert_true(after.expert_misses > 0 && after.payload_bytes > before.payload_bytes);
+        if (io == LEAT_IO_BUFFERED)
+            assert_true(after.copied_bytes >= after.payload_bytes);
+        else if (after.io_is_direct)
+            assert_int_equal(after.copied_bytes, before.copied_bytes);
+        else
+            print_message("skipped: no O_DIRECT here\n");
+        close_reading(&r);
+    }
+}
+
 /* ---- a file that changes while it is open ---- */
 
 static void test_file_cut_after_opening(void **state)
@@ -501,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_failing_reads_of_embedding_rows),
         cmocka_unit_test(test_odd_reads_change_nothing),
         cmocka_unit_test(test_failing_reads_while_loading),
+        cmocka_unit_test(test_streamed_weights_are_not_copied),
         cmocka_unit_test(test_file_cut_after_opening),
         cmocka_unit_test(test_file_written_to_after_opening),
         cmocka_unit_test(test_file_replaced_after_opening),

@@ -298,6 +298,59 @@ static void test_reads_once_and_ahead(void **state)
     close_world(&w);
 }
 
+enum { NOTED_MAX = 4096 };
+static read_request noted[NOTED_MAX];
+static uint32_t noted_count;
+static bool (*real_try_submit)(storage *s, const read_request *request);
+
+static bool note_request(storage *s, const read_request *request)
+{
+    assert_true(noted_count < NOTED_MAX);
+    noted[noted_count++] = *request;
+    return real_try_submit(s, request);
+}
+
+/* Some read brought the first byte of the part to just this address. */
+static void assert_was_read_to(const world *w, const uint8_t *found, const weight_part *p)
+{
+    for (uint32_t i = 0; i < noted_count && p->bytes; i++) {
+        const extent *what = &noted[i].what;
+        if (what->file_idx == p->file_idx && what->offset == p->offset &&
+            found == noted[i].buffer + storage_payload_offset(&w->set, what))
+            return;
+    }
+    if (p->bytes) fail_msg("a part was not read to where it is used");
+}
+
+static void test_computes_from_where_the_read_wrote(void **state)
+{
+    static world w;
+    leat_error error = {0};
+    streaming s;
+
+    (void)state;
+    open_world(&w, 512);
+    open_streaming(&w, &s, 0, &(storage_sim_config){.seed = 9, .latency_ns_min = 1, .latency_ns_max = 9000});
+    storage_ops spy = *s.reads->ops;
+    const storage_ops *const kept = s.reads->ops;
+    real_try_submit = spy.try_submit;
+    spy.try_submit = note_request;
+    s.reads->ops = &spy;
+    noted_count = 0;
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        assert_ok(weight_ring_acquire_layer(s.ring, l, &error), &error);
+        for (uint32_t i = l * WEIGHTS_EACH; i < (l + 1) * WEIGHTS_EACH; i++) {
+            assert_was_read_to(&w, s.t->matrices[i].data, &w.weights[i].parts[0][PART_DATA]);
+            assert_was_read_to(&w, s.t->matrices[i].scales, &w.weights[i].parts[0][PART_SCALES]);
+        }
+        weight_ring_release(s.ring);
+    }
+    assert_true(noted_count > LAYERS * WEIGHTS_EACH);
+    s.reads->ops = kept;
+    close_streaming(&w, &s);
+    close_world(&w);
+}
+
 /* A record of more pieces than are asked for at a time: the rest is asked for while the one before it is held. */
 static void test_goes_on_reading_while_a_record_is_held(void **state)
 {
@@ -396,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_levels),
         cmocka_unit_test(test_everything_has_its_bytes_while_it_is_held),
         cmocka_unit_test(test_reads_once_and_ahead),
+        cmocka_unit_test(test_computes_from_where_the_read_wrote),
         cmocka_unit_test(test_goes_on_reading_while_a_record_is_held),
         cmocka_unit_test(test_a_failed_read_is_told_and_tried_again),
         cmocka_unit_test(test_no_memory),
