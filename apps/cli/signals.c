@@ -18,7 +18,8 @@ static void handle(int signal_number)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    if (arrived_ms != 0 && now_ms - arrived_ms < 1000) {
+    /* The second one in a hurry, or while the first is not dealt with: a disk may not let us go. */
+    if (signals_cancel || (arrived_ms != 0 && now_ms - arrived_ms < 1000)) {
         terminal_restore();
         _exit(128 + signal_number);
     }

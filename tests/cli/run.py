@@ -1622,8 +1622,8 @@ def test_eval_text():
 started = []  # what a failed case leaves running is ended after it
 
 
-def start(*args, stdin=subprocess.DEVNULL, **more):
-    process = subprocess.Popen([LEAT, *args], cwd=ROOT, env=environment(), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+def start(*args, stdin=subprocess.DEVNULL, env=None, **more):
+    process = subprocess.Popen([LEAT, *args], cwd=ROOT, env=environment(env), stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
     started.append(process)
     return process
 
@@ -1700,6 +1700,44 @@ def test_model_written_to_while_it_runs():
     result = finish(process)
     assert result.code == 5 and "model.safetensors: changed on disk while it was in use" in result.err, result
     shutil.rmtree(folder)
+
+
+HELD_READS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+static ssize_t held(int fd, void *to, size_t bytes, off_t at)
+{
+    static ssize_t (*real)(int, void *, size_t, off_t);
+    if (!real) real = (ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread64");
+    if (at >= 1 << 20) while (access(getenv("HELD_WHILE"), F_OK) == 0) usleep(1000);
+    return real(fd, to, bytes, at);
+}
+ssize_t pread(int fd, void *to, size_t bytes, off_t at) { return held(fd, to, bytes, at); }
+ssize_t pread64(int fd, void *to, size_t bytes, off_t at) { return held(fd, to, bytes, at); }
+"""
+
+
+def test_interrupt_while_the_disk_does_not_answer():
+    """The first one ends the answer, and then the model is closed, which cannot be done before the reads are back. The second ends that."""
+    compiler = shutil.which("cc")
+    if not compiler or b"__asan_init" in open(LEAT, "rb").read() or b"__tsan_init" in open(LEAT, "rb").read():
+        skip("no compiler, or sanitizers that want to be loaded first")
+    held, library = HOME + "/held", HOME + "/held.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, "-x", "c", "-", "-ldl"], input=HELD_READS.encode(), check=True)
+    open(held, "w").close()
+    process = start(*LONG, "--io-engine", "threads", env={"LD_PRELOAD": library, "HELD_WHILE": held})
+    caught = lambda: int(re.search(r"SigCgt:\s*(\w+)", open("/proc/%d/status" % process.pid).read())[1], 16)
+    while not caught() >> signal.SIGINT - 1 & 1:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(2.5)  # not twice within a second
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert finish(process).code == 130
+    os.remove(held)
 
 
 def test_terminate():
