@@ -269,6 +269,7 @@ leat_status engine_check_files(engine *e, leat_error *error)
     uint8_t space[2 * CHECK_ALIGN_MAX]; /* on the stack: what the plan knows nothing of is not allocated */
     uint8_t *buffer = (uint8_t *)round_up((uintptr_t)space, CHECK_ALIGN_MAX);
     const uint64_t elsewhere = e->file_checks++ * UINT64_C(0x9e3779b97f4a7c15);
+    TRY(engine_check_unchanged(e, true, error));
     for (uint32_t i = 0; i < e->file_set.count; i++) {
         const file *f = &e->file_set.files[i];
         if (f->bytes == 0) continue;

@@ -717,6 +717,12 @@ class World:
     def let_go(self):
         os.unlink(self.path("hold"))
 
+    def fail_reads(self):
+        open(self.path("fail"), "w").close()
+
+    def mend_reads(self):
+        os.unlink(self.path("fail"))
+
     def shift_clock(self, seconds):
         with open(self.path("clock.new"), "w") as file:
             file.write(str(seconds))
@@ -740,6 +746,30 @@ def take_comments(stream, count):
         size = stream.take_until(b"\r\n")
         said += stream.take(int(size, 16) + 2)[:-2]
     return said
+
+
+def test_a_disk_that_fails():
+    """The stream says so, /health does, and both are well again once the disk is, without a request."""
+    with World() as world:
+        server = world.server
+
+        def answer():
+            reply = server.ask("POST", "/v1/chat/completions", body=chat_body(cache_prompt=False))
+            return reply, reply.json()
+        whole = answer()[1]["choices"]
+        world.fail_reads()
+        stream = server.ask("POST", "/v1/chat/completions", body=chat_body(cache_prompt=False, stream=True)).body.decode()
+        error = json.loads([line[6:] for line in stream.split("\n") if line.startswith("data: ")][-1])["error"]
+        assert error["code"] == "io_error" and "[DONE]" not in stream, stream
+        health = server.get("/health")
+        assert health.status == 503 and health.json()["status"] == "degraded" and health.headers["retry-after"] == "5", health
+        reply, body = answer()
+        assert reply.status == 503 and body["error"]["code"] == "io_error", body
+        assert reply.headers["retry-after"] == "5" and "x-should-retry" not in reply.headers, reply
+        world.mend_reads()
+        until(lambda: server.get("/health").status == 200, "a server that is well again without a request")
+        assert answer()[1]["choices"] == whole
+        assert metric(server, "leat_storage_errors_total") > 0
 
 
 def test_a_disk_that_does_not_answer():

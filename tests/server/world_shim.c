@@ -1,9 +1,10 @@
 /*
  * world_shim.c - stands between a server under test and the system (LD_PRELOAD), so that a test can have a disk that
  * does not answer and a calendar that jumps. What it does is told by files in the folder $LEAT_SHIM: while `hold` is
- * there, reads of weights do not come back; the calendar is off by as many seconds as `clock` says. Clocks that only
+ * there, reads of weights do not come back; while `fail` is, they fail; the calendar is off by as many seconds as `clock` says. Clocks that only
  * go forward are left alone.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,7 +25,8 @@ static bool path_of(const char *name, char *out, size_t size)
     return folder && snprintf(out, size, "%s/%s", folder, name) < (int)size;
 }
 
-static bool is_held(int fd)
+/* Whether `fd` is a file of weights and the test has put a file of this name there. */
+static bool is_told(const char *name, int fd)
 {
     static const char suffix[] = ".safetensors";
     char path[PATH_MAX_BYTES], link[64];
@@ -32,7 +34,7 @@ static bool is_held(int fd)
     ssize_t bytes = readlink(link, path, sizeof path - 1);
     if (bytes < (ssize_t)sizeof suffix) return false;
     path[bytes] = '\0';
-    return strcmp(path + bytes - (sizeof suffix - 1), suffix) == 0 && path_of("hold", path, sizeof path) &&
+    return strcmp(path + bytes - (sizeof suffix - 1), suffix) == 0 && path_of(name, path, sizeof path) &&
            access(path, F_OK) == 0;
 }
 
@@ -49,7 +51,11 @@ static time_t shift(void)
 INSTEAD ssize_t pread64(int fd, void *buffer, size_t bytes, off64_t offset)
 {
     const struct timespec pause = {.tv_nsec = 10 * 1000 * 1000};
-    while (is_held(fd)) nanosleep(&pause, NULL);
+    while (is_told("hold", fd)) nanosleep(&pause, NULL);
+    if (is_told("fail", fd)) {
+        errno = ENODEV; /* which is not tried again */
+        return -1;
+    }
     return syscall(SYS_pread64, fd, buffer, bytes, offset);
 }
 
