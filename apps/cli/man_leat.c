@@ -39,7 +39,8 @@ static void print_chat(output *out)
     man_section(out, "COMMANDS OF A CHAT");
     chat_list_commands(print_command, out);
     man_paragraph(out, "A question that begins with a slash is typed with two. Ctrl-C stops an answer, twice within a "
-                       "second the program; Tab completes commands and files; Ctrl-G opens the line in $VISUAL.");
+                       "second, or again before it has stopped, the program; Tab completes commands and files; Ctrl-G "
+                       "opens the line in $VISUAL.");
 }
 
 static void print_environment(output *out)

@@ -113,8 +113,8 @@ uint64_t http_begin_ns(const http_exchange *x);                   /* when its he
 void http_set_header(http_exchange *x, const char *name, const char *value);
 /* Once, whole. The body is copied. Content-Length, Date and x-request-id are added. */
 void http_reply(http_exchange *x, int status, const char *content_type, const char *body, size_t bytes);
-/* {"error":{"message","type","param","code"},"request_id"} with the given status; param and code may be NULL. Statuses 500 and 501
- * also get x-should-retry: false. */
+/* {"error":{"message","type","param","code"},"request_id"} with the given status; param and code may be NULL. Statuses
+ * 500 and 501 also get x-should-retry: false. */
 void http_fail(http_exchange *x, int status, const char *type, const char *code, const char *param,
                const char *message);
 bool http_has_reply(const http_exchange *x); /* http_reply, http_fail or http_stream_begin was called */

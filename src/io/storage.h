@@ -53,7 +53,7 @@ typedef struct read_limits {
  * Measured (docs/measurements/storage.md). */
 #define READ_LIMITS_DEFAULT                                                                                            \
     {                                                                                                                  \
-        .reads = {64, 32, 48, 4}, .bytes = { UINT64_MAX, UINT64_MAX, 16u << 20, 1u << 20 }                              \
+        .reads = {64, 32, 48, 4}, .bytes = { UINT64_MAX, UINT64_MAX, 16u << 20, 1u << 20 }                             \
     }
 
 /* What guesses may read: `bytes` at once, and later what bytes_per_s brings, up to `bytes` again. */

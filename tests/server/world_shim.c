@@ -1,8 +1,8 @@
 /*
  * world_shim.c - stands between a server under test and the system (LD_PRELOAD), so that a test can have a disk that
  * does not answer and a calendar that jumps. What it does is told by files in the folder $LEAT_SHIM: while `hold` is
- * there, reads of weights do not come back; while `fail` is, they fail; the calendar is off by as many seconds as `clock` says. Clocks that only
- * go forward are left alone.
+ * there, reads of weights do not come back; while `fail` is, they fail; the calendar is off by as many seconds as
+ * `clock` says. Clocks that only go forward are left alone.
  */
 #include <errno.h>
 #include <fcntl.h>
