@@ -5,6 +5,7 @@
 #include "input.h"
 #include "paths.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 
 #include <stdio.h>
@@ -329,8 +330,8 @@ static leat_status offer_commands(completion *out, const char *typed, leat_error
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
         TRY(completion_offer(out, typed, commands[i].name, error));
         for (const char *other = commands[i].others; *other; other += strcspn(other, " ") + 1) {
-            char name[16];
-            snprintf(name, sizeof name, "%.*s", (int)strcspn(other, " "), other);
+            char name[16] = "";
+            memcpy(name, other, min_u64(strcspn(other, " "), sizeof name - 1));
             TRY(completion_offer(out, typed, name, error));
         }
     }

@@ -48,7 +48,7 @@ typedef struct read_limits {
 } read_limits;
 
 /* Demand: as deep as any disk wants it. Certain: the weight ring's pieces all at once, with as many places left for
- * demand. Guesses: what a disk reads in about two milliseconds, which is what a demand that comes behind them waits,
+ * demand. Guesses: what a disk reads in a few milliseconds, which is what a demand that comes behind them waits,
  * and not before what is urgent has nearly come: until then they would only share the disk with it.
  * Measured (docs/measurements/storage.md). */
 #define READ_LIMITS_DEFAULT                                                                                            \
