@@ -48,10 +48,11 @@ static leat_status offer_file(completion *c, int folder_fd, const char *typed, c
 
 leat_status completion_offer_files(completion *c, const char *typed, leat_error *error)
 {
-    char folder[PATH_BYTES_MAX], place[PATH_BYTES_MAX];
+    char folder[PATH_BYTES_MAX] = "", place[PATH_BYTES_MAX];
     const char *slash = strrchr(typed, '/'), *base = slash ? slash + 1 : typed;
-    snprintf(folder, sizeof folder, "%.*s", (int)(base - typed), typed);
-    if (strlen(typed) >= sizeof folder || !path_expand(*folder ? folder : ".", place)) return LEAT_OK;
+    if (strlen(typed) >= sizeof folder) return LEAT_OK;
+    memcpy(folder, typed, (size_t)(base - typed));
+    if (!path_expand(*folder ? folder : ".", place)) return LEAT_OK;
     DIR *entries = opendir(place);
     leat_status status = LEAT_OK;
     if (!entries) return LEAT_OK;
