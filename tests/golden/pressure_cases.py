@@ -182,8 +182,9 @@ def check_probe(leat):
         raise Skipped("%s: no plan was made in a small group" % why) from why
     assert done.code == 0 and kills == 0, "exit %s, signal %s, killed %d times" % (done.code, done.signal, kills)
     assert b'"measured"' not in done.out, "it was measured all the same"
-    alone = copy.copy(leat)  # other cases' processes have leases of all that is free
-    alone.environment = dict(leat.environment, XDG_RUNTIME_DIR=os.path.abspath(tempfile.mkdtemp(dir=leat.work)))
+    alone = copy.copy(leat)  # other cases' processes have leases of all that is free, and leave profiles that are believed more
+    own = os.path.abspath(tempfile.mkdtemp(dir=leat.work))
+    alone.environment = dict(leat.environment, XDG_RUNTIME_DIR=own, XDG_CACHE_HOME=own)
     assert b'"measured"' in alone.measure(*command).out, "with plenty of memory nothing was measured"
 
 
