@@ -4,6 +4,7 @@
  */
 #include <leat/leat.h>
 
+#include "api/tokenizer_handle.h"
 #include "base/mem.h"
 #include "text/answer/json_span.h"
 #include "text/answer_parser.h"
@@ -53,12 +54,7 @@ static leat_status make_text(const char *format, text_maker *make, const void *u
     TRY(mem_open(0, &ledger, error));
     text_buffer_init(&text, ledger);
     leat_status status = make(found, user, &text, error);
-    char *bytes = status == LEAT_OK ? calloc(1, text.count + 1) : NULL;
-    if (status == LEAT_OK && !bytes) status = FAIL(error, NO_MEMORY, "the beginning of an answer");
-    if (bytes) {
-        if (text.count > 0) memcpy(bytes, text.bytes, text.count);
-        *out_text = (leat_text){.bytes = bytes, .count = text.count};
-    }
+    if (status == LEAT_OK) status = give_text(&text, out_text, error);
     text_buffer_reset(&text);
     mem_close(&ledger);
     return status;
