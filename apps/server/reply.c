@@ -231,7 +231,7 @@ static bool send_progress(reply *r, uint32_t done, uint32_t total)
     json_writer_u64(w, "total", total);
     json_writer_u64(w, "cache", now.cached_count);
     json_writer_u64(w, "processed", done);
-    json_writer_number(w, "time_ms", (double)(clock_now_ns() - r->begin_ns) / ns_per_ms);
+    json_writer_number(w, "time_ms", (double)(clock_now_ns() - r->prefill_begin_ns) / ns_per_ms);
     json_writer_end_object(w);
     json_writer_end_object(w);
     return send_line(r);
@@ -239,7 +239,9 @@ static bool send_progress(reply *r, uint32_t done, uint32_t total)
 
 bool reply_on_begin(void *user)
 {
-    reply_begin(user);
+    reply *r = user;
+    r->prefill_begin_ns = clock_now_ns();
+    reply_begin(r);
     return true;
 }
 

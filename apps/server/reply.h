@@ -46,7 +46,7 @@ struct reply {
     strbuf choices;     /* of a whole reply: its choices, each a JSON object, with commas */
     leat_error failure; /* the first: no memory, or a choice that could not be read */
     uint32_t generated_count, reasoning_count;
-    uint64_t begin_ns;
+    uint64_t begin_ns, prefill_begin_ns; /* the engine has taken it up (its thread's) */
     atomic_uint prefill_done, prefill_total;
     json_writer w; /* of the chunk */
 };

@@ -511,9 +511,9 @@ LEAT_API const leat_tokenizer *leat_engine_tokenizer(const leat_engine *engine);
  * (ignore_pressure, ignore_leases). Looks four times a second at most and then takes about 0.2 ms. Text and logits are
  * not affected. */
 LEAT_API void leat_engine_poll(leat_engine *engine);
-/* For programs that wait between calls: whether the model's files can still be read, by two small blocks of each, other
- * ones each time. Waits for the disk. LEAT_IO: they cannot. Text and logits are not affected. Takes 128 KiB of the
- * stack. */
+/* For programs that wait between calls: whether the model's files can still be read, by what could not be read last
+ * and two small blocks of each file, other ones each time. Waits for the disk. LEAT_IO: they cannot. Text and logits
+ * are not affected. Takes 128 KiB of the stack. */
 LEAT_API leat_status leat_engine_check_files(leat_engine *engine, leat_error *error);
 
 typedef struct leat_pool {

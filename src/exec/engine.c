@@ -264,12 +264,24 @@ static leat_status check_block(const file *f, const char *name, uint64_t offset,
     return LEAT_OK;
 }
 
+/* What reads failed on last: blocks elsewhere may be well all the time. */
+static leat_status check_last_failed(const engine *e, uint8_t *buffer, leat_error *error)
+{
+    const extent what = e->reads->ops->stats(e->reads).last_failed;
+    const file *f = &e->file_set.files[what.file_idx];
+    const uint64_t end = min_u64(what.offset + what.bytes, f->bytes), unit = max_u64(CHECK_BLOCK, f->offset_align);
+    for (uint64_t at = round_down(what.offset, unit); at < end; at += unit)
+        TRY(check_block(f, e->file_set.names[what.file_idx], at, buffer, error));
+    return LEAT_OK;
+}
+
 leat_status engine_check_files(engine *e, leat_error *error)
 {
     uint8_t space[2 * CHECK_ALIGN_MAX]; /* on the stack: what the plan knows nothing of is not allocated */
     uint8_t *buffer = (uint8_t *)round_up((uintptr_t)space, CHECK_ALIGN_MAX);
     const uint64_t elsewhere = e->file_checks++ * UINT64_C(0x9e3779b97f4a7c15);
     TRY(engine_check_unchanged(e, true, error));
+    TRY(check_last_failed(e, buffer, error));
     for (uint32_t i = 0; i < e->file_set.count; i++) {
         const file *f = &e->file_set.files[i];
         if (f->bytes == 0) continue;

@@ -106,8 +106,8 @@ void engine_close(engine **e);
 void engine_prefault_ahead(engine *e);
 /* Between steps, now and then: what a step would do about the machine's memory before it computes. */
 void engine_idle(engine *e);
-/* Between steps: reads a block at the end of each file, and one elsewhere, another each time. LEAT_IO: one failed, or
- * somebody wrote to a file. */
+/* Between steps: reads again what failed last, a block at the end of each file, and one elsewhere, another each time.
+ * LEAT_IO: one failed, or somebody wrote to a file. */
 MUST_CHECK leat_status engine_check_files(engine *e, leat_error *error);
 /* Whether somebody writes to the files: looks once a second, or `now`. LEAT_IO: steps would compute with what is in no
  * model, and no later one may go on. */

@@ -228,6 +228,7 @@ void read_queue_end(read_queue *q, int32_t entry_idx)
         return;
     }
     if (e->status == LEAT_OK) count_payload(q, &e->request.what);
+    if (e->status == LEAT_IO) q->stats.last_failed = e->request.what;
     count_end(q, entry_idx, now_ns);
     finish_entry(q, entry_idx);
 }

@@ -99,6 +99,7 @@ typedef struct storage_stats {
     uint64_t retry_count;     /* reads that failed and were tried again */
     uint32_t flying_count;    /* under way now */
     uint32_t lost_count;      /* of those: given up, and still with the system */
+    extent last_failed;       /* of the reads that ended with LEAT_IO; bytes 0: none has */
 } storage_stats;
 
 /* What reads. STORAGE_AUTO: what was measured to be best (docs/measurements/storage.md). */

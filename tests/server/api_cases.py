@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 
 import client
 from client import leat, until
@@ -592,6 +593,19 @@ def begin(server, body):
     status, _ = one.take_head()
     assert status == 200
     return one
+
+
+def test_progress_does_not_count_the_queue():
+    with leat("--ctx", "1024").wait_until_ready() as server:
+        first = begin(server, dict(LONG, max_tokens=300))
+        since = time.monotonic()
+        second = begin(server, {"messages": STORY, "max_tokens": 1, "stream": True, "return_progress": True})
+        assert server.get("/slots").json()[0]["queued"] == 1  # else nothing is tried
+        first.take_chunks()
+        waited_ms = (time.monotonic() - since) * 1e3
+        chunks = [json.loads(line) for line in events(second.take_chunks()[0])[0][:-1]]
+        progress = [chunk["prompt_progress"]["time_ms"] for chunk in chunks if "prompt_progress" in chunk]
+        assert progress and 2 * progress[0] < waited_ms, (progress, waited_ms)
 
 
 def test_others_are_answered_meanwhile():

@@ -153,6 +153,30 @@ static void test_a_disk_that_is_well_again_is_noticed(void **state)
     close_world(&x);
 }
 
+/* What else of the file is looked at does not hide it. */
+static void test_one_bad_sector_is_not_forgotten(void **state)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    world x;
+    (void)state;
+    open_world(&x);
+    const uint64_t middle = (x.begin + x.end) / 2;
+    x.settings.cache_prompt = false;
+    hooks_set_read_fault(READ_FAULT_EIO, middle, middle + 1, 0);
+    heard *failed = heard_new();
+    run_ids(x.worker, x.ledger, &x.settings, x.ids, PROMPT, failed);
+    assert_int_equal(failed->result.status, LEAT_IO);
+    const uint64_t before = hooks_read_count();
+    while (look(x.worker).is_degraded && hooks_read_count() < before + 3) nanosleep(&pause, NULL);
+    assert_true(look(x.worker).is_degraded);
+    hooks_reset();
+    while (look(x.worker).is_degraded) nanosleep(&pause, NULL);
+    x.settings.cache_prompt = true;
+    assert_goes_on(&x);
+    heard_free(failed);
+    close_world(&x);
+}
+
 static void test_looking_does_not_wait_for_the_disk(void **state)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
@@ -306,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failing_disk_ends_one_job),
         cmocka_unit_test(test_a_disk_that_is_well_again_is_noticed),
+        cmocka_unit_test(test_one_bad_sector_is_not_forgotten),
         cmocka_unit_test(test_looking_does_not_wait_for_the_disk),
         cmocka_unit_test(test_a_lost_thread_is_noticed),
         cmocka_unit_test(test_loading_is_told),
