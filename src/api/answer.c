@@ -4,7 +4,7 @@
  */
 #include <leat/leat.h>
 
-#include "api/tokenizer_handle.h"
+#include "api/given.h"
 #include "base/mem.h"
 #include "text/answer/json_span.h"
 #include "text/answer_parser.h"

@@ -4,7 +4,8 @@
  */
 #include <leat/leat.h>
 
-#include "api/tokenizer_handle.h"
+#include "api/given.h"
+#include "api/handles.h"
 #include "base/bytes.h"
 #include "os/clock.h"
 #include "text/answer_parser.h"
