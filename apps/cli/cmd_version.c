@@ -16,6 +16,7 @@ leat_status cmd_version(cli *c, leat_error *error)
     json_writer_init(&w, &c->out);
     json_writer_begin_document(&w, "leat.version/1");
     json_writer_text(&w, "version", leat_version());
+    json_writer_text(&w, "commit", leat_commit());
     json_writer_begin_array(&w, "instruction_sets");
     for (int i = 0; i < SET_COUNT; i++)
         if (leat_isa_is_usable(sets[i])) json_writer_text(&w, NULL, leat_isa_label(sets[i]));

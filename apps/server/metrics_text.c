@@ -188,9 +188,9 @@ leat_status metrics_write(metrics *m, const metrics_sources *sources, strbuf *ou
 {
     writer w = {.m = m, .from = sources, .out = out, .error = error};
     const leat_isa isa = sources->has_engine ? sources->stats.isa : LEAT_ISA_AUTO;
-    head(&w, "leat_build_info", "gauge", "The program's version and the instruction set in use.");
-    put(&w, "leat_build_info{model=\"%s\",version=\"%s\",simd=\"%s\"} 1\n", m->model, leat_version(),
-        leat_isa_label(isa));
+    head(&w, "leat_build_info", "gauge", "The program's version and commit, and the instruction set in use.");
+    put(&w, "leat_build_info{model=\"%s\",version=\"%s\",commit=\"%s\",simd=\"%s\"} 1\n", m->model, leat_version(),
+        leat_commit(), leat_isa_label(isa));
     write_process(&w);
     write_routes(&w);
     write_slots(&w);

@@ -91,6 +91,7 @@ static void write_props(api *a, json_writer *w, const leat_chat *chat)
 {
     leat_chat_info info = {0};
     leat_sampler_options sampling = api_limits(a).sampling;
+    char build[64];
     if (chat) info = leat_chat_get_info(chat);
     json_writer_begin_object(w, NULL);
     write_settings(w, &sampling, engine_worker_plan(a->worker)->ctx);
@@ -105,7 +106,8 @@ static void write_props(api *a, json_writer *w, const leat_chat *chat)
     json_writer_flag(w, "vision", false);
     json_writer_flag(w, "audio", false);
     json_writer_end_object(w);
-    json_writer_text(w, "build_info", leat_version());
+    snprintf(build, sizeof build, "%s-%s", leat_version(), leat_commit());
+    json_writer_text(w, "build_info", build);
     json_writer_flag(w, "is_sleeping", false);
     json_writer_end_object(w);
 }

@@ -19,7 +19,7 @@ void route_version(http_exchange *x, void *user)
     json_writer_init_text(&w, &text);
     json_writer_begin_object(&w, NULL);
     json_writer_text(&w, "version", leat_version());
-    json_writer_text(&w, "build", leat_version());
+    json_writer_text(&w, "build", leat_commit());
     json_writer_text(&w, "engine", "leat");
     json_writer_end_object(&w);
     api_reply_json(a, x, &w, &text);

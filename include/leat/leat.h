@@ -52,6 +52,9 @@ extern "C" {
 
 /* "0.1.0" */
 LEAT_API const char *leat_version(void);
+/* The commit that it was built from, with "-dirty" behind it where files had been changed: "90c3d36ad1b2"; "unknown"
+ * when it was not built in a clone. */
+LEAT_API const char *leat_commit(void);
 /* A few words for a status ("a read or write failed"), and the exit code that a program should end with. Static text.
  * */
 LEAT_API const char *leat_status_text(leat_status status);

@@ -3,12 +3,12 @@
  */
 #include <leat/leat.h>
 
+#include "api/commit.h"
 #include "api/handles.h"
 #include "base/log.h"
 
-#define LEAT_VERSION "0.1.0"
-
 const char *leat_version(void) { return LEAT_VERSION; }
+const char *leat_commit(void) { return LEAT_COMMIT; }
 const char *leat_status_text(leat_status status) { return status_text(status); }
 int leat_status_exit_code(leat_status status) { return status_exit_code(status); }
 

@@ -544,6 +544,7 @@ def test_version():
     assert leat("--version").out == leat("version").out == leat("-V").out
     found = json.loads(expect(leat("version", "--json")).out)
     assert found["schema"] == "leat.version/1" and "scalar" in found["instruction_sets"]
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?|unknown", found["commit"]), found
 
 
 def test_info():

@@ -3,6 +3,7 @@ import atexit
 import json
 import math
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -723,6 +724,9 @@ def test_props():
     assert props["default_generation_settings"]["n_ctx"] == 1024 and props["total_slots"] == 1
     assert props["default_generation_settings"]["params"]["top_k"] == 64  # of the model's generation_config.json
     assert props["model_alias"] == "brook" and "/" not in props["model_path"] and "<|turn>" in props["chat_template"]
-    assert shared().get("/version").json()["engine"] == "leat"
+    version = shared().get("/version").json()
+    assert version["engine"] == "leat" and re.fullmatch("[0-9a-f]{12}(-dirty)?|unknown", version["build"]), version
+    assert props["build_info"] == version["version"] + "-" + version["build"]
+    chat(max_tokens=1)
     text = shared().get("/metrics").body.decode()
     assert 'leat_requests_total{' in text and "/v1/chat/completions" in text

@@ -45,6 +45,11 @@ class CheckLayers(unittest.TestCase):
     def test_a_good_tree_passes(self):
         self.assertEqual(self.run_on({}), (0, ""))
 
+    def test_what_the_build_makes(self):
+        made = {"src/os/made.h.in": "", "src/os/clock.c": "#include \"os/made.h\"\n"}
+        self.assertEqual(self.run_on(made), (0, ""))
+        self.expect({"src/os/clock.c": "#include \"os/made.h\"\n"}, "is not there")
+
     def test_a_forbidden_room(self):
         self.expect({"src/base/mem.c": "\n#include \"os/file.h\"\n"},
                     "src/base/mem.c:2: the room 'base' may not include 'os'")
