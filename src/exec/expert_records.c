@@ -1,6 +1,6 @@
 #include "exec/expert_records.h"
 
-static const weight *stack_of(const moe_block *moe, uint32_t which)
+const weight *expert_stack(const moe_block *moe, uint32_t which)
 {
     return which == 0 ? &moe->gate : which == 1 ? &moe->up : &moe->down;
 }
@@ -9,7 +9,7 @@ static void fill_record(const moe_block *moe, uint32_t expert, extent *out)
 {
     for (uint32_t which = 0; which < EXPERT_MATRICES; which++)
         for (int part = 0; part < PART_COUNT; part++) {
-            const weight_part *p = &stack_of(moe, which)->parts[expert][part];
+            const weight_part *p = &expert_stack(moe, which)->parts[expert][part];
             out[which * PART_COUNT + part] = (extent){p->file_idx, p->offset, p->bytes};
         }
 }
@@ -84,7 +84,7 @@ void expert_records_close(expert_records *r)
 
 matrix expert_matrix(const moe_block *moe, uint32_t which, const expert_ref *ref, const float *global_scales)
 {
-    const weight *w = stack_of(moe, which);
+    const weight *w = expert_stack(moe, which);
     const uint8_t *const *parts = ref->parts + which * PART_COUNT;
 
     return (matrix){.shape = w->shape,

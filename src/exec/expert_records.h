@@ -24,7 +24,9 @@ MUST_CHECK leat_status expert_records_open(mem *ledger, const model_desc *model,
                                            leat_error *error);
 void expert_records_close(expert_records *r);
 
-/* The matrix `which` (0 gate, 1 up, 2 down) of a record that the cache handed out. */
+/* One of the three stacks: `which` is 0 gate, 1 up, 2 down. */
+const weight *expert_stack(const moe_block *moe, uint32_t which);
+/* The matrix `which` of a record that the cache handed out. */
 matrix expert_matrix(const moe_block *moe, uint32_t which, const expert_ref *ref, const float *global_scales);
 
 #endif

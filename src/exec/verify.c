@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/cancel.h"
 #include "exec/pack_manifest.h"
+#include "format/tensor_sort.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -177,12 +178,7 @@ static leat_status scan_block(const verifier *v, const uint8_t *block, uint64_t 
     return LEAT_OK;
 }
 
-static bool lies_before(const tensor *a, const tensor *b)
-{
-    if (a->file_idx != b->file_idx) return a->file_idx < b->file_idx;
-    if (a->offset != b->offset) return a->offset < b->offset;
-    return a->bytes < b->bytes; /* empty tensors before the one that begins there */
-}
+static bool lies_before(const tensor *a, const tensor *b) { return tensor_order_by_place(a, b) < 0; }
 
 static void sink(const tensor **heap, uint64_t count, uint64_t idx)
 {

@@ -301,20 +301,13 @@ static leat_status check_metadata(const shard *s, leat_error *error)
     }
 }
 
-/* Empty tensors come before the one that begins at the same byte. */
-static int order_by_offset(const tensor *a, const tensor *b)
-{
-    if (a->offset != b->offset) return a->offset < b->offset ? -1 : 1;
-    return (a->bytes > b->bytes) - (a->bytes < b->bytes);
-}
-
 /* Rule 10: every byte of the data belongs to exactly one tensor. Sorts the shard's part of the table, which begins at
  * `first`. */
 static leat_status check_extents(const shard *s, uint64_t first, leat_error *error)
 {
     uint64_t count = s->index->count - first;
     tensor *tensors = count == 0 ? NULL : s->index->tensors + first;
-    tensor_sort(tensors, count, order_by_offset);
+    tensor_sort(tensors, count, tensor_order_by_place);
     uint64_t expected = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t begin = tensors[i].offset - s->data_begin;

@@ -105,6 +105,13 @@ void tensor_sort(tensor *tensors, uint64_t count, tensor_order *order)
     }
 }
 
+int tensor_order_by_place(const tensor *a, const tensor *b)
+{
+    if (a->file_idx != b->file_idx) return a->file_idx < b->file_idx ? -1 : 1;
+    if (a->offset != b->offset) return a->offset < b->offset ? -1 : 1;
+    return (a->bytes > b->bytes) - (a->bytes < b->bytes);
+}
+
 /* The file settles ties, so that a message about duplicates does not depend on the order of loading. */
 static int order_by_name(const tensor *a, const tensor *b)
 {
