@@ -3,11 +3,8 @@
 
 #include "base/bytes.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A tokenizer.json writes every merge out and quotes every token: times the size of the other kinds, as measured
  * (docs/measurements/memory.md). */
@@ -28,10 +25,8 @@ static bool ends_with(const char *name, const char *end)
 /* The first by name, so that the choice does not depend on the order of the folder. */
 static void find_tiktoken(const checkpoint *folder, char out_name[TOKENIZER_NAME_BYTES])
 {
-    int fd = openat(folder->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    DIR *list = file_list(folder->folder_fd, ".");
     out_name[0] = 0;
-    if (list == NULL && fd >= 0) close(fd);
     if (list == NULL) return;
     for (const struct dirent *entry; (entry = readdir(list)) != NULL;) {
         const char *name = entry->d_name;

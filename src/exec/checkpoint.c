@@ -20,7 +20,6 @@
 #include "format/safetensors.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -256,13 +255,8 @@ static leat_status fail_without_weights(bool has_gguf, bool has_pickle, leat_err
 /* model*.safetensors */
 static leat_status list_shards(checkpoint *c, leat_error *error)
 {
-    int fd = openat(c->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a position of its own */
-    DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!listing) {
-        int os_errno = errno;
-        if (fd >= 0) close(fd);
-        return FAIL_OS(error, IO, os_errno, "%s: cannot be listed", c->path);
-    }
+    DIR *listing = file_list(c->folder_fd, ".");
+    if (!listing) return FAIL_OS(error, IO, errno, "%s: cannot be listed", c->path);
     leat_status status = LEAT_OK;
     bool has_gguf = false, has_pickle = false;
     for (const struct dirent *entry; status == LEAT_OK && (entry = readdir(listing));) {

@@ -13,7 +13,6 @@
 #include "os/hub_folder.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -221,20 +220,11 @@ static leat_status fail_unfinished(const repo_name *repo, const char *root, leat
     return status;
 }
 
-static DIR *open_listing(int folder_fd, const char *name)
-{
-    int fd = openat(folder_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) return NULL;
-    DIR *listing = fdopendir(fd);
-    if (!listing) close(fd);
-    return listing;
-}
-
 /* Whether blobs/ holds the beginning of a file whose whole is not there. A finished file may leave an older attempt
  * behind: that is none. */
 static bool has_partial_blob(int repo_fd)
 {
-    DIR *blobs = open_listing(repo_fd, "blobs");
+    DIR *blobs = file_list(repo_fd, "blobs");
     if (!blobs) return false;
     bool is_found = false;
     for (const struct dirent *entry; !is_found && (entry = readdir(blobs));) {
@@ -263,7 +253,7 @@ static unsigned long parse_shard_total(const char *name)
  * alone, every shard. */
 static bool is_snapshot_whole(int repo_fd, const char *snapshot)
 {
-    DIR *listing = open_listing(repo_fd, snapshot);
+    DIR *listing = file_list(repo_fd, snapshot);
     if (!listing) return false;
     bool has_config = false, has_single = false;
     unsigned long shard_count = 0, shard_total = 0;

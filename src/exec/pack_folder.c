@@ -5,7 +5,6 @@
 
 #include "os/file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,12 +52,8 @@ leat_status pack_folder_save(const pack_folder *f, leat_error *error)
 static bool is_barely_begun(const pack_folder *f)
 {
     bool is_empty = true;
-    int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!listing) {
-        if (fd >= 0) close(fd);
-        return false;
-    }
+    DIR *listing = file_list(f->fd, ".");
+    if (!listing) return false;
     for (const struct dirent *entry; (entry = readdir(listing));)
         is_empty = is_empty && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
                                 strncmp(entry->d_name, PACK_MANIFEST_NAME ".", sizeof PACK_MANIFEST_NAME) == 0);
@@ -101,12 +96,8 @@ fail:
 /* Left by a process that was killed while it replaced a file. */
 static void remove_leftovers(const pack_folder *f)
 {
-    int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!listing) {
-        if (fd >= 0) close(fd);
-        return;
-    }
+    DIR *listing = file_list(f->fd, ".");
+    if (!listing) return;
     for (const struct dirent *entry; (entry = readdir(listing));) {
         const size_t length = strlen(entry->d_name);
         if (length > 4 && strcmp(entry->d_name + length - 4, ".tmp") == 0) (void)unlinkat(f->fd, entry->d_name, 0);
@@ -166,18 +157,6 @@ leat_status pack_folder_list(pack_folder *f, const char *name, pack_file **out_f
     return pack_manifest_add(&f->manifest, name, out_file, error);
 }
 
-static void sync_parent(const char *path)
-{
-    char parent[PACK_PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    const int length = !slash ? 1 : slash == path ? 1 : (int)(slash - path);
-    snprintf(parent, sizeof parent, "%.*s", length, slash ? path : ".");
-    const int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    (void)fsync(fd); /* not every file system can */
-    close(fd);
-}
-
 leat_status pack_folder_publish(const pack_folder *f, leat_error *error)
 {
     char folder[PACK_PATH_BYTES];
@@ -188,6 +167,6 @@ leat_status pack_folder_publish(const pack_folder *f, leat_error *error)
         result = rename(f->path, folder); /* no such flag */
     if (result != 0)
         return FAIL_OS(error, IO, errno, "%s: cannot be renamed to %s: %s", f->path, folder, strerrordesc_np(errno));
-    sync_parent(folder);
+    file_sync_folder_of(folder);
     return LEAT_OK;
 }

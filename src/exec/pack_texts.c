@@ -6,13 +6,10 @@
 #include "base/bytes.h"
 #include "exec/pack_digest.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static const char index_name[] = "model.safetensors.index.json";
 
@@ -74,13 +71,8 @@ static bool is_copied(const checkpoint *c, const char *name)
 static leat_status copy_texts(pack_folder *f, const checkpoint *c, leat_error *error)
 {
     leat_status status = LEAT_OK;
-    int fd = openat(c->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a position of its own */
-    DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!listing) {
-        const int os_errno = errno;
-        if (fd >= 0) close(fd);
-        return FAIL_OS(error, IO, os_errno, "%s: cannot be listed", c->path);
-    }
+    DIR *listing = file_list(c->folder_fd, ".");
+    if (!listing) return FAIL_OS(error, IO, errno, "%s: cannot be listed", c->path);
     for (const struct dirent *entry; status == LEAT_OK && (entry = readdir(listing));) {
         char *text = NULL;
         uint64_t bytes = 0;

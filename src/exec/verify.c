@@ -24,7 +24,6 @@
 #include "format/tensor_sort.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -435,13 +434,8 @@ static bool is_weight_file(const checkpoint *c, const char *name)
 static leat_status verify_other_files(verifier *v, bool is_counting, leat_error *error)
 {
     const checkpoint *c = v->c;
-    int fd = openat(c->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a position of its own */
-    DIR *listing = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!listing) {
-        int os_errno = errno;
-        if (fd >= 0) close(fd);
-        return FAIL_OS(error, IO, os_errno, "%s: cannot be listed", c->path);
-    }
+    DIR *listing = file_list(c->folder_fd, ".");
+    if (!listing) return FAIL_OS(error, IO, errno, "%s: cannot be listed", c->path);
     leat_status status = LEAT_OK;
     for (const struct dirent *entry; status == LEAT_OK && (entry = readdir(listing));) {
         char digits[SHA256_DIGITS + 1], path[PATH_MAX + 2];

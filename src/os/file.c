@@ -422,8 +422,20 @@ static bool write_all(int fd, const void *bytes, uint64_t count)
     return true;
 }
 
-/* Makes the new name itself durable. Some file systems cannot sync a directory; the file is whole without it. */
-static void sync_folder_of(const char *path)
+DIR *file_list(int folder_fd, const char *name)
+{
+    const int fd = openat(folder_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return NULL;
+    DIR *listing = fdopendir(fd);
+    if (!listing) {
+        const int first_errno = errno;
+        close(fd);
+        errno = first_errno;
+    }
+    return listing;
+}
+
+void file_sync_folder_of(const char *path)
 {
     char folder[NAME_BYTES_MAX];
     const char *slash = strrchr(path, '/');
@@ -463,6 +475,6 @@ leat_status file_replace(const char *path, const void *bytes, uint64_t count, ui
         return FAIL_OS(error, IO, first_errno, "%s: writing %llu bytes: %s", path, (unsigned long long)count,
                        strerror_text(first_errno));
     }
-    sync_folder_of(path);
+    file_sync_folder_of(path);
     return LEAT_OK;
 }

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 
+#include <dirent.h>
 #include <stdbool.h>
 
 typedef struct file {
@@ -74,6 +75,12 @@ MUST_CHECK leat_status file_read(const file *f, const char *name, uint64_t offse
 MUST_CHECK leat_status file_load(mem *ledger, mem_pool pool, int root_fd, const char *name, bool beneath,
                                  uint64_t bytes_max, char **out_text, uint64_t *out_bytes, leat_error *error);
 
+/* A listing of the folder `name` in folder_fd (".": of that itself) with a position of its own; NULL: errno says why.
+ */
+DIR *file_list(int folder_fd, const char *name);
+
+/* Makes a new name itself durable. Some file systems cannot sync a folder; the file is whole without it. */
+void file_sync_folder_of(const char *path);
 /* Writes tmp + fsync + rename: `path` holds the old or the new content, never half of it. */
 MUST_CHECK leat_status file_replace(const char *path, const void *bytes, uint64_t count, uint32_t mode,
                                     leat_error *error);
