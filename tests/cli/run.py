@@ -25,9 +25,11 @@ import sys
 import tempfile
 import termios
 import time
-import traceback
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+import case_runner
 import chat_cases
+from case_runner import skip
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = "models/brook"
@@ -37,14 +39,6 @@ HOME = None
 FAST = ["--ctx", "256", "--temp", "0"]
 SUM = "What is 2+2?"
 SUM_ANSWER = "2 + 2 equals 4."
-
-
-class Skipped(Exception):
-    pass
-
-
-def skip(why):
-    raise Skipped(why)
 
 
 def environment(extra=None):
@@ -2537,35 +2531,22 @@ def test_files_of_results_are_opened_first():
 # ---- the runner ------------------------------------------------------------------------------------------------------------------------------
 
 
+def end_started():
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    started.clear()
+
+
 def main():
     global LEAT, HOME
     LEAT = os.path.abspath(sys.argv[1])
     chat_cases.use(sys.modules[__name__])
-    cases = [(name[5:], case) for name, case in [*globals().items(), *vars(chat_cases).items()] if name.startswith("test_")]
-    if sys.argv[2:]:
-        cases = [(name, case) for name, case in cases if any(part in name for part in sys.argv[2:])]
-    passed = failed = skipped = 0
+    cases = case_runner.cases_of(globals()) + case_runner.cases_of(chat_cases)
     with tempfile.TemporaryDirectory(prefix="leat-cli-") as HOME:
-        for name, case in cases:
-            begin = time.monotonic()
-            try:
-                case()
-                passed += 1
-            except Skipped as why:
-                skipped += 1
-                print("skipped: %s: %s" % (name, why))
-            except Exception:
-                failed += 1
-                print("FAILED %s\n%s" % (name, traceback.format_exc()))
-            for process in started:
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-            started.clear()
-            if time.monotonic() - begin > 5:
-                print("slow: %s: %.1f s" % (name, time.monotonic() - begin))
-    print("leat-test: %d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    sys.exit(1 if failed else 0)
+        status = case_runner.run(cases, sys.argv[2:], after=end_started)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -7,33 +7,18 @@ skip(why). Ends with "leat-test: N passed, N failed, N skipped".
 """
 import os
 import sys
-import traceback
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../server"))
 import client
+import case_runner
 import page_cases
 import reference_cases
 
 
 def main():
     client.LEAT = os.path.abspath(sys.argv[1])
-    cases = [(name[5:], case) for module in (page_cases, reference_cases) for name, case in vars(module).items() if name.startswith("test_")]
-    passed = failed = skipped = 0
-    for name, case in cases:
-        if sys.argv[2:] and not any(part in name for part in sys.argv[2:]):
-            continue
-        try:
-            case()
-            passed += 1
-        except client.Skipped as why:
-            skipped += 1
-            print("skipped: %s: %s" % (name, why))
-        except Exception:
-            failed += 1
-            print("FAILED %s\n%s" % (name, traceback.format_exc()))
-        sys.stdout.flush()
-    print("leat-test: %d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    sys.exit(1 if failed else 0)
+    cases = case_runner.cases_of(page_cases) + case_runner.cases_of(reference_cases)
+    sys.exit(case_runner.run(cases, sys.argv[2:]))
 
 
 if __name__ == "__main__":

@@ -5,23 +5,19 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from case_runner import skip  # cases take it from here, runners find the module
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = "models/brook"
 LEAT = PROBE = None
 PATIENCE = 60  # seconds until something counts as not happening; sanitizers are slow
 JSON = "Content-Type: application/json\r\n"
-
-
-class Skipped(Exception):
-    pass
-
-
-def skip(why):
-    raise Skipped(why)
 
 
 def until(condition, what):

@@ -16,9 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 import client
+import case_runner
 import client_packages
 from client import leat, skip, until
 
@@ -316,25 +316,10 @@ def enter_environment():
 def main():
     enter_environment()
     client.LEAT = os.path.abspath(sys.argv[1])
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
-    for name, case in [(name[5:], case) for name, case in globals().items() if name.startswith("test_")]:
-        if sys.argv[2:] and not any(part in name for part in sys.argv[2:]):
-            continue
-        begin = time.monotonic()
-        try:
-            case()
-            counts["passed"] += 1
-        except client.Skipped as why:
-            counts["skipped"] += 1
-            print("skipped: clients.%s: %s" % (name, why))
-        except Exception:
-            counts["failed"] += 1
-            print("FAILED clients.%s\n%s" % (name, traceback.format_exc()))
-        print("%s: %.1f s" % (name, time.monotonic() - begin), flush=True)
+    status = case_runner.run(case_runner.cases_of(globals(), "clients."), sys.argv[2:])
     if "shared" in running:
         running["shared"].__exit__(None, None, None)
-    print("leat-test: %(passed)d passed, %(failed)d failed, %(skipped)d skipped" % counts)
-    sys.exit(1 if counts["failed"] else 0)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

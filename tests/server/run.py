@@ -8,11 +8,10 @@ skip(why). Needs the Python standard library. Ends with "leat-test: N passed, N 
 """
 import os
 import sys
-import time
-import traceback
 
 import api_cases
 import client
+import case_runner
 import http_cases
 import serve_cases
 
@@ -20,27 +19,9 @@ import serve_cases
 def main():
     client.LEAT = os.path.abspath(sys.argv[1])
     client.PROBE = os.path.join(os.path.dirname(client.LEAT), "../../tests/server/http_probe")
-    cases = [(module.__name__[:-6] + "." + name[5:], case) for module in (http_cases, serve_cases, api_cases)
-             for name, case in vars(module).items() if name.startswith("test_")]
-    if sys.argv[2:]:
-        cases = [(name, case) for name, case in cases if any(part in name for part in sys.argv[2:])]
-    passed = failed = skipped = 0
-    for name, case in cases:
-        begin = time.monotonic()
-        try:
-            case()
-            passed += 1
-        except client.Skipped as why:
-            skipped += 1
-            print("skipped: %s: %s" % (name, why))
-        except Exception:
-            failed += 1
-            print("FAILED %s\n%s" % (name, traceback.format_exc()))
-        if time.monotonic() - begin > 5:
-            print("slow: %s: %.1f s" % (name, time.monotonic() - begin))
-        sys.stdout.flush()
-    print("leat-test: %d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    sys.exit(1 if failed else 0)
+    cases = [case for module in (http_cases, serve_cases, api_cases)
+             for case in case_runner.cases_of(module, module.__name__[:-6] + ".")]
+    sys.exit(case_runner.run(cases, sys.argv[2:]))
 
 
 if __name__ == "__main__":
