@@ -6,6 +6,7 @@
 #include "api/planning.h"
 #include "api/profile.h"
 #include "api/tokenizer_files.h"
+#include "base/cancel.h"
 #include "base/log.h"
 #include "exec/shared_plan.h"
 #include "os/clock.h"
@@ -146,7 +147,7 @@ static void learn_drives(const leat_engine *e, const engine_options *o)
 {
     leat_error error;
 
-    if (o->io.wanted != FILE_DIRECT_IF_POSSIBLE || o->io.is_measured || (o->cancel && *o->cancel)) return;
+    if (o->io.wanted != FILE_DIRECT_IF_POSSIBLE || o->io.is_measured || cancel_is_wanted(o->cancel)) return;
     if (io_choice_measure(e->model->source, e->ledger, o->io_engine, e->profile_folder, false, NULL, &error) != LEAT_OK)
         log_write(LOG_DEBUG, "the drive is not measured: %s", error.text);
 }
