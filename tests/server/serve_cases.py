@@ -681,12 +681,12 @@ def test_warm_start():
     """--warm-start on reads experts before anybody asks for something; without it only the rest of the model is read."""
     with tempfile.TemporaryDirectory(prefix="leat-cache-") as folder:
         env = {"XDG_CACHE_HOME": folder, "HOME": folder, "PATH": "/usr/bin:/bin"}
-        subprocess.run([client.LEAT, "run", MODEL, "Tell me a story.", "-n", "40", "--ignore-eos", "--ram", "40M", "--ctx", "256"], cwd=client.ROOT,
+        subprocess.run([client.LEAT, "run", MODEL, "Tell me a story.", "-n", "40", "--ignore-eos", "--ram", "60M", "--ctx", "256"], cwd=client.ROOT,
                        env=env, check=True, capture_output=True)
         experts = int(json.loads(subprocess.run([client.LEAT, "info", MODEL, "--json"], cwd=client.ROOT, env=env, check=True,
                                                 capture_output=True).stdout)["expert_bytes"])
         trunk = os.path.getsize(os.path.join(client.ROOT, MODEL, "model.safetensors")) - experts
-        with leat("--ram", "40M", "--warm-start", "on", env={"XDG_CACHE_HOME": folder}).wait_until_ready() as server:
+        with leat("--ram", "60M", "--warm-start", "on", env={"XDG_CACHE_HOME": folder}).wait_until_ready() as server:
             until(lambda: metric(server, "leat_storage_read_bytes_total") > trunk + experts // 4, "experts are read")
             assert metric(server, "leat_generated_tokens_total") == 0
             assert server.ask("POST", "/v1/chat/completions", body=chat_body(max_tokens=4)).status == 200
