@@ -109,3 +109,14 @@ uint32_t character_set_apart(uint32_t scalar, uint32_t out[CHARACTER_MAP_MAX])
     out[1] = scalar;
     return 3;
 }
+
+uint32_t character_nmt(uint32_t scalar, uint32_t out[CHARACTER_MAP_MAX])
+{
+    static const character_range gone[] = {{0x01, 0x08}, {0x0b, 0x0b}, {0x0e, 0x1f},
+                                           {0x7f, 0x7f}, {0x8f, 0x8f}, {0x9f, 0x9f}};
+    static const character_range spaces[] = {{0x09, 0x0a},     {0x0c, 0x0d},     {0x1680, 0x1680}, {0x200b, 0x200f},
+                                             {0x2028, 0x2029}, {0x2581, 0x2581}, {0xfeff, 0xfeff}, {0xfffd, 0xfffd}};
+    if (scalar >= 0x20 && scalar < 0x7f) return keep(scalar, out);
+    if (is_in(gone, ARRAY_COUNT(gone), scalar)) return 0;
+    return keep(is_in(spaces, ARRAY_COUNT(spaces), scalar) ? ' ' : scalar, out);
+}

@@ -22,5 +22,7 @@ uint32_t character_without_bert_marks(uint32_t scalar, uint32_t out[CHARACTER_MA
 uint32_t character_clean(uint32_t scalar, uint32_t out[CHARACTER_MAP_MAX]);
 /* BERT: spaces around each Chinese character. */
 uint32_t character_set_apart(uint32_t scalar, uint32_t out[CHARACTER_MAP_MAX]);
+/* Nmt: control characters vanish, what separates or has no width becomes a space. */
+uint32_t character_nmt(uint32_t scalar, uint32_t out[CHARACTER_MAP_MAX]);
 
 #endif

@@ -42,6 +42,8 @@ typedef enum field {
     FIELD_DELIMITER,
     FIELD_LENGTH,
     FIELD_SUFFIX,
+    FIELD_PAD,
+    FIELD_WORD_DELIMITER,
     FIELD_COUNT
 } field;
 
@@ -90,6 +92,8 @@ static const struct {
     {"delimiter", FIELD_DELIMITER, FORM_TEXT},
     {"length", FIELD_LENGTH, FORM_COUNT},
     {"suffix", FIELD_SUFFIX, FORM_TEXT},
+    {"pad_token", FIELD_PAD, FORM_TEXT},
+    {"word_delimiter_token", FIELD_WORD_DELIMITER, FORM_TEXT},
 };
 
 #define BIT(field) (1u << (field))
@@ -107,6 +111,7 @@ typedef enum component_type {
     TYPE_STRIP_ACCENTS,
     TYPE_PRECOMPILED,
     TYPE_BERT_NORMALIZER,
+    TYPE_NMT,
     TYPE_BERT_PRE_TOKENIZER,
     TYPE_WORDPIECE,
     TYPE_SPLIT,
@@ -118,6 +123,8 @@ typedef enum component_type {
     TYPE_WHITESPACE,
     TYPE_DELIMITER_SPLIT,
     TYPE_FIXED_LENGTH,
+    TYPE_UNICODE_SCRIPTS,
+    TYPE_CTC,
     TYPE_BPE_DECODER,
     TYPE_BYTE_FALLBACK,
     TYPE_FUSE,
@@ -150,6 +157,8 @@ static const struct {
     {SECTION_NORMALIZER, "Lowercase", TYPE_LOWERCASE, 0, 0},
     {SECTION_NORMALIZER, "StripAccents", TYPE_STRIP_ACCENTS, 0, 0},
     {SECTION_NORMALIZER, "Precompiled", TYPE_PRECOMPILED, 0, BIT(FIELD_CHARSMAP)},
+    {SECTION_NORMALIZER, "Nmt", TYPE_NMT, 0, 0},
+    {SECTION_NORMALIZER, "ByteLevel", TYPE_BYTE_LEVEL, 0, 0},
     {SECTION_NORMALIZER, "BertNormalizer", TYPE_BERT_NORMALIZER, BERT_FIELDS, 0},
     {SECTION_PRE_TOKENIZER, "BertPreTokenizer", TYPE_BERT_PRE_TOKENIZER, 0, 0},
     {SECTION_DECODER, "WordPiece", TYPE_WORDPIECE, BIT(FIELD_PREFIX) | BIT(FIELD_CLEANUP), 0},
@@ -163,11 +172,13 @@ static const struct {
     {SECTION_PRE_TOKENIZER, "Whitespace", TYPE_WHITESPACE, 0, 0},
     {SECTION_PRE_TOKENIZER, "CharDelimiterSplit", TYPE_DELIMITER_SPLIT, 0, BIT(FIELD_DELIMITER)},
     {SECTION_PRE_TOKENIZER, "FixedLength", TYPE_FIXED_LENGTH, 0, BIT(FIELD_LENGTH)},
+    {SECTION_PRE_TOKENIZER, "UnicodeScripts", TYPE_UNICODE_SCRIPTS, 0, 0},
     {SECTION_DECODER, "Sequence", TYPE_SEQUENCE, 0, BIT(FIELD_CHILDREN)},
     {SECTION_DECODER, "Replace", TYPE_REPLACE, 0, BIT(FIELD_PATTERN) | BIT(FIELD_CONTENT)},
     {SECTION_DECODER, "ByteFallback", TYPE_BYTE_FALLBACK, 0, 0},
     {SECTION_DECODER, "Fuse", TYPE_FUSE, 0, 0},
     {SECTION_DECODER, "Strip", TYPE_STRIP_DECODER, BIT(FIELD_START) | BIT(FIELD_STOP), BIT(FIELD_CONTENT)},
+    {SECTION_DECODER, "CTC", TYPE_CTC, BIT(FIELD_CLEANUP), BIT(FIELD_PAD) | BIT(FIELD_WORD_DELIMITER)},
     {SECTION_DECODER, "BPEDecoder", TYPE_BPE_DECODER, 0, BIT(FIELD_SUFFIX)},
     {SECTION_DECODER, "ByteLevel", TYPE_BYTE_LEVEL, BYTE_LEVEL_FIELDS, 0},
     {SECTION_DECODER, "Metaspace", TYPE_METASPACE, METASPACE_FIELDS, BIT(FIELD_REPLACEMENT)},
@@ -212,7 +223,7 @@ static leat_status read_pattern(loader *l, component *c)
     c->pattern_is_expression = json_text_is(&token, "Regex");
     TRY(loader_next(l, &token));
     TRY(loader_expect(l, &token, JSON_STRING, name, "the pattern's text"));
-    if (token.text_bytes == 0) return FAIL_AT(l, &token, "%s: an empty pattern is not supported", name);
+    if (token.text_bytes == 0) c->pattern_is_expression = true; /* it matches between all characters */
     TRY(loader_copy_text(l, &token, &c->texts[FIELD_PATTERN]));
     TRY(loader_next(l, &token));
     return loader_expect(l, &token, JSON_OBJECT_END, name, "the end of the pattern object");
@@ -335,6 +346,8 @@ static leat_status add_normalizer(loader *l, const component *c)
         step.strip_left = c->flags[FIELD_STRIP_LEFT];
         step.strip_right = c->flags[FIELD_STRIP_RIGHT];
         break;
+    case TYPE_BYTE_LEVEL: step.kind = NORMALIZE_BYTE_LEVEL; break;
+    case TYPE_NMT: return add_map(l, c, character_nmt);
     case TYPE_LOWERCASE: return add_map(l, c, character_to_lower);
     case TYPE_STRIP_ACCENTS: return add_map(l, c, character_without_marks);
     case TYPE_PRECOMPILED: return add_precompiled(l, c);
@@ -441,6 +454,7 @@ static leat_status add_pre_tokenizer(loader *l, const component *c)
         break;
     case TYPE_PUNCTUATION: step->is_cut = unicode_is_punctuation; break;
     case TYPE_WHITESPACE: step->kind = PRETOKENIZE_WORDS; break;
+    case TYPE_UNICODE_SCRIPTS: step->kind = PRETOKENIZE_SCRIPTS; break;
     case TYPE_DELIMITER_SPLIT:
         if (!is_one_character(c->texts[FIELD_DELIMITER]))
             return FAIL_COMPONENT(l, c, "pre_tokenizer: the delimiter is not one character");
@@ -470,78 +484,73 @@ static leat_status add_pre_tokenizer(loader *l, const component *c)
     return LEAT_OK;
 }
 
-/* The decoders of a sequence come in this order; what comes in another one is not known to mean the same. */
-enum decode_phases { PHASE_START, PHASE_REPLACED, PHASE_BYTES, PHASE_FUSED, PHASE_STRIPPED, PHASE_DONE };
-
-static leat_status advance_decode(loader *l, const component *c, uint32_t latest, uint32_t phase)
+static leat_status read_metaspace_decoder(loader *l, const component *c, decode_step *step)
 {
-    if (l->decode_phase > latest)
-        return FAIL_COMPONENT(
-            l, c,
-            "decoder: this order of decoders is not supported; supported: "
-            "Replace, ByteFallback, Fuse, Strip, or ByteLevel, Metaspace, WordPiece or BPEDecoder alone");
-    l->decode_phase = phase;
+    prepend_scheme scheme;
+    TRY(check_metaspace(l, c));
+    TRY(read_prepend_scheme(l, c, &scheme));
+    step->mark = c->texts[FIELD_REPLACEMENT];
+    step->drops_first = scheme != PREPEND_NEVER;
     return LEAT_OK;
+}
+
+static leat_status read_replace_decoder(loader *l, const component *c, decode_step *step)
+{
+    step->mark = c->texts[FIELD_PATTERN];
+    step->content = c->texts[FIELD_CONTENT];
+    return c->pattern_is_expression ? tokenizer_open_expression(l->t, step->mark, &step->expression, l->error)
+                                    : LEAT_OK;
+}
+
+static leat_status read_strip_decoder(loader *l, const component *c, decode_step *step)
+{
+    step->mark = c->texts[FIELD_CONTENT];
+    step->start = c->counts[FIELD_START];
+    step->stop = c->counts[FIELD_STOP];
+    return is_one_character(step->mark) ? LEAT_OK
+                                        : FAIL_COMPONENT(l, c, "decoder: the content of Strip is not one character");
+}
+
+static decode_kind decode_kind_of(component_type type)
+{
+    switch (type) {
+    case TYPE_REPLACE: return DECODE_REPLACE;
+    case TYPE_BYTE_FALLBACK: return DECODE_BYTE_FALLBACK;
+    case TYPE_FUSE: return DECODE_FUSE;
+    case TYPE_STRIP_DECODER: return DECODE_STRIP;
+    case TYPE_BYTE_LEVEL: return DECODE_BYTE_LEVEL;
+    case TYPE_WORDPIECE: return DECODE_WORDPIECE;
+    case TYPE_CTC: return DECODE_CTC;
+    case TYPE_BPE_DECODER: return DECODE_BPE;
+    default: return DECODE_METASPACE;
+    }
 }
 
 static leat_status add_decoder(loader *l, const component *c)
 {
     decode_plan *plan = &l->t->decode;
-    prepend_scheme scheme;
-    switch (c->type) {
-    case TYPE_REPLACE:
-        TRY(advance_decode(l, c, PHASE_REPLACED, PHASE_REPLACED));
-        if (c->pattern_is_expression) return FAIL_COMPONENT(l, c, "decoder: Replace with a Regex is not supported");
-        if (plan->replacement_count == TEXT_STEPS_MAX)
-            return FAIL_COMPONENT(l, c, "decoder: more than %d replacements are not supported", TEXT_STEPS_MAX);
-        plan->replacements[plan->replacement_count].pattern = c->texts[FIELD_PATTERN];
-        plan->replacements[plan->replacement_count++].content = c->texts[FIELD_CONTENT];
-        plan->kind = DECODE_CHAIN;
-        return LEAT_OK;
-    case TYPE_BYTE_FALLBACK:
-        TRY(advance_decode(l, c, PHASE_REPLACED, PHASE_BYTES));
-        plan->kind = DECODE_CHAIN;
-        plan->byte_fallback = true;
-        return LEAT_OK;
-    case TYPE_FUSE:
-        TRY(advance_decode(l, c, PHASE_BYTES, PHASE_FUSED));
-        plan->kind = DECODE_CHAIN;
-        plan->fuse = true;
-        return LEAT_OK;
-    case TYPE_STRIP_DECODER:
-        if (!plan->fuse) return FAIL_COMPONENT(l, c, "decoder: Strip is supported only after Fuse");
-        TRY(advance_decode(l, c, PHASE_FUSED, PHASE_STRIPPED));
-        if (!is_one_character(c->texts[FIELD_CONTENT]))
-            return FAIL_COMPONENT(l, c, "decoder: the content of Strip is not one character");
-        plan->strip_content = c->texts[FIELD_CONTENT];
-        plan->strip_start = c->counts[FIELD_START];
-        plan->strip_stop = c->counts[FIELD_STOP];
-        return LEAT_OK;
-    case TYPE_BYTE_LEVEL:
-        TRY(advance_decode(l, c, PHASE_START, PHASE_DONE));
-        plan->kind = DECODE_BYTE_LEVEL;
-        return LEAT_OK;
-    case TYPE_WORDPIECE:
-        TRY(advance_decode(l, c, PHASE_START, PHASE_DONE));
-        plan->kind = DECODE_WORDPIECE;
-        plan->mark = (c->seen & BIT(FIELD_PREFIX)) != 0 ? c->texts[FIELD_PREFIX] : (text_slice){"##", 2};
-        plan->tidies = flag_or(c, FIELD_CLEANUP, true);
-        return LEAT_OK;
-    case TYPE_BPE_DECODER:
-        TRY(advance_decode(l, c, PHASE_START, PHASE_DONE));
-        if (c->texts[FIELD_SUFFIX].count == 0) return FAIL_COMPONENT(l, c, "decoder: BPEDecoder without a suffix");
-        plan->kind = DECODE_BPE;
-        plan->mark = c->texts[FIELD_SUFFIX];
-        return LEAT_OK;
-    default:
-        TRY(advance_decode(l, c, PHASE_START, PHASE_DONE));
-        TRY(check_metaspace(l, c));
-        TRY(read_prepend_scheme(l, c, &scheme));
-        plan->kind = DECODE_METASPACE;
-        plan->mark = c->texts[FIELD_REPLACEMENT];
-        plan->drops_first_mark = scheme != PREPEND_NEVER;
-        return LEAT_OK;
+    if (plan->count == TEXT_STEPS_MAX)
+        return FAIL_COMPONENT(l, c, "decoder: more than %d steps are not supported", TEXT_STEPS_MAX);
+    decode_step *step = &plan->steps[plan->count];
+    *step = (decode_step){.kind = decode_kind_of(c->type)};
+    switch (step->kind) {
+    case DECODE_REPLACE: TRY(read_replace_decoder(l, c, step)); break;
+    case DECODE_STRIP: TRY(read_strip_decoder(l, c, step)); break;
+    case DECODE_METASPACE: TRY(read_metaspace_decoder(l, c, step)); break;
+    case DECODE_BPE: step->mark = c->texts[FIELD_SUFFIX]; break;
+    case DECODE_WORDPIECE:
+        step->mark = (c->seen & BIT(FIELD_PREFIX)) != 0 ? c->texts[FIELD_PREFIX] : (text_slice){"##", 2};
+        step->tidies = flag_or(c, FIELD_CLEANUP, true);
+        break;
+    case DECODE_CTC:
+        step->mark = c->texts[FIELD_PAD];
+        step->content = c->texts[FIELD_WORD_DELIMITER];
+        step->tidies = flag_or(c, FIELD_CLEANUP, true);
+        break;
+    default: break;
     }
+    plan->count++;
+    return LEAT_OK;
 }
 
 static leat_status find_rule(loader *l, section where, const json_token *type, size_t *out_rule)
@@ -600,5 +609,7 @@ leat_status loader_read_section(loader *l, section where)
 {
     json_token token;
     TRY(loader_next(l, &token));
-    return token.kind == JSON_NULL ? LEAT_OK : read_component(l, where, &token, 0);
+    if (token.kind == JSON_NULL) return LEAT_OK;
+    if (where == SECTION_DECODER) l->has_decoder = true;
+    return read_component(l, where, &token, 0);
 }

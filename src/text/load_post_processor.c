@@ -3,16 +3,31 @@
 
 #include <string.h>
 
-enum { TEMPLATE_NAMES_MAX = 64 };
+enum {
+    TEMPLATE_NAMES_MAX = 64,
+    POST_IDS_MAX = 2 * TEMPLATE_IDS_MAX + 1, /* the text counts as one */
+    POST_TEXT = UINT32_MAX,                  /* in the place of an id: the text */
+};
+
+/* What processors make of a text, one after the other: parts, of which a template makes one for each of its pieces.
+ * Later processors of a sequence look at the parts. */
+typedef struct post_list {
+    uint32_t ids[POST_IDS_MAX], ends[TEMPLATE_NAMES_MAX]; /* of parts, in ids */
+    uint32_t id_count, part_count;
+} post_list;
 
 typedef struct template_piece {
     bool is_text;
-    const char *name;
+    const char *name; /* of the token, or "A" or "B" */
 } template_piece;
 
+typedef struct template_pieces {
+    template_piece items[TEMPLATE_NAMES_MAX];
+    uint32_t count;
+} template_pieces;
+
 typedef struct post_template {
-    template_piece pieces[TEMPLATE_NAMES_MAX];
-    uint32_t piece_count;
+    template_pieces single, pair; /* pair: for two parts */
     struct {
         const char *name;
         uint32_t ids[TEMPLATE_NAMES_MAX];
@@ -23,8 +38,8 @@ typedef struct post_template {
     bool has_ends[2];
 } post_template;
 
-/* {"SpecialToken": {"id": NAME, "type_id": N}} or {"Sequence": {"id": "A", "type_id": N}}, of which the brace has been
- * read */
+/* {"SpecialToken": {"id": NAME, "type_id": N}} or {"Sequence": {"id": "A" or "B", "type_id": N}}, of which the brace
+ * has been read */
 static leat_status read_template_piece(loader *l, template_piece *out_piece)
 {
     json_token token;
@@ -44,8 +59,8 @@ static leat_status read_template_piece(loader *l, template_piece *out_piece)
         }
         TRY(loader_next(l, &token));
         TRY(loader_expect(l, &token, JSON_STRING, "post_processor", "an id"));
-        if (out_piece->is_text && !json_text_is(&token, "A"))
-            return FAIL_AT(l, &token, "post_processor: the template of one text names another sequence than A");
+        if (out_piece->is_text && !json_text_is(&token, "A") && !json_text_is(&token, "B"))
+            return FAIL_AT(l, &token, "post_processor: a template names another sequence than A and B");
         TRY(arena_copy_text(&l->t->storage, token.text, token.text_bytes, &out_piece->name, l->error));
     }
     if (out_piece->name == NULL) return FAIL_AT(l, &token, "post_processor: a piece without an id");
@@ -53,7 +68,7 @@ static leat_status read_template_piece(loader *l, template_piece *out_piece)
     return loader_expect(l, &token, JSON_OBJECT_END, "post_processor", "the end of a piece");
 }
 
-static leat_status read_template_pieces(loader *l, post_template *p)
+static leat_status read_template_pieces(loader *l, template_pieces *pieces)
 {
     json_token token;
     TRY(loader_next(l, &token));
@@ -62,10 +77,10 @@ static leat_status read_template_pieces(loader *l, post_template *p)
         TRY(loader_next(l, &token));
         if (token.kind == JSON_ARRAY_END) return LEAT_OK;
         TRY(loader_expect(l, &token, JSON_OBJECT_BEGIN, "post_processor", "a piece"));
-        if (p->piece_count == TEMPLATE_NAMES_MAX)
+        if (pieces->count == TEMPLATE_NAMES_MAX)
             return FAIL_AT(l, &token, "post_processor: more than %d pieces are not supported", TEMPLATE_NAMES_MAX);
-        TRY(read_template_piece(l, &p->pieces[p->piece_count]));
-        p->piece_count++;
+        TRY(read_template_piece(l, &pieces->items[pieces->count]));
+        pieces->count++;
     }
 }
 
@@ -124,60 +139,91 @@ static leat_status read_end(loader *l, post_template *p, int side)
     return loader_expect(l, &token, JSON_ARRAY_END, "post_processor", "a token and its id");
 }
 
-/* Puts both ends around what earlier processors have put there. */
-static leat_status apply_ends(loader *l, const json_token *at, const post_template *p)
+static leat_status append_ids(loader *l, const json_token *at, post_list *list, const uint32_t *ids, uint32_t count)
 {
-    tokenizer *t = l->t;
+    if (count > POST_IDS_MAX - list->id_count)
+        return FAIL_AT(l, at, "post_processor: more than %d ids are not supported", TEMPLATE_IDS_MAX);
+    if (count > 0) memcpy(list->ids + list->id_count, ids, count * sizeof *ids);
+    list->id_count += count;
+    return LEAT_OK;
+}
+
+static leat_status append_part(loader *l, const json_token *at, post_list *list, const post_list *from, uint32_t part)
+{
+    const uint32_t start = part == 0 ? 0 : from->ends[part - 1];
+    return append_ids(l, at, list, from->ids + start, from->ends[part] - start);
+}
+
+/* Both ends around the first part, one behind every other; RobertaProcessing puts that one before it, too. */
+static leat_status apply_ends(loader *l, const json_token *at, const post_template *p, bool on_both_sides,
+                              post_list *list)
+{
+    const post_list before = *list;
     if (!p->has_ends[0] || !p->has_ends[1]) return FAIL_AT(l, at, "post_processor: cls and sep are needed");
-    if (t->prefix_count == TEMPLATE_IDS_MAX || t->suffix_count == TEMPLATE_IDS_MAX)
-        return FAIL_AT(l, at, "post_processor: more than %d ids are not supported", TEMPLATE_IDS_MAX);
-    memmove(t->prefix_ids + 1, t->prefix_ids, t->prefix_count * sizeof *t->prefix_ids);
-    t->prefix_ids[0] = p->ends[0];
-    t->suffix_ids[t->suffix_count++] = p->ends[1];
-    t->prefix_count++;
-    return LEAT_OK;
-}
-
-/* Puts the template around what earlier processors have put there. */
-static leat_status apply_template(loader *l, const json_token *at, const post_template *p)
-{
-    tokenizer *t = l->t;
-    uint32_t prefix[TEMPLATE_IDS_MAX], suffix[TEMPLATE_IDS_MAX], prefix_count = 0, suffix_count = 0;
-    bool seen_text = false;
-    memcpy(suffix, t->suffix_ids, sizeof suffix);
-    suffix_count = t->suffix_count;
-    for (uint32_t i = 0; i < p->piece_count; i++) {
-        if (p->pieces[i].is_text) {
-            if (seen_text) return FAIL_AT(l, at, "post_processor: a template that repeats the text is not supported");
-            seen_text = true;
-            continue;
-        }
-        uint32_t idx = 0;
-        while (idx < p->token_count && strcmp(p->tokens[idx].name, p->pieces[i].name) != 0) idx++;
-        if (idx == p->token_count)
-            return FAIL_AT(l, at, "post_processor: \"%s\" is not among its special_tokens",
-                           vocabulary_cut(p->pieces[i].name, strlen(p->pieces[i].name)).text);
-        for (uint32_t k = 0; k < p->tokens[idx].id_count; k++) {
-            if ((seen_text ? suffix_count : prefix_count) == TEMPLATE_IDS_MAX)
-                return FAIL_AT(l, at, "post_processor: more than %d ids are not supported", TEMPLATE_IDS_MAX);
-            if (seen_text)
-                suffix[suffix_count++] = p->tokens[idx].ids[k];
-            else
-                prefix[prefix_count++] = p->tokens[idx].ids[k];
-        }
+    list->id_count = 0;
+    for (uint32_t i = 0; i < before.part_count; i++) {
+        if (i == 0) TRY(append_ids(l, at, list, &p->ends[0], 1));
+        if (i > 0 && on_both_sides) TRY(append_ids(l, at, list, &p->ends[1], 1));
+        TRY(append_part(l, at, list, &before, i));
+        TRY(append_ids(l, at, list, &p->ends[1], 1));
+        list->ends[i] = list->id_count;
     }
-    if (!seen_text) return FAIL_AT(l, at, "post_processor: the template has no place for the text");
-    if (prefix_count + t->prefix_count > TEMPLATE_IDS_MAX)
-        return FAIL_AT(l, at, "post_processor: more than %d ids are not supported", TEMPLATE_IDS_MAX);
-    memmove(t->prefix_ids + prefix_count, t->prefix_ids, t->prefix_count * sizeof *prefix);
-    memcpy(t->prefix_ids, prefix, prefix_count * sizeof *prefix);
-    memcpy(t->suffix_ids, suffix, suffix_count * sizeof *suffix);
-    t->prefix_count += prefix_count;
-    t->suffix_count = suffix_count;
     return LEAT_OK;
 }
 
-typedef enum post_type { POST_UNKNOWN, POST_TEMPLATE, POST_ENDS, POST_BYTE_LEVEL, POST_SEQUENCE } post_type;
+static leat_status append_token(loader *l, const json_token *at, const post_template *p, const char *name,
+                                post_list *list)
+{
+    for (uint32_t i = 0; i < p->token_count; i++)
+        if (strcmp(p->tokens[i].name, name) == 0)
+            return append_ids(l, at, list, p->tokens[i].ids, p->tokens[i].id_count);
+    return FAIL_AT(l, at, "post_processor: \"%s\" is not among its special_tokens",
+                   vocabulary_cut(name, strlen(name)).text);
+}
+
+/* Without special tokens a text is what the templates for one text leave of it, which has to be the text. */
+static leat_status check_single(loader *l, const json_token *at, const template_pieces *single)
+{
+    uint32_t texts = 0;
+    for (uint32_t i = 0; i < single->count; i++) {
+        if (!single->items[i].is_text) continue;
+        if (strcmp(single->items[i].name, "A") != 0)
+            return FAIL_AT(l, at, "post_processor: the template of one text names another sequence than A");
+        texts++;
+    }
+    if (texts > 1) return FAIL_AT(l, at, "post_processor: a template that repeats the text is not supported");
+    return texts == 1 ? LEAT_OK : FAIL_AT(l, at, "post_processor: the template has no place for the text");
+}
+
+/* The template of as many texts as there are parts. */
+static leat_status apply_template(loader *l, const json_token *at, const post_template *p, post_list *list)
+{
+    const post_list before = *list;
+    TRY(check_single(l, at, &p->single));
+    if (before.part_count > 2)
+        return FAIL_AT(l, at, "post_processor: a template for %u parts, which those before it make, is not supported",
+                       (unsigned)before.part_count);
+    const template_pieces *pieces = before.part_count == 1 ? &p->single : &p->pair;
+    list->id_count = list->part_count = 0;
+    for (uint32_t i = 0; i < pieces->count; i++) {
+        const template_piece *piece = &pieces->items[i];
+        if (piece->is_text)
+            TRY(append_part(l, at, list, &before, strcmp(piece->name, "B") == 0 ? 1 : 0));
+        else
+            TRY(append_token(l, at, p, piece->name, list));
+        list->ends[list->part_count++] = list->id_count;
+    }
+    return LEAT_OK;
+}
+
+typedef enum post_type {
+    POST_UNKNOWN,
+    POST_TEMPLATE,
+    POST_BERT,
+    POST_ROBERTA,
+    POST_BYTE_LEVEL,
+    POST_SEQUENCE
+} post_type;
 
 static leat_status read_post_type(loader *l, post_type *out_type)
 {
@@ -186,8 +232,10 @@ static leat_status read_post_type(loader *l, post_type *out_type)
     TRY(loader_expect(l, &value, JSON_STRING, "post_processor", "a type"));
     if (json_text_is(&value, "TemplateProcessing"))
         *out_type = POST_TEMPLATE;
-    else if (json_text_is(&value, "RobertaProcessing") || json_text_is(&value, "BertProcessing"))
-        *out_type = POST_ENDS;
+    else if (json_text_is(&value, "BertProcessing"))
+        *out_type = POST_BERT;
+    else if (json_text_is(&value, "RobertaProcessing"))
+        *out_type = POST_ROBERTA;
     else if (json_text_is(&value, "ByteLevel"))
         *out_type = POST_BYTE_LEVEL;
     else if (json_text_is(&value, "Sequence"))
@@ -197,15 +245,17 @@ static leat_status read_post_type(loader *l, post_type *out_type)
     return LEAT_OK;
 }
 
-static leat_status read_post_field(loader *l, const json_token *key, post_template *p, uint32_t depth)
+static leat_status read_processor(loader *l, const json_token *first, post_list *list, uint32_t depth);
+
+static leat_status read_post_field(loader *l, const json_token *key, post_template *p, post_list *list, uint32_t depth)
 {
     bool ignored;
     json_token token;
-    if (json_text_is(key, "single")) return read_template_pieces(l, p);
+    if (json_text_is(key, "single")) return read_template_pieces(l, &p->single);
+    if (json_text_is(key, "pair")) return read_template_pieces(l, &p->pair);
     if (json_text_is(key, "special_tokens")) return read_template_tokens(l, p);
     if (json_text_is(key, "cls")) return read_end(l, p, 0);
     if (json_text_is(key, "sep")) return read_end(l, p, 1);
-    if (json_text_is(key, "pair")) return json_skip(l->parser, l->error); /* two texts are never encoded together */
     if (json_text_is(key, "add_prefix_space") || json_text_is(key, "trim_offsets") || json_text_is(key, "use_regex"))
         return loader_read_bool(l, "post_processor", &ignored); /* these change offsets, which we do not give */
     if (!json_text_is(key, "processors"))
@@ -215,11 +265,12 @@ static leat_status read_post_field(loader *l, const json_token *key, post_templa
     for (;;) {
         TRY(loader_next(l, &token));
         if (token.kind == JSON_ARRAY_END) return LEAT_OK;
-        TRY(loader_read_post_processor(l, &token, depth + 1));
+        TRY(read_processor(l, &token, list, depth + 1));
     }
 }
 
-static leat_status read_post_fields(loader *l, const json_token *first, post_template *p, uint32_t depth)
+static leat_status read_post_fields(loader *l, const json_token *first, post_template *p, post_list *list,
+                                    uint32_t depth)
 {
     post_type type = POST_UNKNOWN;
     for (;;) {
@@ -229,14 +280,19 @@ static leat_status read_post_fields(loader *l, const json_token *first, post_tem
         if (json_text_is(&token, "type"))
             TRY(read_post_type(l, &type));
         else
-            TRY(read_post_field(l, &token, p, depth));
+            TRY(read_post_field(l, &token, p, list, depth));
     }
-    if (type == POST_UNKNOWN) return FAIL_AT(l, first, "post_processor: no type");
-    if (type == POST_ENDS) return apply_ends(l, first, p);
-    return type == POST_TEMPLATE ? apply_template(l, first, p) : LEAT_OK;
+    switch (type) {
+    case POST_UNKNOWN: return FAIL_AT(l, first, "post_processor: no type");
+    case POST_TEMPLATE: return apply_template(l, first, p, list);
+    case POST_BERT:
+    case POST_ROBERTA: return apply_ends(l, first, p, type == POST_ROBERTA, list);
+    default: return LEAT_OK; /* a sequence has done its work */
+    }
 }
 
-leat_status loader_read_post_processor(loader *l, const json_token *first, uint32_t depth)
+/* One whose first token has been read. */
+static leat_status read_processor(loader *l, const json_token *first, post_list *list, uint32_t depth)
 {
     enum { DEPTH_MAX = 4 };
     TRY(loader_expect(l, first, JSON_OBJECT_BEGIN, "post_processor", "an object"));
@@ -245,7 +301,28 @@ leat_status loader_read_post_processor(loader *l, const json_token *first, uint3
     post_template *p;
     json_token at = *first;
     TRY(MEM_NEW(l->t->ledger, TOKENIZER, 1, &p, l->error));
-    leat_status status = read_post_fields(l, &at, p, depth);
+    leat_status status = read_post_fields(l, &at, p, list, depth);
     mem_free(l->t->ledger, p);
     return status;
+}
+
+leat_status loader_read_post_processor(loader *l, const json_token *first)
+{
+    tokenizer *t = l->t;
+    const json_token at = *first;
+    post_list list = {.ids = {POST_TEXT}, .ends = {1}, .id_count = 1, .part_count = 1};
+    uint32_t texts = 0;
+    TRY(read_processor(l, first, &list, 0));
+    for (uint32_t i = 0; i < list.id_count; i++) {
+        if (list.ids[i] == POST_TEXT) {
+            texts++;
+            continue;
+        }
+        uint32_t *count = texts == 0 ? &t->prefix_count : &t->suffix_count;
+        if (*count == TEMPLATE_IDS_MAX)
+            return FAIL_AT(l, &at, "post_processor: more than %d ids are not supported", TEMPLATE_IDS_MAX);
+        (texts == 0 ? t->prefix_ids : t->suffix_ids)[(*count)++] = list.ids[i];
+    }
+    if (texts != 1) return FAIL_AT(l, &at, "post_processor: the text comes %u times", (unsigned)texts);
+    return LEAT_OK;
 }

@@ -412,11 +412,11 @@ static leat_status finish_decoder(model *m)
     if (utf8_valid_bytes(m->unk_surface.bytes, m->unk_surface.count) < m->unk_surface.count)
         return FAIL(m->error, MODEL, "%s: what stands for unknown text is not UTF-8", m->t->name);
     TRY(copy_bytes(m, &m->unk_surface));
-    plan->kind = DECODE_PIECES;
-    plan->mark = (text_slice){MARK, 3};
-    plan->unk_surface = m->unk_surface;
-    plan->drops_first_spaces = m->drops_spaces;
-    plan->drops_first_space = m->adds_space;
+    plan->steps[plan->count++] = (decode_step){.kind = DECODE_PIECES,
+                                               .mark = {MARK, 3},
+                                               .content = m->unk_surface,
+                                               .drops_first = m->adds_space,
+                                               .drops_every_first = m->drops_spaces};
     return LEAT_OK;
 }
 

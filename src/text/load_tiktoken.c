@@ -156,7 +156,6 @@ leat_status tokenizer_load_tiktoken(tokenizer *t, const tokenizer_files *files, 
     TRY(tokenizer_config_load(t, files, &config, error));
     TRY(open_pattern(t, &config, error));
     TRY(finish_model(t, error));
-    t->decode.kind = DECODE_BYTE_LEVEL;
-    t->decode.added_are_raw = true;
+    t->decode.steps[t->decode.count++] = (decode_step){.kind = DECODE_BYTE_LEVEL, .added_are_raw = true};
     return tokenizer_join(t, error);
 }

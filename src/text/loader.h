@@ -19,7 +19,7 @@ typedef struct loader {
     uint32_t vocab_count; /* 0 = not known */
 
     uint64_t added_capacity;
-    uint32_t decode_phase;
+    bool has_decoder;
 
     /* the model, whose type may come after its parts */
     bool has_model, has_type, has_vocab, has_merges, merges_are_pending, vocab_is_list, has_characters_max;
@@ -56,6 +56,6 @@ MUST_CHECK leat_status loader_read_model(loader *l);
 MUST_CHECK leat_status loader_read_merges_alone(loader *l);
 MUST_CHECK leat_status loader_finish_model(loader *l);
 /* load_post_processor.c: of which the first token has been read. */
-MUST_CHECK leat_status loader_read_post_processor(loader *l, const json_token *first, uint32_t depth);
+MUST_CHECK leat_status loader_read_post_processor(loader *l, const json_token *first);
 
 #endif

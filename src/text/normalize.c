@@ -11,7 +11,9 @@
 
 #include "base/bytes.h"
 #include "base/utf8.h"
+#include "text/byte_level.h"
 #include "text/normalize_pieces.h"
+#include "text/replace.h"
 #include "text/unicode_class.h"
 
 #include <assert.h>
@@ -36,41 +38,6 @@ void normalize_scratch_reset(normalize_scratch *scratch)
 static leat_status append(text_buffer *out, text_slice text, leat_error *error)
 {
     return text_buffer_append(out, text.bytes, text.count, error);
-}
-
-static leat_status replace_text(const normalize_step *step, text_slice text, text_buffer *out, leat_error *error)
-{
-    uint64_t done = 0;
-    while (done < text.count) {
-        const char *found = memmem(text.bytes + done, text.count - done, step->pattern.bytes, step->pattern.count);
-        if (found == NULL) break;
-        uint64_t start = (uint64_t)(found - text.bytes);
-        TRY(text_buffer_append(out, text.bytes + done, start - done, error));
-        TRY(append(out, step->content, error));
-        done = start + step->pattern.count;
-    }
-    return text_buffer_append(out, text.bytes + done, text.count - done, error);
-}
-
-static leat_status replace_matches(const normalize_step *step, normalize_scratch *scratch, text_slice text,
-                                   text_buffer *out, leat_error *error)
-{
-    uint64_t done = 0, from = 0, start, end;
-    regex_announce(scratch->matches, text.count);
-    while (from <= text.count) {
-        TRY(regex_find(step->expression, scratch->matches, text.bytes, text.count, from, &start, &end, error));
-        if (start == UINT64_MAX) break;
-        if (start == end) { /* an empty match replaces nothing */
-            from = end;
-            do from++;
-            while (from < text.count && ((unsigned char)text.bytes[from] & 0xc0) == 0x80);
-            continue;
-        }
-        TRY(text_buffer_append(out, text.bytes + done, start - done, error));
-        TRY(append(out, step->content, error));
-        done = from = end;
-    }
-    return text_buffer_append(out, text.bytes + done, text.count - done, error);
 }
 
 static leat_status strip(const normalize_step *step, text_slice text, text_buffer *out, leat_error *error)
@@ -206,6 +173,13 @@ static leat_status map_characters(character_map *map, text_slice text, text_buff
     return LEAT_OK;
 }
 
+static leat_status spell_bytes(text_slice text, text_buffer *out, leat_error *error)
+{
+    TRY(text_buffer_reserve(out, 2 * text.count, error));
+    out->count = byte_level_expand(text.bytes, text.count, out->bytes);
+    return LEAT_OK;
+}
+
 leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize_scratch *scratch, text_slice text,
                           bool is_first, text_slice *out_text, leat_error *error)
 {
@@ -216,8 +190,9 @@ leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize
         out->count = 0;
         switch (step->kind) {
         case NORMALIZE_REPLACE:
-            TRY(step->expression != NULL ? replace_matches(step, scratch, text, out, error)
-                                         : replace_text(step, text, out, error));
+            TRY(step->expression != NULL
+                    ? replace_matches(step->expression, scratch->matches, text, step->content, out, error)
+                    : replace_text(text, step->pattern, step->content, out, error));
             break;
         case NORMALIZE_PREPEND:
             if (text.count > 0) TRY(append(out, step->content, error));
@@ -225,6 +200,7 @@ leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize
             break;
         case NORMALIZE_STRIP: TRY(strip(step, text, out, error)); break;
         case NORMALIZE_UNICODE: TRY(normalize_unicode(step, scratch, text, out, error)); break;
+        case NORMALIZE_BYTE_LEVEL: TRY(spell_bytes(text, out, error)); break;
         case NORMALIZE_MAP: TRY(map_characters(step->map, text, out, error)); break;
         case NORMALIZE_PRECOMPILED: TRY(normalize_precompiled(step->characters, text, out, error)); break;
         case NORMALIZE_SENTENCEPIECE: TRY(normalize_sentencepiece(step->rules, text, is_first, out, error)); break;

@@ -17,6 +17,7 @@ typedef enum normalize_kind {
     NORMALIZE_PREPEND,       /* `content` before a text that is not empty */
     NORMALIZE_STRIP,         /* white space at the ends */
     NORMALIZE_UNICODE,       /* one of the Unicode normalisation forms */
+    NORMALIZE_BYTE_LEVEL,    /* bytes become characters of the byte alphabet */
     NORMALIZE_MAP,           /* every character by itself, as `map` says */
     NORMALIZE_PRECOMPILED,   /* by the table `characters` */
     NORMALIZE_SENTENCEPIECE, /* as `rules` say */

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "text/byte_level.h"
 #include "text/unicode_class.h"
+#include "text/unicode_script.h"
 
 #include <string.h>
 
@@ -221,6 +222,24 @@ static leat_status cut_into_words(cut *c)
     return before == SPACE ? LEAT_OK : finish_piece(c, start, c->text.count);
 }
 
+static leat_status cut_by_script(cut *c)
+{
+    uint32_t before = SCRIPT_ANY;
+    uint64_t start = 0;
+    for (uint64_t at = 0; at < c->text.count;) {
+        uint32_t scalar;
+        const size_t length = utf8_decode(c->text.bytes + at, c->text.count - at, &scalar, NULL);
+        const uint32_t script = unicode_script(scalar);
+        if (script != SCRIPT_ANY && script != before) {
+            if (before != SCRIPT_ANY) TRY(finish_piece(c, start, at));
+            start = at;
+            before = script;
+        }
+        at += length;
+    }
+    return before == SCRIPT_ANY ? LEAT_OK : finish_piece(c, start, c->text.count);
+}
+
 static leat_status cut_by_length(cut *c, uint32_t length)
 {
     uint64_t start = 0;
@@ -304,6 +323,7 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
         return step->expression != NULL ? cut_by_expression(&c, step->expression) : cut_by_text(&c, step->pattern);
     case PRETOKENIZE_SPLIT_CLASS: return cut_by_class(&c, step->is_cut);
     case PRETOKENIZE_WORDS: return cut_into_words(&c);
+    case PRETOKENIZE_SCRIPTS: return cut_by_script(&c);
     case PRETOKENIZE_FIXED_LENGTH: return cut_by_length(&c, step->length);
     case PRETOKENIZE_BYTE_LEVEL: return run_byte_level(r, idx, text, is_first);
     case PRETOKENIZE_METASPACE: return run_metaspace(r, idx, text, is_first);

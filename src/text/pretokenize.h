@@ -15,6 +15,7 @@ typedef enum pretokenize_kind {
     PRETOKENIZE_SPLIT,        /* at occurrences of `pattern` or matches of `expression` */
     PRETOKENIZE_SPLIT_CLASS,  /* at characters for which `is_cut` holds */
     PRETOKENIZE_WORDS,        /* into runs of word characters and runs of others; white space vanishes */
+    PRETOKENIZE_SCRIPTS,      /* where the script changes; what has none before the first that has one vanishes */
     PRETOKENIZE_FIXED_LENGTH, /* into pieces of `length` characters */
     PRETOKENIZE_BYTE_LEVEL, /* bytes become characters; before that perhaps a space in front, and a cut by `expression`
                              */

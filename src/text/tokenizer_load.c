@@ -43,7 +43,7 @@ static leat_status read_top_field(loader *l, const json_token *key)
     if (json_text_is(key, "decoder")) return loader_read_section(l, SECTION_DECODER);
     if (json_text_is(key, "post_processor")) {
         TRY(loader_next(l, &token));
-        return token.kind == JSON_NULL ? LEAT_OK : loader_read_post_processor(l, &token, 0);
+        return token.kind == JSON_NULL ? LEAT_OK : loader_read_post_processor(l, &token);
     }
     /* The ids of a text are wanted whole: programs that cut and fill up texts say so at each call. */
     if (json_text_is(key, "version") || json_text_is(key, "truncation") || json_text_is(key, "padding"))
@@ -91,5 +91,6 @@ leat_status tokenizer_load(tokenizer *t, const char *json_text, uint64_t json_by
         TRY(loader_run_pass(&l, json_text, json_bytes, &limits, read_second_pass));
     }
     TRY(loader_finish_model(&l));
+    if (!l.has_decoder) t->decode.steps[t->decode.count++] = (decode_step){.kind = DECODE_SPACED};
     return tokenizer_join(t, error);
 }

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
+#include "text/decode.h"
 #include "text/normalize_pieces.h"
 #include "text/pretokenize.h"
 #include "text/unigram.h"
@@ -21,33 +22,6 @@ enum {
     TEMPLATE_IDS_MAX = 64,                /* what a post-processor puts on either side */
     ENCODE_BYTES_MAX = 256 * 1024 * 1024, /* of one text: what it grows to on the way stays below 2^32 */
 };
-
-typedef enum decode_kind {
-    DECODE_SPACED,     /* no decoder in the file: texts joined by spaces */
-    DECODE_BYTE_LEVEL, /* characters back to bytes */
-    DECODE_METASPACE,  /* `mark` is a space */
-    DECODE_CHAIN,      /* replacements, then byte tokens, then a strip of the whole */
-    DECODE_WORDPIECE,  /* a space before each that is no continuation, then perhaps the spacing of English */
-    DECODE_BPE,        /* `mark` ends a word: a space, or nothing in the last token */
-    DECODE_PIECES,     /* as SentencePiece: by the kinds of its pieces */
-} decode_kind;
-
-typedef struct decode_plan {
-    decode_kind kind;
-    text_slice mark; /* WORDPIECE: of continuations; BPE: of ends of words */
-    bool drops_first_mark;
-    struct {
-        text_slice pattern, content;
-    } replacements[TEXT_STEPS_MAX];
-    uint32_t replacement_count;
-    bool byte_fallback, fuse;
-    text_slice strip_content; /* one character */
-    uint32_t strip_start, strip_stop;
-    bool tidies;                                /* WORDPIECE */
-    bool added_are_raw;                         /* BYTE_LEVEL: added tokens stand for their own text */
-    text_slice unk_surface;                     /* PIECES */
-    bool drops_first_space, drops_first_spaces; /* PIECES: one, or all that come before the first text */
-} decode_plan;
 
 typedef enum model_kind { MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE, MODEL_WORD_LEVEL } model_kind;
 
@@ -73,7 +47,7 @@ struct tokenizer {
     normalize_step normalize[TEXT_STEPS_MAX];
     pretokenize_step pretokenize[TEXT_STEPS_MAX];
     uint32_t normalize_count, pretokenize_count;
-    regex *expressions[2 * TEXT_STEPS_MAX]; /* owned; the steps refer to them */
+    regex *expressions[3 * TEXT_STEPS_MAX]; /* owned; the steps refer to them */
     uint32_t expression_count;
     charsmap character_maps[TEXT_STEPS_MAX]; /* in `storage` */
     uint32_t character_map_count;
