@@ -15,11 +15,13 @@
 
 #include <string.h>
 
-/* A token or a part of it. The flags are those of the vocabulary, for the first step. */
+/* A token or a part of it, which a step changes or, when it passes on other parts itself, takes. The flags are those of
+ * the vocabulary, for the first step. */
 typedef struct part {
     text_slice text;
     unsigned flags;
     bool begins, ends;
+    bool is_taken;
 } part;
 
 /* The step that works. */
@@ -34,13 +36,14 @@ typedef struct place {
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
-static leat_status push_part(decode_flow *flow, uint32_t idx, part p, text_buffer *out, leat_error *error);
+static leat_status push_part(decode_flow *flow, uint32_t idx, part *p, text_buffer *out, leat_error *error);
 
 /* To the next step; part of a token, or with `ends` its end. */
 static leat_status pass(const place *at, text_slice text, bool ends)
 {
     if (at->idx + 1 == at->flow->plan->count) return text_buffer_append(at->out, text.bytes, text.count, at->error);
-    return push_part(at->flow, at->idx + 1, (part){.text = text, .ends = ends}, at->out, at->error);
+    part p = {.text = text, .ends = ends};
+    return push_part(at->flow, at->idx + 1, &p, at->out, at->error);
 }
 
 static leat_status pass_replacements(const place *at, uint64_t count, bool end)
@@ -88,9 +91,13 @@ static text_buffer *other_buffer(text_slice text, text_buffer scratch[2])
 static leat_status replace_in(text_slice *text, text_slice mark, text_slice content, text_buffer scratch[2],
                               leat_error *error)
 {
-    if (mark.count > 0 && memmem(text->bytes, text->count, mark.bytes, mark.count) == NULL) return LEAT_OK;
+    if (text->count < mark.count) return LEAT_OK;
+    const char *first = memmem(text->bytes, text->count, mark.bytes, mark.count);
+    if (first == NULL) return LEAT_OK;
     text_buffer *into = other_buffer(*text, scratch);
-    TRY(replace_text(*text, mark, content, into, error));
+    const uint64_t before = (uint64_t)(first - text->bytes);
+    TRY(text_buffer_append(into, text->bytes, before, error));
+    TRY(replace_text(slice_from(*text, before), mark, content, into, error));
     *text = slice_of(into);
     return LEAT_OK;
 }
@@ -166,9 +173,10 @@ static bool is_raw(const decode_step *step, unsigned flags)
     return step->added_are_raw && (flags & VOCABULARY_ADDED) != 0;
 }
 
-static leat_status push_byte_level(const place *at, part p)
+static leat_status push_byte_level(const place *at, part *p)
 {
-    TRY(append_byte_level(p.text, is_raw(at->step, p.flags), &at->state->held, at->error));
+    p->is_taken = true;
+    TRY(append_byte_level(p->text, is_raw(at->step, p->flags), &at->state->held, at->error));
     return release_bytes(at, false);
 }
 
@@ -194,6 +202,7 @@ static leat_status end_run(const place *at)
     decode_state *s = at->state;
     const uint64_t count = s->held.count;
     const bool was_out = s->run_is_out;
+    if (count == 0 && !was_out && !s->run_is_bad) return LEAT_OK;
     s->run_is_bad = s->run_is_out = false;
     s->held.count = 0;
     if (count > 0 && utf8_valid_bytes(s->held.bytes, count) == count)
@@ -223,27 +232,24 @@ static leat_status push_run_byte(const place *at, char byte)
     return LEAT_OK;
 }
 
-static leat_status push_byte_fallback(const place *at, part p)
+static leat_status push_byte_fallback(const place *at, part *p)
 {
     char byte;
-    if (is_byte_token(p.text, &byte)) return push_run_byte(at, byte);
-    TRY(end_run(at));
-    return pass(at, p.text, true);
+    p->is_taken = is_byte_token(p->text, &byte);
+    return p->is_taken ? push_run_byte(at, byte) : end_run(at);
 }
 
 /* ---- marks and spaces ---- */
 
-static leat_status push_spaced(const place *at, part p)
+static leat_status push_spaced(const place *at, const part *p)
 {
-    if (p.begins && at->state->has_token) TRY(pass(at, (text_slice){" ", 1}, false));
-    return pass(at, p.text, p.ends);
+    return p->begins && at->state->has_token ? pass(at, (text_slice){" ", 1}, false) : LEAT_OK;
 }
 
-static leat_status push_metaspace(const place *at, part p)
+static leat_status push_metaspace(const place *at, part *p)
 {
     const bool drops = at->step->drops_first && !at->state->has_token;
-    TRY(replace_in(&p.text, at->step->mark, (text_slice){" ", drops ? 0 : 1}, at->state->scratch, at->error));
-    return pass(at, p.text, p.ends);
+    return replace_in(&p->text, at->step->mark, (text_slice){" ", drops ? 0 : 1}, at->state->scratch, at->error);
 }
 
 /* A token that begins with the mark joins what is before it, every other one is set off by a space. */
@@ -260,12 +266,11 @@ static leat_status space_word(const decode_step *step, text_slice *token, text_b
     return LEAT_OK;
 }
 
-static leat_status push_wordpiece(const place *at, part p)
+static leat_status push_wordpiece(const place *at, part *p)
 {
     decode_state *s = at->state;
-    if (s->has_token) TRY(space_word(at->step, &p.text, s->scratch, at->error));
-    if (at->step->tidies) TRY(tidy(&p.text, s->scratch, at->error));
-    return pass(at, p.text, true);
+    if (s->has_token) TRY(space_word(at->step, &p->text, s->scratch, at->error));
+    return at->step->tidies ? tidy(&p->text, s->scratch, at->error) : LEAT_OK;
 }
 
 /* What is held begins with the mark: it was a space, now that something follows it, or nothing. */
@@ -278,14 +283,15 @@ static leat_status release_marked(const place *at, text_slice content)
     return pass(at, held, true);
 }
 
-static leat_status push_bpe(const place *at, part p)
+static leat_status push_bpe(const place *at, part *p)
 {
-    const text_slice mark = at->step->mark;
+    const text_slice mark = at->step->mark, text = p->text;
+    p->is_taken = true;
     if (at->state->has_token) TRY(release_marked(at, (text_slice){" ", 1}));
-    const char *found = memmem(p.text.bytes, p.text.count, mark.bytes, mark.count);
-    const uint64_t free_bytes = found == NULL ? p.text.count : (uint64_t)(found - p.text.bytes);
-    const text_slice rest = slice_from(p.text, free_bytes);
-    TRY(pass(at, (text_slice){p.text.bytes, free_bytes}, false));
+    const char *found = memmem(text.bytes, text.count, mark.bytes, mark.count);
+    const uint64_t free_bytes = found == NULL ? text.count : (uint64_t)(found - text.bytes);
+    const text_slice rest = slice_from(text, free_bytes);
+    TRY(pass(at, (text_slice){text.bytes, free_bytes}, false));
     return text_buffer_append(&at->state->held, rest.bytes, rest.count, at->error);
 }
 
@@ -297,14 +303,16 @@ static leat_status clean_ctc(const decode_step *step, text_slice *token, text_bu
     return replace_in(token, step->content, (text_slice){" ", 1}, scratch, error);
 }
 
-static leat_status push_ctc(const place *at, part p)
+static leat_status push_ctc(const place *at, part *p)
 {
     decode_state *s = at->state;
-    if (s->has_token && p.text.count == s->held.count && begins_with(p.text, slice_of(&s->held))) return LEAT_OK;
+    p->is_taken = s->has_token && p->text.count == s->held.count && begins_with(p->text, slice_of(&s->held));
+    if (p->is_taken) return LEAT_OK;
     s->held.count = 0;
-    TRY(text_buffer_append(&s->held, p.text.bytes, p.text.count, at->error));
-    TRY(clean_ctc(at->step, &p.text, s->scratch, at->error));
-    return p.text.count == 0 ? LEAT_OK : pass(at, p.text, true);
+    TRY(text_buffer_append(&s->held, p->text.bytes, p->text.count, at->error));
+    TRY(clean_ctc(at->step, &p->text, s->scratch, at->error));
+    p->is_taken = p->text.count == 0;
+    return LEAT_OK;
 }
 
 /* ---- replacing ---- */
@@ -318,14 +326,15 @@ static uint64_t open_bytes(text_slice text, text_slice mark)
 }
 
 /* Part of a long token: all but what may become the mark is replaced and passed on. */
-static leat_status push_replaced_part(const place *at, part p)
+static leat_status push_replaced_part(const place *at, part *p)
 {
     const text_slice mark = at->step->mark;
     decode_state *s = at->state;
     uint64_t kept = 0;
-    TRY(text_buffer_append(&s->held, p.text.bytes, p.text.count, at->error));
+    p->is_taken = true;
+    TRY(text_buffer_append(&s->held, p->text.bytes, p->text.count, at->error));
     text_slice text = slice_of(&s->held);
-    if (!p.ends) { /* an occurrence at the end is not open, though it may end as the mark begins */
+    if (!p->ends) { /* an occurrence at the end is not open, though it may end as the mark begins */
         const char *bytes = text.bytes, *found;
         uint64_t done = 0;
         while ((found = memmem(bytes + done, text.count - done, mark.bytes, mark.count)) != NULL)
@@ -334,7 +343,7 @@ static leat_status push_replaced_part(const place *at, part p)
     }
     text.count -= kept;
     TRY(replace_in(&text, mark, at->step->content, s->scratch, at->error));
-    TRY(pass(at, text, p.ends));
+    TRY(pass(at, text, p->ends));
     drop_front(&s->held, s->held.count - kept);
     return LEAT_OK;
 }
@@ -348,16 +357,13 @@ static leat_status replace_matches_in(const decode_step *step, text_slice *text,
     return LEAT_OK;
 }
 
-static leat_status push_replaced(const place *at, part p)
+static leat_status push_replaced(const place *at, part *p)
 {
-    decode_state *s = at->state;
-    if (at->step->expression != NULL) {
-        TRY(replace_matches_in(at->step, &p.text, &at->flow->matches, s->scratch, at->error));
-        return pass(at, p.text, true);
-    }
-    if (!p.begins || !p.ends) return push_replaced_part(at, p);
-    TRY(replace_in(&p.text, at->step->mark, at->step->content, s->scratch, at->error));
-    return pass(at, p.text, true);
+    const decode_step *step = at->step;
+    if (step->expression != NULL)
+        return replace_matches_in(step, &p->text, &at->flow->matches, at->state->scratch, at->error);
+    if (!p->begins || !p->ends) return push_replaced_part(at, p);
+    return replace_in(&p->text, step->mark, step->content, at->state->scratch, at->error);
 }
 
 /* ---- strip ---- */
@@ -369,26 +375,28 @@ static leat_status pass_held_marks(const place *at, uint64_t kept)
     return LEAT_OK;
 }
 
-static leat_status push_stripped(const place *at, part p)
+static leat_status push_stripped(const place *at, part *p)
 {
     const decode_step *step = at->step;
     decode_state *s = at->state;
-    text_slice text = p.text;
+    text_slice text = p->text;
     uint64_t end, trailing = 0;
-    if (p.begins) {
+    if (p->begins) {
         s->start_left = step->start;
         s->held_marks = 0;
     }
     for (; s->start_left > 0 && begins_with(text, step->mark); s->start_left--)
         text = slice_from(text, step->mark.count);
     if (text.count > 0) s->start_left = 0;
-    if (step->stop == 0) return pass(at, text, p.ends);
+    p->text = text;
+    if (step->stop == 0) return LEAT_OK;
+    p->is_taken = true;
     for (end = text.count; ends_with((text_slice){text.bytes, end}, step->mark); trailing++) end -= step->mark.count;
     if (end > 0) TRY(pass_held_marks(at, 0));
     if (end > 0) TRY(pass(at, (text_slice){text.bytes, end}, false));
     s->held_marks += trailing;
     TRY(pass_held_marks(at, step->stop));
-    return p.ends ? pass(at, (text_slice){"", 0}, true) : LEAT_OK;
+    return p->ends ? pass(at, (text_slice){"", 0}, true) : LEAT_OK;
 }
 
 /* ---- pieces of SentencePiece ---- */
@@ -415,30 +423,32 @@ static leat_status release_piece_bytes(const place *at, bool at_end)
 }
 
 /* A piece that is no byte. Spaces before the first text are those that encoding put there. */
-static leat_status push_text_piece(const place *at, part p)
+static leat_status push_text_piece(const place *at, part *p)
 {
     const decode_step *step = at->step;
     decode_state *s = at->state;
-    const bool is_own = (p.flags & VOCABULARY_ADDED) == 0;
+    const bool is_own = (p->flags & VOCABULARY_ADDED) == 0;
     TRY(release_piece_bytes(at, true));
-    if (is_own && (p.flags & VOCABULARY_CONTROL) != 0) return LEAT_OK;
-    if (is_own && (p.flags & VOCABULARY_UNKNOWN) != 0) {
+    p->is_taken = is_own && (p->flags & VOCABULARY_CONTROL) != 0;
+    if (p->is_taken) return LEAT_OK;
+    if (is_own && (p->flags & VOCABULARY_UNKNOWN) != 0) {
         s->has_text = true;
-        return pass(at, step->content, true);
+        p->text = step->content;
+        return LEAT_OK;
     }
-    if (!s->has_text && (step->drops_first || step->drops_every_first) && begins_with(p.text, step->mark)) {
-        p.text = slice_from(p.text, step->mark.count);
+    if (!s->has_text && (step->drops_first || step->drops_every_first) && begins_with(p->text, step->mark)) {
+        p->text = slice_from(p->text, step->mark.count);
         if (!step->drops_every_first) s->has_text = true;
     }
-    if (p.text.count > 0) s->has_text = true;
-    TRY(replace_in(&p.text, step->mark, (text_slice){" ", 1}, s->scratch, at->error));
-    return pass(at, p.text, true);
+    if (p->text.count > 0) s->has_text = true;
+    return replace_in(&p->text, step->mark, (text_slice){" ", 1}, s->scratch, at->error);
 }
 
-static leat_status push_piece(const place *at, part p)
+static leat_status push_piece(const place *at, part *p)
 {
     char byte;
-    if ((p.flags & VOCABULARY_BYTE) == 0 || !is_byte_token(p.text, &byte)) return push_text_piece(at, p);
+    if ((p->flags & VOCABULARY_BYTE) == 0 || !is_byte_token(p->text, &byte)) return push_text_piece(at, p);
+    p->is_taken = true;
     TRY(text_buffer_append(&at->state->held, &byte, 1, at->error));
     return release_piece_bytes(at, false);
 }
@@ -458,7 +468,7 @@ static bool wants_whole(const decode_step *step)
     }
 }
 
-static leat_status run_step(const place *at, part p)
+static leat_status run_step(const place *at, part *p)
 {
     switch (at->step->kind) {
     case DECODE_SPACED: return push_spaced(at, p);
@@ -469,30 +479,39 @@ static leat_status run_step(const place *at, part p)
     case DECODE_CTC: return push_ctc(at, p);
     case DECODE_REPLACE: return push_replaced(at, p);
     case DECODE_BYTE_FALLBACK: return push_byte_fallback(at, p);
-    case DECODE_FUSE: return pass(at, p.text, false);
+    case DECODE_FUSE: p->ends = false; return LEAT_OK;
     case DECODE_STRIP: return push_stripped(at, p);
     case DECODE_PIECES: return push_piece(at, p);
     }
     return FAIL(at->error, INTERNAL, "a decoder step of kind %d", (int)at->step->kind);
 }
 
-static leat_status push_part(decode_flow *flow, uint32_t idx, part p, text_buffer *out, leat_error *error)
+/* For a step that wants a token whole. */
+static leat_status gather(decode_state *s, part *p, leat_error *error)
 {
-    if (idx == flow->plan->count) return text_buffer_append(out, p.text.bytes, p.text.count, error);
-    decode_state *s = &flow->states[idx];
-    const place at = {flow, idx, &flow->plan->steps[idx], s, out, error};
-    const bool gathers = wants_whole(at.step) && (s->is_within || !p.ends);
-    p.begins = !s->is_within;
-    s->is_within = !p.ends;
-    if (gathers) {
-        TRY(text_buffer_append(&s->gathered, p.text.bytes, p.text.count, error));
-        if (!p.ends) return LEAT_OK;
-        p.text = slice_of(&s->gathered);
-    }
-    TRY(run_step(&at, p));
-    if (gathers) s->gathered.count = 0;
-    if (p.ends) s->has_token = true;
+    TRY(text_buffer_append(&s->gathered, p->text.bytes, p->text.count, error));
+    p->is_taken = !p->ends;
+    if (p->is_taken) return LEAT_OK;
+    p->text = slice_of(&s->gathered);
+    s->gathered.count = 0;
     return LEAT_OK;
+}
+
+static leat_status push_part(decode_flow *flow, uint32_t idx, part *p, text_buffer *out, leat_error *error)
+{
+    for (; idx < flow->plan->count; idx++) {
+        const decode_step *step = &flow->plan->steps[idx];
+        decode_state *s = &flow->states[idx];
+        const place at = {flow, idx, step, s, out, error};
+        const bool ends = p->ends;
+        p->begins = !s->is_within;
+        s->is_within = !ends;
+        if ((!p->begins || !ends) && wants_whole(step)) TRY(gather(s, p, error));
+        if (!p->is_taken) TRY(run_step(&at, p));
+        if (ends) s->has_token = true;
+        if (p->is_taken) return LEAT_OK;
+    }
+    return text_buffer_append(out, p->text.bytes, p->text.count, error);
 }
 
 static leat_status end_step(const place *at)
@@ -516,7 +535,8 @@ static void renew(decode_state *s)
 
 leat_status decode_flow_push(decode_flow *flow, text_slice token, unsigned flags, text_buffer *out, leat_error *error)
 {
-    return push_part(flow, 0, (part){.text = token, .flags = flags, .ends = true}, out, error);
+    part p = {.text = token, .flags = flags, .ends = true};
+    return push_part(flow, 0, &p, out, error);
 }
 
 leat_status decode_flow_flush(decode_flow *flow, text_buffer *out, leat_error *error)

@@ -24,8 +24,10 @@ leat_status replace_text(text_slice text, text_slice pattern, text_slice content
 {
     uint64_t done = 0;
     if (pattern.count == 0) return put_between(text, content, out, error);
-    while (done < text.count) {
-        const char *found = memmem(text.bytes + done, text.count - done, pattern.bytes, pattern.count);
+    while (text.count - done >= pattern.count) {
+        const bool is_here = memcmp(text.bytes + done, pattern.bytes, pattern.count) == 0;
+        const char *found =
+            is_here ? text.bytes + done : memmem(text.bytes + done, text.count - done, pattern.bytes, pattern.count);
         if (found == NULL) break;
         uint64_t start = (uint64_t)(found - text.bytes);
         TRY(text_buffer_append(out, text.bytes + done, start - done, error));

@@ -91,6 +91,8 @@ leat_status tokenizer_load(tokenizer *t, const char *json_text, uint64_t json_by
         TRY(loader_run_pass(&l, json_text, json_bytes, &limits, read_second_pass));
     }
     TRY(loader_finish_model(&l));
+    while (t->decode.count > 0 && t->decode.steps[t->decode.count - 1].kind == DECODE_FUSE)
+        t->decode.count--; /* idle */
     if (!l.has_decoder) t->decode.steps[t->decode.count++] = (decode_step){.kind = DECODE_SPACED};
     return tokenizer_join(t, error);
 }
