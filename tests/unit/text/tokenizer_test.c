@@ -159,14 +159,18 @@ static void test_added_tokens_are_checked(void **state)
     expect_refusal((file_parts){.added = long_token}, 0, "4097");
 }
 
+#define FUSE      "{\"type\": \"Fuse\"}"
+#define SIX_FUSES FUSE ", " FUSE ", " FUSE ", " FUSE ", " FUSE ", " FUSE
+
 static void test_unknown_components_are_named(void **state)
 {
     (void)state;
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Reverse\"}"}, 0, "Reverse");
-    expect_refusal((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Nmt\"}]}"}, 0,
-                   "Nmt");
-    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"UnicodeScripts\"}"}, 0, "UnicodeScripts");
-    expect_refusal((file_parts){.decoder = "{\"type\": \"CTC\"}"}, 0, "CTC");
+    expect_refusal((file_parts){.normalizer = "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Nmt2\"}]}"}, 0,
+                   "normalizer \"Nmt2\"");
+    expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Scripts\"}"}, 0, "pre_tokenizer \"Scripts\"");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"CTC\"}"}, 0, "CTC needs the field \"pad_token\"");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"Beam\"}"}, 0, "decoder \"Beam\"");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Precompiled\", \"precompiled_charsmap\": \"AAA\"}"}, 0,
                    "base64");
     expect_refusal((file_parts){.normalizer = "{\"type\": \"Precompiled\", \"precompiled_charsmap\": \"AAAA\"}"}, 0,
@@ -180,21 +184,16 @@ static void test_unknown_components_are_named(void **state)
     expect_refusal((file_parts){.pre_tokenizer =
                                     "{\"type\": \"Split\", \"pattern\": {\"String\": \"x\"}, \"behavior\": \"Twice\"}"},
                    0, "Twice");
-    expect_refusal(
-        (file_parts){.pre_tokenizer =
-                         "{\"type\": \"Split\", \"pattern\": {\"String\": \"\"}, \"behavior\": \"Removed\"}"},
-        0, "empty");
     expect_refusal((file_parts){.pre_tokenizer = "{\"type\": \"Metaspace\", \"replacement\": \"xy\"}"}, 0,
                    "one character");
     expect_refusal((file_parts){.pre_tokenizer =
                                     "{\"type\": \"Metaspace\", \"replacement\": \"x\", \"prepend_scheme\": \"often\"}"},
                    0, "often");
-    expect_refusal(
-        (file_parts){
-            .decoder = "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"ByteFallback\"}]}"},
-        0, "order");
-    expect_refusal((file_parts){.decoder = "{\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}"}, 0,
-                   "Fuse");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"Strip\", \"content\": \"ab\", \"start\": 1, \"stop\": 0}"}, 0,
+                   "one character");
+    expect_refusal((file_parts){.decoder = "{\"type\": \"Sequence\", \"decoders\": [" SIX_FUSES ", " SIX_FUSES
+                                           ", " SIX_FUSES "]}"},
+                   0, "decoder: more than 16 steps");
     expect_refusal((file_parts){.more = ", \"surprise\": 1"}, 0, "surprise");
     expect_refusal((file_parts){.model_more = "\"surprise\": 1,"}, 0, "surprise");
     expect_refusal((file_parts){.model_more = "\"dropout\": 0.1,"}, 0, "dropout");
@@ -341,6 +340,12 @@ static void test_post_processors_are_checked(void **state)
     expect_refusal((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A, "")}, 0, "<s>");
     expect_refusal((file_parts){.post_processor = TEMPLATE(START ", " TEXT_A, START_IDS("99"))}, 0, "99");
     expect_refusal((file_parts){.post_processor = TEMPLATE(TEXT_A ", " TEXT_A, "")}, 0, "repeats");
+    static const char behind[] = "{\"type\": \"Sequence\", \"processors\": [%s, %s]}";
+    char file[2048];
+    snprintf(file, sizeof file, behind, TEMPLATE(START ", " TEXT_A ", " START, START_IDS("5")), TEMPLATE(TEXT_A, ""));
+    expect_refusal((file_parts){.post_processor = file}, 0, "a template for 3 parts");
+    snprintf(file, sizeof file, behind, TEMPLATE(START ", " TEXT_A, START_IDS("5")), TEMPLATE(TEXT_A, ""));
+    expect_refusal((file_parts){.post_processor = file}, 0, "the text comes 0 times");
     mem *ledger = open_ledger(0);
     tokenizer *t = open_tokenizer_text(
         ledger, write_file_parts(
