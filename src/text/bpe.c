@@ -372,8 +372,8 @@ typedef struct word_state {
     const char *text;
     const word_cache *parts; /* NULL: parts are not kept */
     uint64_t start;
-    bool is_pure; /* the part's symbols are those of its own characters */
-    bool follows_unk;
+    bool is_pure;   /* the part's symbols are those of its own characters */
+    bool unk_waits; /* an unknown token is still to be added */
 } word_state;
 
 /* Ends the part before `end`. */
@@ -418,6 +418,18 @@ static leat_status add_symbol(const bpe_model *b, bpe_scratch *scratch, word_sta
     return LEAT_OK;
 }
 
+/* As the library does: an unknown token comes before the next one that is known, so behind byte tokens that follow it.
+ */
+static leat_status add_waiting_unk(const bpe_model *b, bpe_scratch *scratch, word_state *s, uint64_t at,
+                                   token_list *out_ids, leat_error *error)
+{
+    if (!s->unk_waits) return LEAT_OK;
+    s->unk_waits = false;
+    TRY(add_symbol(b, scratch, s, at, b->unk_id, out_ids, error));
+    s->is_pure = false;
+    return LEAT_OK;
+}
+
 /* The tokens of a character that has none of its own. */
 static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratch, word_state *s, uint64_t at,
                                          text_slice character, token_list *out_ids, leat_error *error)
@@ -427,7 +439,6 @@ static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratc
     bool has_bytes = b->byte_fallback;
     for (uint64_t i = 0; i < bytes && has_bytes; i++) has_bytes = b->byte_ids[text[i]] != VOCABULARY_NO_ID;
     if (has_bytes) {
-        s->follows_unk = false;
         for (uint64_t i = 0; i < bytes; i++) {
             TRY(add_symbol(b, scratch, s, at, b->byte_ids[text[i]], out_ids, error));
             s->is_pure = false; /* parts may end inside of the character */
@@ -437,10 +448,8 @@ static leat_status add_missing_character(const bpe_model *b, bpe_scratch *scratc
     if (b->missing_unk != NULL)
         return FAIL(error, MODEL, "a character has no token, and the unk_token \"%s\" is not in the vocabulary",
                     vocabulary_cut(b->missing_unk, strlen(b->missing_unk)).text);
-    if (b->unk_id != VOCABULARY_NO_ID && !(s->follows_unk && b->fuse_unk)) {
-        s->follows_unk = true;
-        TRY(add_symbol(b, scratch, s, at, b->unk_id, out_ids, error));
-    }
+    if (!b->fuse_unk) TRY(add_waiting_unk(b, scratch, s, at, out_ids, error));
+    s->unk_waits = b->unk_id != VOCABULARY_NO_ID;
     s->is_pure = false;
     return LEAT_OK;
 }
@@ -482,12 +491,13 @@ leat_status bpe_encode(const bpe_model *b, bpe_scratch *scratch, const char *wor
                           ? b->direct_ids[scalar]
                           : vocabulary_find(b->vocab, character.bytes, character.count, VOCABULARY_MODEL);
         if (id != VOCABULARY_NO_ID) {
-            s.follows_unk = false;
+            TRY(add_waiting_unk(b, scratch, &s, at, out_ids, error));
             TRY(add_symbol(b, scratch, &s, at, id, out_ids, error));
         } else {
             TRY(add_missing_character(b, scratch, &s, at, character, out_ids, error));
         }
         at += length;
     }
+    TRY(add_waiting_unk(b, scratch, &s, bytes, out_ids, error));
     return finish_part(b, scratch, &s, bytes, out_ids, error);
 }
