@@ -97,7 +97,7 @@ static leat_status replace_in(text_slice *text, text_slice mark, text_slice cont
     text_buffer *into = other_buffer(*text, scratch);
     const uint64_t before = (uint64_t)(first - text->bytes);
     TRY(text_buffer_append(into, text->bytes, before, error));
-    TRY(replace_text(slice_from(*text, before), mark, content, into, error));
+    TRY(replace_text(slice_from(*text, before), mark, content, NULL, into, error));
     *text = slice_of(into);
     return LEAT_OK;
 }
@@ -352,7 +352,7 @@ static leat_status replace_matches_in(const decode_step *step, text_slice *text,
                                       text_buffer scratch[2], leat_error *error)
 {
     text_buffer *into = other_buffer(*text, scratch);
-    TRY(replace_matches(step->expression, matches, *text, step->content, into, error));
+    TRY(replace_matches(step->expression, matches, *text, step->content, NULL, into, error));
     *text = slice_of(into);
     return LEAT_OK;
 }

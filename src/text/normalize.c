@@ -25,12 +25,14 @@ void normalize_scratch_init(normalize_scratch *scratch, mem *ledger, regex_scrat
     *scratch = (normalize_scratch){.ledger = ledger, .matches = matches};
     text_buffer_init(&scratch->buffers[0], ledger);
     text_buffer_init(&scratch->buffers[1], ledger);
+    text_buffer_init(&scratch->front, ledger);
 }
 
 void normalize_scratch_reset(normalize_scratch *scratch)
 {
     text_buffer_reset(&scratch->buffers[0]);
     text_buffer_reset(&scratch->buffers[1]);
+    text_buffer_reset(&scratch->front);
     mem_free(scratch->ledger, scratch->scalars);
     *scratch = (normalize_scratch){.ledger = scratch->ledger, .matches = scratch->matches};
 }
@@ -40,7 +42,8 @@ static leat_status append(text_buffer *out, text_slice text, leat_error *error)
     return text_buffer_append(out, text.bytes, text.count, error);
 }
 
-static leat_status strip(const normalize_step *step, text_slice text, text_buffer *out, leat_error *error)
+static leat_status strip(const normalize_step *step, text_slice text, uint64_t *front, text_buffer *out,
+                         leat_error *error)
 {
     uint64_t start = 0, end = text.count;
     uint32_t scalar;
@@ -56,6 +59,7 @@ static leat_status strip(const normalize_step *step, text_slice text, text_buffe
         if (!unicode_is_space(scalar)) break;
         end = last;
     }
+    *front = *front > start ? *front - start : 0;
     return text_buffer_append(out, text.bytes + start, end - start, error);
 }
 
@@ -180,31 +184,59 @@ static leat_status spell_bytes(text_slice text, text_buffer *out, leat_error *er
     return LEAT_OK;
 }
 
+/* Steps that make something of each character by itself, or nearly so. */
+static leat_status run_plain_step(const normalize_step *step, normalize_scratch *scratch, text_slice text,
+                                  text_buffer *out, leat_error *error)
+{
+    switch (step->kind) {
+    case NORMALIZE_UNICODE: return normalize_unicode(step, scratch, text, out, error);
+    case NORMALIZE_BYTE_LEVEL: return spell_bytes(text, out, error);
+    case NORMALIZE_MAP: return map_characters(step->map, text, out, error);
+    case NORMALIZE_PRECOMPILED: return normalize_precompiled(step->characters, text, out, error);
+    default: return FAIL(error, INTERNAL, "a normalizer step of kind %d", (int)step->kind);
+    }
+}
+
+/* The front, up to the end of its last character: composition may have moved that. */
+static text_slice whole_front(text_slice text, uint64_t front)
+{
+    uint64_t end = min_u64(front, text.count);
+    while (end < text.count && ((unsigned char)text.bytes[end] & 0xc0) == 0x80) end++;
+    return (text_slice){text.bytes, end};
+}
+
+static leat_status run_step(const normalize_step *step, normalize_scratch *scratch, text_slice text, uint64_t *front,
+                            text_buffer *out, leat_error *error)
+{
+    switch (step->kind) {
+    case NORMALIZE_REPLACE:
+        return step->expression != NULL
+                   ? replace_matches(step->expression, scratch->matches, text, step->content, front, out, error)
+                   : replace_text(text, step->pattern, step->content, front, out, error);
+    case NORMALIZE_PREPEND:
+        if (text.count > 0) TRY(append(out, step->content, error));
+        if (*front > 0) *front += out->count;
+        return append(out, text, error);
+    case NORMALIZE_STRIP: return strip(step, text, front, out, error);
+    case NORMALIZE_SENTENCEPIECE: return normalize_sentencepiece(step->rules, text, *front > 0, out, error);
+    default: break;
+    }
+    TRY(run_plain_step(step, scratch, text, out, error));
+    if (*front == 0) return LEAT_OK;
+    scratch->front.count = 0;
+    TRY(run_plain_step(step, scratch, whole_front(text, *front), &scratch->front, error));
+    *front = scratch->front.count;
+    return LEAT_OK;
+}
+
 leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize_scratch *scratch, text_slice text,
-                          bool is_first, text_slice *out_text, leat_error *error)
+                          uint64_t *front, text_slice *out_text, leat_error *error)
 {
     for (uint32_t i = 0; i < count; i++) {
-        const normalize_step *step = &steps[i];
         text_buffer *out = &scratch->buffers[i % 2];
         scratch->steps += text.count;
         out->count = 0;
-        switch (step->kind) {
-        case NORMALIZE_REPLACE:
-            TRY(step->expression != NULL
-                    ? replace_matches(step->expression, scratch->matches, text, step->content, out, error)
-                    : replace_text(text, step->pattern, step->content, out, error));
-            break;
-        case NORMALIZE_PREPEND:
-            if (text.count > 0) TRY(append(out, step->content, error));
-            TRY(append(out, text, error));
-            break;
-        case NORMALIZE_STRIP: TRY(strip(step, text, out, error)); break;
-        case NORMALIZE_UNICODE: TRY(normalize_unicode(step, scratch, text, out, error)); break;
-        case NORMALIZE_BYTE_LEVEL: TRY(spell_bytes(text, out, error)); break;
-        case NORMALIZE_MAP: TRY(map_characters(step->map, text, out, error)); break;
-        case NORMALIZE_PRECOMPILED: TRY(normalize_precompiled(step->characters, text, out, error)); break;
-        case NORMALIZE_SENTENCEPIECE: TRY(normalize_sentencepiece(step->rules, text, is_first, out, error)); break;
-        }
+        TRY(run_step(&steps[i], scratch, text, front, out, error));
         text = (text_slice){out->count > 0 ? out->bytes : "", out->count};
     }
     *out_text = text;

@@ -37,7 +37,8 @@ typedef struct normalize_step {
 typedef struct normalize_scratch {
     mem *ledger;
     text_buffer buffers[2];
-    int32_t *scalars; /* (scalar_capacity) of one stretch that is being normalised */
+    text_buffer front; /* what becomes of the front */
+    int32_t *scalars;  /* (scalar_capacity) of one stretch that is being normalised */
     uint64_t scalar_count, scalar_capacity;
     regex_scratch *matches; /* borrowed */
     uint64_t steps;         /* bytes given to steps, and characters to the Unicode library */
@@ -47,8 +48,9 @@ void normalize_scratch_init(normalize_scratch *scratch, mem *ledger, regex_scrat
 void normalize_scratch_reset(normalize_scratch *scratch);
 
 /* *out_text is valid until the next call with the same scratch; it is `text` itself where there is nothing to do.
- * `is_first`: the text is the beginning of the whole. */
+ * `front`: how many bytes of the text are the first character of the whole text (0: it begins behind that), and then
+ * how many bytes of the result came of it. A word that begins among them is the first. */
 MUST_CHECK leat_status normalize_run(const normalize_step *steps, uint32_t count, normalize_scratch *scratch,
-                                     text_slice text, bool is_first, text_slice *out_text, leat_error *error);
+                                     text_slice text, uint64_t *front, text_slice *out_text, leat_error *error);
 
 #endif

@@ -4,6 +4,7 @@
  */
 #include "text/pretokenize.h"
 
+#include "base/bytes.h"
 #include "base/utf8.h"
 #include "text/byte_level.h"
 #include "text/unicode_class.h"
@@ -20,7 +21,7 @@ typedef struct run {
     leat_error *error;
 } run;
 
-static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is_first);
+static leat_status run_step(const run *r, uint32_t idx, text_slice text, uint64_t front);
 
 void pretokenize_scratch_init(pretokenize_scratch *scratch, mem *ledger, regex_scratch *matches)
 {
@@ -37,18 +38,18 @@ void pretokenize_scratch_reset(pretokenize_scratch *scratch)
 }
 
 /* What a step does with a finished piece. */
-typedef leat_status piece_taker(const run *r, uint32_t idx, text_slice piece, bool is_first);
+typedef leat_status piece_taker(const run *r, uint32_t idx, text_slice piece, uint64_t front);
 
-static leat_status pass_on(const run *r, uint32_t idx, text_slice piece, bool is_first)
+static leat_status pass_on(const run *r, uint32_t idx, text_slice piece, uint64_t front)
 {
-    return run_step(r, idx + 1, piece, is_first);
+    return run_step(r, idx + 1, piece, front);
 }
 
 typedef struct cut {
     const run *r;
     uint32_t idx;
     text_slice text;
-    bool is_first;
+    uint64_t front;
     split_behaviour behaviour;
     bool invert;
     piece_taker *take;
@@ -60,7 +61,8 @@ typedef struct cut {
 static leat_status finish_piece(const cut *c, uint64_t start, uint64_t end)
 {
     if (start == end) return LEAT_OK;
-    return c->take(c->r, c->idx, (text_slice){c->text.bytes + start, end - start}, c->is_first && start == 0);
+    return c->take(c->r, c->idx, (text_slice){c->text.bytes + start, end - start},
+                   c->front > start ? c->front - start : 0);
 }
 
 static leat_status release_held(cut *c)
@@ -254,16 +256,17 @@ static leat_status cut_by_length(cut *c, uint32_t length)
     return LEAT_OK;
 }
 
-static leat_status expand_bytes(const run *r, uint32_t idx, text_slice piece, bool is_first)
+static leat_status expand_bytes(const run *r, uint32_t idx, text_slice piece, uint64_t front)
 {
     text_buffer *out = &r->scratch->buffers[idx][1];
     out->count = 0;
     if (piece.count >= out->capacity / 2) TRY(text_buffer_reserve(out, 2 * piece.count, r->error));
+    front = byte_level_expand(piece.bytes, min_u64(front, piece.count), out->bytes);
     out->count = byte_level_expand(piece.bytes, piece.count, out->bytes);
-    return pass_on(r, idx, (text_slice){out->bytes, out->count}, is_first);
+    return pass_on(r, idx, (text_slice){out->bytes, out->count}, front);
 }
 
-static leat_status run_byte_level(const run *r, uint32_t idx, text_slice text, bool is_first)
+static leat_status run_byte_level(const run *r, uint32_t idx, text_slice text, uint64_t front)
 {
     const pretokenize_step *step = &r->steps[idx];
     if (step->prefix_space && text.bytes[0] != ' ') {
@@ -272,13 +275,14 @@ static leat_status run_byte_level(const run *r, uint32_t idx, text_slice text, b
         TRY(text_buffer_append(spaced, " ", 1, r->error));
         TRY(text_buffer_append(spaced, text.bytes, text.count, r->error));
         text = (text_slice){spaced->bytes, spaced->count};
+        if (front > 0) front++;
     }
-    if (step->expression == NULL) return expand_bytes(r, idx, text, is_first);
-    cut c = {.r = r, .idx = idx, .text = text, .is_first = is_first, .behaviour = SPLIT_ISOLATED, .take = expand_bytes};
+    if (step->expression == NULL) return expand_bytes(r, idx, text, front);
+    cut c = {.r = r, .idx = idx, .text = text, .front = front, .behaviour = SPLIT_ISOLATED, .take = expand_bytes};
     return cut_by_expression(&c, step->expression);
 }
 
-static leat_status run_metaspace(const run *r, uint32_t idx, text_slice text, bool is_first)
+static leat_status run_metaspace(const run *r, uint32_t idx, text_slice text, uint64_t front)
 {
     const pretokenize_step *step = &r->steps[idx];
     text_buffer *out = &r->scratch->buffers[idx][0];
@@ -286,8 +290,13 @@ static leat_status run_metaspace(const run *r, uint32_t idx, text_slice text, bo
     bool has_mark =
         text.bytes[0] == ' ' || (text.count >= mark.count && memcmp(text.bytes, mark.bytes, mark.count) == 0);
     out->count = 0;
-    if (!has_mark && (step->prepend == PREPEND_ALWAYS || (step->prepend == PREPEND_FIRST && is_first)))
+    const uint64_t front_before = min_u64(front, text.count);
+    if (!has_mark && (step->prepend == PREPEND_ALWAYS || (step->prepend == PREPEND_FIRST && front > 0))) {
         TRY(text_buffer_append(out, mark.bytes, mark.count, r->error));
+        if (front > 0) front += mark.count;
+    }
+    for (uint64_t i = 0; i < front_before; i++)
+        if (text.bytes[i] == ' ') front += mark.count - 1;
     for (uint64_t done = 0; done < text.count;) {
         const char *space = memchr(text.bytes + done, ' ', text.count - done);
         uint64_t end = space == NULL ? text.count : (uint64_t)(space - text.bytes);
@@ -298,13 +307,13 @@ static leat_status run_metaspace(const run *r, uint32_t idx, text_slice text, bo
     cut c = {.r = r,
              .idx = idx,
              .text = {out->bytes, out->count},
-             .is_first = is_first,
+             .front = front,
              .behaviour = SPLIT_MERGED_WITH_NEXT,
              .take = pass_on};
-    return step->split ? cut_by_text(&c, mark) : pass_on(r, idx, c.text, is_first);
+    return step->split ? cut_by_text(&c, mark) : pass_on(r, idx, c.text, front);
 }
 
-static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is_first)
+static leat_status run_step(const run *r, uint32_t idx, text_slice text, uint64_t front)
 {
     if (text.count == 0) return LEAT_OK;
     if (idx == r->count) return r->sink(r->user, text.bytes, text.count, r->error);
@@ -313,7 +322,7 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
     cut c = {.r = r,
              .idx = idx,
              .text = text,
-             .is_first = is_first,
+             .front = front,
              .behaviour = step->behaviour,
              .invert = step->invert,
              .take = pass_on};
@@ -325,15 +334,15 @@ static leat_status run_step(const run *r, uint32_t idx, text_slice text, bool is
     case PRETOKENIZE_WORDS: return cut_into_words(&c);
     case PRETOKENIZE_SCRIPTS: return cut_by_script(&c);
     case PRETOKENIZE_FIXED_LENGTH: return cut_by_length(&c, step->length);
-    case PRETOKENIZE_BYTE_LEVEL: return run_byte_level(r, idx, text, is_first);
-    case PRETOKENIZE_METASPACE: return run_metaspace(r, idx, text, is_first);
+    case PRETOKENIZE_BYTE_LEVEL: return run_byte_level(r, idx, text, front);
+    case PRETOKENIZE_METASPACE: return run_metaspace(r, idx, text, front);
     }
     return FAIL(r->error, INTERNAL, "a pre-tokenizer step of kind %d", (int)step->kind);
 }
 
 leat_status pretokenize_run(const pretokenize_step *steps, uint32_t count, pretokenize_scratch *scratch,
-                            text_slice text, bool is_first, word_sink *sink, void *user, leat_error *error)
+                            text_slice text, uint64_t front, word_sink *sink, void *user, leat_error *error)
 {
     run r = {steps, count, scratch, sink, user, error};
-    return run_step(&r, 0, text, is_first);
+    return run_step(&r, 0, text, front);
 }

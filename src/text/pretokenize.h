@@ -59,8 +59,9 @@ typedef struct pretokenize_scratch {
 void pretokenize_scratch_init(pretokenize_scratch *scratch, mem *ledger, regex_scratch *matches);
 void pretokenize_scratch_reset(pretokenize_scratch *scratch);
 
-/* Hands every word to `sink`, in order; none is empty. `is_first`: the piece begins at the start of the whole text. */
+/* Hands every word to `sink`, in order; none is empty. `front`: how many bytes of the text come of the first character
+ * of the whole text (normalize.h). */
 MUST_CHECK leat_status pretokenize_run(const pretokenize_step *steps, uint32_t count, pretokenize_scratch *scratch,
-                                       text_slice text, bool is_first, word_sink *sink, void *user, leat_error *error);
+                                       text_slice text, uint64_t front, word_sink *sink, void *user, leat_error *error);
 
 #endif

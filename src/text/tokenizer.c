@@ -176,9 +176,11 @@ static leat_status encode_word(void *user, const char *word, uint64_t bytes, lea
 static leat_status encode_stretch(encoder *e, text_slice text, bool is_first, bool is_plain, leat_error *error)
 {
     const tokenizer *t = e->t;
-    TRY(normalize_run(t->normalize, t->normalize_count, &e->normalize, text, is_first, &text, error));
+    uint32_t scalar;
+    uint64_t front = is_first && text.count > 0 ? utf8_decode(text.bytes, text.count, &scalar, NULL) : 0;
+    TRY(normalize_run(t->normalize, t->normalize_count, &e->normalize, text, &front, &text, error));
     if (is_plain || t->normalized_matcher == NULL)
-        return pretokenize_run(t->pretokenize, t->pretokenize_count, &e->pretokenize, text, is_first, encode_word, e,
+        return pretokenize_run(t->pretokenize, t->pretokenize_count, &e->pretokenize, text, front, encode_word, e,
                                error);
     token_search *search = &e->normalized_search;
     e->steps += text.count;
@@ -190,7 +192,7 @@ static leat_status encode_stretch(encoder *e, text_slice text, bool is_first, bo
         else
             TRY(pretokenize_run(t->pretokenize, t->pretokenize_count, &e->pretokenize,
                                 (text_slice){text.bytes + part.start, part.end - part.start},
-                                is_first && part.start == 0, encode_word, e, error));
+                                front > part.start ? front - part.start : 0, encode_word, e, error));
     }
     return LEAT_OK;
 }

@@ -74,7 +74,8 @@ static leat_status normalize_pattern(tokenizer *t, normalize_scratch *scratch, a
                                      token_pattern *out_pattern, leat_error *error)
 {
     text_slice text = {added->content, added->content_bytes};
-    TRY(normalize_run(t->normalize, t->normalize_count, scratch, text, true, &text, error));
+    uint64_t front = 1;
+    TRY(normalize_run(t->normalize, t->normalize_count, scratch, text, &front, &text, error));
     if (text.count > ADDED_TOKEN_TOTAL_BYTES)
         return FAIL(error, MODEL, "%s: the added token with id %" PRIu32 " grows to %" PRIu64 " bytes when normalised",
                     t->name, added->id, text.count);
