@@ -16,7 +16,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { FRESH_SPACE_MAX = 64 };
+enum { FRESH_SPACE_MAX = 64, TAIL_BYTES_MAX = 64 };
 
 typedef enum parser_state { IN_TEXT, IN_REASONING, IN_CALL } parser_state;
 
@@ -38,7 +38,11 @@ struct answer_parser {
     bool after_call; /* the white space is behind a call */
     bool has_text;   /* text was handed on */
     bool is_ended;
-    uint32_t strip; /* newlines at `begin` that belong to the markup before them */
+    bool skips_space; /* a space at `begin` is the prompt's */
+    bool in_thought;  /* the call began inside of a thought */
+    bool is_wrapped;  /* the mark that closes the text may come */
+    uint32_t strip;   /* newlines at `begin` that belong to the markup before them */
+    bool begins_mark[256];
     call_cursor cursor;
 };
 
@@ -91,6 +95,7 @@ typedef enum marker_kind {
     THINK_OPEN,
     THINK_CLOSE,
     CALL_OPEN,
+    WRAP_OPEN,
     DROPPED,
     ANSWER_END
 } marker_kind;
@@ -100,6 +105,8 @@ typedef struct marker {
     uint64_t at, length;
     const answer_opener *opener;
 } marker;
+
+static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 typedef enum match { MATCH_NO, MATCH_PART, MATCH_FULL } match;
 
@@ -112,17 +119,47 @@ static match match_at(const answer_parser *p, uint64_t at, const char *text)
     return p->is_ended ? MATCH_NO : MATCH_PART;
 }
 
+/* The longest of the marks that end a turn. */
+static match match_end(const answer_parser *p, uint64_t at, uint64_t *out_length)
+{
+    const answer_format *f = p->format;
+    match best = MATCH_NO;
+    *out_length = 0;
+    for (size_t i = 0; i <= ANSWER_WORDS_MAX; i++) {
+        const char *mark = i < ANSWER_WORDS_MAX ? f->ends[i] : p->is_wrapped ? f->wrap_close : NULL;
+        match found = mark ? match_at(p, at, mark) : MATCH_NO;
+        if (found == MATCH_FULL && strlen(mark) > *out_length) *out_length = strlen(mark);
+        if (found > best) best = found;
+    }
+    return best;
+}
+
+/* Whether all that is left are marks that end a turn, with white space behind them. */
+static match match_tail(const answer_parser *p, uint64_t at)
+{
+    uint64_t length;
+    if (p->raw.count - at > TAIL_BYTES_MAX) return MATCH_NO;
+    for (uint64_t i = at; i < p->raw.count; i += length) {
+        length = 1;
+        if (i > at && is_space(p->raw.bytes[i])) continue;
+        match found = match_end(p, i, &length);
+        if (found != MATCH_FULL) return found;
+    }
+    return MATCH_FULL;
+}
+
 /* Takes a match into the marker found at `at`: a whole one wins over a part. */
-static void note(marker *m, match found, marker_kind kind, const char *text)
+static void note(marker *m, match found, marker_kind kind, uint64_t length)
 {
     if (found == MATCH_NO || m->kind != NO_MARKER) return;
-    m->length = found == MATCH_FULL ? strlen(text) : 0;
+    m->length = found == MATCH_FULL ? length : 0;
     m->kind = found == MATCH_FULL ? kind : NO_MARKER;
 }
 
 static bool is_active(const answer_parser *p, const answer_opener *opener, bool at_front)
 {
     if (!opener->text || !(p->has_tools || opener->is_structure)) return false;
+    if (p->state == IN_REASONING && !opener->ends_thought) return false;
     return !opener->only_first || (p->is_first && at_front);
 }
 
@@ -135,38 +172,27 @@ static bool find_at(const answer_parser *p, uint64_t at, bool at_front, marker *
     do {                                                                                                               \
         match found = match_at(p, at, (marker_text));                                                                  \
         any = any || found != MATCH_NO;                                                                                \
-        note(m, found, (marker_kind), (marker_text));                                                                  \
+        note(m, found, (marker_kind), strlen(marker_text));                                                            \
     } while (0)
-    for (size_t i = 0; i < ANSWER_WORDS_MAX && f->ends[i]; i++)
-        if (p->raw.count - at <= strlen(f->ends[i])) NOTE(f->ends[i], ANSWER_END);
+    match tail = match_tail(p, at);
+    any = tail != MATCH_NO;
+    note(m, tail, ANSWER_END, p->raw.count - at);
     if (p->state == IN_REASONING) {
         NOTE(f->think_close, THINK_CLOSE);
         for (size_t i = 0; f->is_harmony && f->drops[i]; i++) NOTE(f->drops[i], THINK_CLOSE);
-        return any;
     }
-    if (f->think_open && at_front) NOTE(f->think_open, THINK_OPEN);
-    if (f->think_open && at_front && p->is_first) NOTE(f->think_close, THINK_CLOSE);
+    if (p->state == IN_TEXT && f->think_open && at_front) NOTE(f->think_open, THINK_OPEN);
+    if (p->state == IN_TEXT && f->think_open && at_front && p->is_first) NOTE(f->think_close, THINK_CLOSE);
+    if (p->state == IN_TEXT && f->wrap_open && at_front && !p->is_first) NOTE(f->wrap_open, WRAP_OPEN);
     for (size_t i = 0; i < ANSWER_OPENERS_MAX; i++)
         if (is_active(p, &f->openers[i], at_front)) {
             NOTE(f->openers[i].text, CALL_OPEN);
             if (m->kind == CALL_OPEN && !m->opener) m->opener = &f->openers[i];
         }
-    for (size_t i = 0; i < ANSWER_WORDS_MAX && f->drops[i]; i++) NOTE(f->drops[i], DROPPED);
+    for (size_t i = 0; p->state == IN_TEXT && i < ANSWER_WORDS_MAX && f->drops[i]; i++) NOTE(f->drops[i], DROPPED);
 #undef NOTE
     return any;
 }
-
-/* The first byte that may begin a marker of the family: most of a text is passed over by this alone. */
-static bool may_begin(const answer_parser *p, char c)
-{
-    const answer_format *f = p->format;
-    if (c == '<' || c == '[') return true;
-    for (size_t i = 0; i < ANSWER_OPENERS_MAX; i++)
-        if (f->openers[i].text && f->openers[i].text[0] == c) return true;
-    return false;
-}
-
-static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 static uint64_t end_of_space(const answer_parser *p)
 {
@@ -180,7 +206,7 @@ static marker find_marker(const answer_parser *p, uint64_t front)
 {
     for (uint64_t at = p->begin; at < p->raw.count; at++) {
         marker m = {.at = at};
-        if (may_begin(p, p->raw.bytes[at]) && find_at(p, at, at == front, &m)) return m;
+        if (p->begins_mark[(unsigned char)p->raw.bytes[at]] && find_at(p, at, at == front, &m)) return m;
     }
     return (marker){.at = p->raw.count};
 }
@@ -212,6 +238,7 @@ static void enter_call(answer_parser *p, const marker *m)
                        .shape = m->opener->shape,
                        .reader = m->opener->reader,
                        .has_tools = p->has_tools,
+                       .at_front = p->is_fresh,
                        .at = m->at - p->begin + (m->opener->is_kept ? 0 : m->length),
                        .name = name,
                        .arguments = arguments,
@@ -219,12 +246,17 @@ static void enter_call(answer_parser *p, const marker *m)
                        .key = key};
     c->mark = c->at;
     call_begin(c);
+    p->in_thought = p->state == IN_REASONING;
     p->state = IN_CALL;
 }
 
-/* Newlines that an earlier marker wants dropped. */
+/* Newlines that an earlier marker wants dropped, and the space that the prompt ends without. */
 static turn_result strip_newlines(answer_parser *p)
 {
+    if (p->skips_space && p->begin < p->raw.count) {
+        if (p->raw.bytes[p->begin] == ' ') p->begin++;
+        p->skips_space = false;
+    }
     while (p->strip > 0 && p->begin < p->raw.count && p->raw.bytes[p->begin] == '\n') {
         p->begin++;
         p->strip--;
@@ -244,8 +276,13 @@ static void act_on(answer_parser *p, const marker *m)
     case THINK_CLOSE:
         p->begin = m->at + m->length;
         enter_text(p, p->format->after);
+        p->is_wrapped = !p->format->wrap_open;
         break;
     case CALL_OPEN: enter_call(p, m); break;
+    case WRAP_OPEN:
+        p->begin = m->at + m->length;
+        p->is_wrapped = true;
+        break;
     default: p->begin = m->at + m->length; break;
     }
 }
@@ -254,9 +291,12 @@ static void act_on(answer_parser *p, const marker *m)
 static uint64_t text_end(const answer_parser *p, const marker *m)
 {
     uint64_t end = m->at;
-    bool may_be_call = m->kind == CALL_OPEN || (m->kind == NO_MARKER && !p->is_ended);
+    bool may_end = m->kind == NO_MARKER || m->kind == ANSWER_END;
+    bool may_be_call = m->kind == CALL_OPEN || (may_end && !p->is_ended);
+    uint32_t newlines = may_be_call && p->has_tools ? p->format->before_call : 0;
+    if (may_end && newlines < p->format->before_end) newlines = p->format->before_end;
     if (m->kind == NO_MARKER && end == p->raw.count && !p->is_ended) end = whole_characters(p, end);
-    return may_be_call && p->has_tools ? without_newlines(p, end, p->format->before_call) : end;
+    return without_newlines(p, end, newlines);
 }
 
 /* White space where nothing was said yet: markup if a marker follows or the answer ends, text if text does. False: it
@@ -304,13 +344,13 @@ static leat_status turn_reasoning(answer_parser *p, sink_ref sink, turn_result *
 
 /* ---- calls ---------------------------------------------------------------------------------------------------- */
 
-/* What the reader has passed and nobody was given comes out as text. */
+/* What the reader has passed and nobody was given comes out as what it stood in. */
 static leat_status give_back(answer_parser *p, uint64_t count, sink_ref sink, leat_error *error)
 {
     uint64_t end = p->begin + count;
     if (end < p->raw.count || !p->is_ended) end = max_u64(whole_characters(p, end), p->begin);
-    TRY(hand_on(p, ANSWER_TEXT, end, sink, error));
-    p->state = IN_TEXT;
+    TRY(hand_on(p, p->in_thought ? ANSWER_REASONING : ANSWER_TEXT, end, sink, error));
+    p->state = p->in_thought ? IN_REASONING : IN_TEXT;
     p->is_fresh = p->is_first = false;
     return LEAT_OK;
 }
@@ -419,17 +459,35 @@ static void begin_by_tags(answer_parser *p, const char *prompt, uint64_t count)
         uint32_t after = p->format->after;
         enter_text(p, after - (uint32_t)min_u64(newlines, after));
         p->is_first = true;
-    }
+    } else
+        p->skips_space = p->format->begins_with_space && !answer_ends_with(prompt, count, " ");
 }
 
 /* The header that the prompt leaves open, or none. */
 static void begin_by_header(answer_parser *p, const char *prompt, uint64_t count)
 {
-    static const answer_opener opener = {.text = "", .reader = read_harmony};
-    marker m = {.kind = CALL_OPEN, .opener = &opener};
+    marker m = {.kind = CALL_OPEN, .opener = &p->format->openers[0]};
     uint32_t newlines;
-    if (count == 0 || answer_ends_with(prompt, count, "<|start|>assistant")) enter_call(p, &m);
+    if (count == 0 || answer_ends_with(prompt, count, p->format->header)) enter_call(p, &m);
     if (answer_format_leaves_thought(p->format, prompt, count, &newlines)) enter_reasoning(p);
+}
+
+static void note_first(answer_parser *p, const char *mark)
+{
+    if (mark) p->begins_mark[(unsigned char)mark[0]] = true;
+}
+
+/* The first bytes of all marks: most of a text is passed over by them alone. */
+static void note_marks(answer_parser *p)
+{
+    const answer_format *f = p->format;
+    const char *const alone[] = {f->think_open, f->think_close, f->wrap_open, f->wrap_close};
+    for (size_t i = 0; i < sizeof alone / sizeof *alone; i++) note_first(p, alone[i]);
+    for (size_t i = 0; i < ANSWER_OPENERS_MAX; i++) note_first(p, f->openers[i].text);
+    for (size_t i = 0; i < ANSWER_WORDS_MAX; i++) {
+        note_first(p, f->drops[i]);
+        note_first(p, f->ends[i]);
+    }
 }
 
 static leat_status open_buffers(answer_parser *p, leat_error *error)
@@ -453,7 +511,8 @@ leat_status answer_parser_open(mem *ledger, const answer_format *format, const a
     TRY_OR(fail, open_buffers(p, error));
     if (options->tools) TRY_OR(fail, tool_types_read(&p->types, options->tools, options->tools_bytes, error));
     p->has_tools = p->types.tool_count > 0;
-    if (format->is_harmony)
+    note_marks(p);
+    if (format->header)
         begin_by_header(p, options->prompt, options->prompt ? options->prompt_bytes : 0);
     else if (options->prompt)
         begin_by_tags(p, options->prompt, options->prompt_bytes);

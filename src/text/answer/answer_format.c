@@ -109,6 +109,8 @@ static const answer_format formats[FORMAT_COUNT] =
                             {.text = "<|channel|>", .reader = read_harmony, .is_kept = true, .is_structure = true}},
                 .drops = {"<|end|>", "<|return|>", "<|call|>"},
                 .is_harmony = true,
+                .header = "<|start|>assistant",
+                .think_next = "<|start|>assistant",
                 .prefix_head = " to=functions.",
                 .prefix_tail = "<|channel|>commentary json<|message|>",
             },
@@ -340,13 +342,12 @@ static leat_status append_newlines(text_buffer *out, uint32_t count, leat_error 
 leat_status answer_format_thought_close(const answer_format *format, const char *prompt, uint64_t prompt_bytes,
                                         text_buffer *out, leat_error *error)
 {
-    static const char next_header[] = "<|start|>assistant";
     uint32_t newlines, after = format->after;
     if (!answer_format_leaves_thought(format, prompt, prompt_bytes, &newlines)) return LEAT_OK;
     /* A template that puts no newline behind the opening mark puts none before the closing one either. */
     TRY(append_newlines(out, newlines > 0 ? format->trail : 0, error));
     TRY(text_buffer_append(out, format->think_close, strlen(format->think_close), error));
-    if (format->is_harmony) return text_buffer_append(out, next_header, sizeof next_header - 1, error);
+    if (format->think_next) return text_buffer_append(out, format->think_next, strlen(format->think_next), error);
     /* The call's own opening may begin with some of those that follow a thought. */
     for (const char *head = format->prefix_head; head && *head == '\n' && after > 0; head++) after--;
     return append_newlines(out, after, error);

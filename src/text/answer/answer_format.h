@@ -18,6 +18,7 @@ typedef struct answer_opener {
     bool only_first;   /* counts only at the very beginning of the answer */
     bool is_kept;      /* the reader sees it too */
     bool is_structure; /* also without tools */
+    bool ends_thought; /* counts inside of a thought too, and ends it */
 } answer_opener;
 
 struct answer_format {
@@ -25,11 +26,17 @@ struct answer_format {
     /* Reasoning; the newlines that belong to the markup: behind the opening mark, before the closing one, behind it. */
     const char *think_open, *think_close;
     uint8_t lead, trail, after;
-    uint8_t before_call; /* newlines between text and a call */
+    uint8_t before_call;    /* newlines between text and a call */
+    uint8_t before_end;     /* newlines between text and the mark that ends the turn */
+    bool begins_with_space; /* an answer's first space belongs to the prompt's last word */
+    const char *think_next; /* what follows a thought's end where the prompt's own turn ends with it */
+    /* Around the text behind a thought; without an opening one the thought's end is it. */
+    const char *wrap_open, *wrap_close;
     answer_opener openers[ANSWER_OPENERS_MAX];
-    const char *drops[ANSWER_WORDS_MAX];   /* marks without a meaning of their own */
-    const char *ends[ANSWER_WORDS_MAX];    /* marks that mean nothing at the very end of an answer */
-    bool is_harmony;                       /* an answer begins inside of a header */
+    const char *drops[ANSWER_WORDS_MAX]; /* marks without a meaning of their own */
+    const char *ends[ANSWER_WORDS_MAX];  /* marks that mean nothing at the very end of an answer */
+    bool is_harmony;
+    const char *header; /* what a prompt's end leaves open: an answer begins behind what openers[0] opens */
     const char *prefix_head, *prefix_tail; /* around the name, to open a call */
 };
 

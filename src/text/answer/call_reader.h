@@ -42,6 +42,8 @@ typedef struct call_shape {
     bool says_string;     /* a value's tag says whether it is a string */
     bool name_is_id;      /* functions.NAME:INDEX, which is the identifier too */
     bool only_known;      /* nothing marks the call: its name must be a tool's */
+    bool name_is_key;     /* {NAME: ARGUMENTS} */
+    const char *id_close; /* between an identifier and the name */
 } call_shape;
 
 struct call_cursor {
@@ -54,6 +56,7 @@ struct call_cursor {
     uint64_t count; /* of what is there */
     bool at_end;    /* no more will come */
     bool has_tools;
+    bool at_front; /* nothing was said before the call */
     /* the reader's; zero at the beginning */
     int phase;
     uint64_t at;       /* first byte that has not been read */
