@@ -49,6 +49,17 @@ static const call_shape bare_shape = {.only_known = true};
 static const call_shape list_shape = {0};
 static const call_shape action_shape = {.call_close = "<|END_ACTION|>"};
 static const call_shape fenced_shape = {.call_close = "```"};
+static const call_shape keyed_shape = {.call_close = "<|tools_suffix|>", .name_is_key = true};
+static const call_shape block_shape = {.section_close = "</tool_calls>"};
+static const call_shape nemotron_list_shape = {.call_close = "</TOOLCALL>"};
+static const call_shape granite_shape = {.section_close = "<|/tool_call|>"};
+static const call_shape functionary_shape = {.call_open = "<function=", .name_close = ">", .call_close = "</function>"};
+static const call_shape solar_shape = {.section_close = "<|calls|>",
+                                       .call_open = "<|tool_call:begin|>",
+                                       .id_close = "<|tool_call:name|>",
+                                       .name_close = "<|tool_call:args|>",
+                                       .call_close = "<|tool_call:end|>"};
+static const call_shape lfm_shape = {.call_close = "<|tool_call_end|>"};
 
 enum {
     MINIMAX,
@@ -67,10 +78,24 @@ enum {
     HERMES,
     LLAMA,
     COMMAND_R,
+    APERTUS,
+    APRIEL,
+    MINIMAX_M1,
+    NEMOTRON_V2,
+    GIGACHAT3,
+    GIGACHAT31,
+    GRANITE3,
+    FUNCTIONARY31,
+    FUNCTIONARY32,
+    SOLAR,
+    FIREFUNCTION,
+    LFM2,
+    REKA,
     GENERIC,
     FORMAT_COUNT
 };
 
+#define GIGACHAT_CALL   "<|message_sep|>\n\nfunction call<|role_sep|>\n"
 #define HARMONY_THOUGHT "<|channel|>analysis<|message|>"
 #define THINK_TAGS      .think_open = "<think>", .think_close = "</think>"
 #define NEWLINES(behind_open, before_close, behind_close, before_a_call)                                               \
@@ -248,6 +273,148 @@ static const answer_format formats[FORMAT_COUNT] =
                 .prefix_head = "\nAction:\n```json\n[\n    {\n        \"tool_name\": \"",
                 .prefix_tail = "\",\n        \"parameters\": ",
             },
+        [APERTUS] =
+            {
+                .label = "apertus",
+                .think_open = "<|inner_prefix|>",
+                .think_close = "<|inner_suffix|>",
+                .openers = {{.text = "<|tools_prefix|>",
+                             .reader = read_json_calls,
+                             .shape = &keyed_shape,
+                             .ends_thought = true}},
+                .drops = {"<|inner_suffix|>"},
+                .ends = {"<|assistant_end|>"},
+                .prefix_head = "<|tools_prefix|>[{\"",
+                .prefix_tail = "\": ",
+            },
+        [APRIEL] =
+            {
+                .label = "apriel",
+                .think_open = "Here are my reasoning steps:",
+                .think_close = "[BEGIN FINAL RESPONSE]",
+                NEWLINES(1, 1, 2, 1),
+                .before_end = 1,
+                .wrap_close = "[END FINAL RESPONSE]",
+                .openers = {{.text = "<tool_calls>", .reader = read_json_calls, .shape = &block_shape}},
+                .ends = {"<|end|>", "</s>"},
+                .prefix_head = "\n<tool_calls>[{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [MINIMAX_M1] =
+            {
+                .label = "minimax_m1",
+                THINK_TAGS,
+                NEWLINES(1, 1, 2, 1),
+                .openers = {{.text = "<tool_calls>", .reader = read_json_calls, .shape = &block_shape}},
+                .ends = {"<end_of_sentence>"},
+                .prefix_head = "<tool_calls>\n{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [NEMOTRON_V2] =
+            {
+                .label = "nemotron_v2",
+                THINK_TAGS,
+                NEWLINES(1, 1, 2, 1),
+                .before_end = 1,
+                .openers = {{.text = "<TOOLCALL>", .reader = read_json_calls, .shape = &nemotron_list_shape}},
+                .ends = {"<SPECIAL_12>"},
+                .prefix_head = "<TOOLCALL>[{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [GIGACHAT3] =
+            {
+                .label = "gigachat3",
+                THINK_TAGS,
+                .openers = {{.text = GIGACHAT_CALL, .reader = read_json_calls, .shape = &list_shape}},
+                .ends = {"<|message_sep|>", "</s>"},
+                .prefix_head = GIGACHAT_CALL "{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [GIGACHAT31] =
+            {
+                .label = "gigachat3.1",
+                THINK_TAGS,
+                .openers = {{.text = "<|function_call|>", .reader = read_json_calls, .shape = &list_shape}},
+                .ends = {"<|message_sep|>", "</s>"},
+                .prefix_head = "<|function_call|>{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [GRANITE3] =
+            {
+                .label = "granite3",
+                THINK_TAGS,
+                NEWLINES(1, 1, 2, 1),
+                .wrap_open = "<response>",
+                .wrap_close = "</response>",
+                .openers = {{.text = "<|tool_call|>", .reader = read_json_calls, .shape = &granite_shape}},
+                .ends = {"<|end_of_text|>", "<|end|>", "<|endoftext|>"},
+                .prefix_head = "<|tool_call|>[{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [FUNCTIONARY31] =
+            {
+                .label = "functionary_v3.1",
+                THINK_TAGS,
+                .openers =
+                    {{.text = "<function=", .reader = read_named_calls, .shape = &functionary_shape, .is_kept = true},
+                     {.text = "<|python_tag|>", .reader = read_python_calls, .shape = &bare_shape}},
+                .ends = {"<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"},
+                .prefix_head = "<function=",
+                .prefix_tail = ">",
+            },
+        [FUNCTIONARY32] =
+            {
+                .label = "functionary_v3.2",
+                THINK_TAGS,
+                .header = ">>>",
+                .openers = {{.text = ">>>", .reader = read_recipient, .shape = &bare_shape, .is_structure = true}},
+                .ends = {"<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"},
+                .prefix_head = "",
+                .prefix_tail = "\n",
+            },
+        [SOLAR] =
+            {
+                .label = "solar_open",
+                .think_open = "<|think|>",
+                .think_close = "<|end|>",
+                .think_next = "<|begin|>assistant",
+                .openers = {{.text = "<|tool_calls|>", .reader = read_named_calls, .shape = &solar_shape}},
+                .drops = {"<|end|>", "<|begin|>assistant", "<|content|>"},
+                .ends = {"<|end|>", "<|calls|>", "<|flush|>", "<|endoftext|>"},
+                .prefix_head = "<|tool_calls|><|tool_call:begin|><|tool_call:name|>",
+                .prefix_tail = "<|tool_call:args|>",
+            },
+        [FIREFUNCTION] =
+            {
+                .label = "firefunction",
+                THINK_TAGS,
+                .openers = {{.text = " functools", .reader = read_json_calls, .shape = &list_shape},
+                            {.text = "functools", .reader = read_json_calls, .shape = &list_shape}},
+                .ends = {"<|eot_id|>", "<|end_of_text|>"},
+                .prefix_head = " functools[{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [LFM2] =
+            {
+                .label = "lfm2",
+                THINK_TAGS,
+                .openers = {{.text = "<|tool_call_start|>", .reader = read_pythonic_calls, .shape = &lfm_shape}},
+                .ends = {"<|im_end|>", "<|endoftext|>"},
+                .prefix_head = "<|tool_call_start|>[",
+                .prefix_tail = "(",
+            },
+        [REKA] =
+            {
+                .label = "reka",
+                THINK_TAGS,
+                NEWLINES(1, 1, 2, 1),
+                .before_end = 2,
+                .begins_with_space = true,
+                TAG_OPENER,
+                .ends = {"<sep>", "<|endoftext|>"},
+                .prefix_head = " <tool_call>\n{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
         [GENERIC] =
             {
                 .label = "generic",
@@ -264,6 +431,22 @@ static const struct {
     uint8_t format;
     const char *words[3];
 } rules[] = {
+    {APERTUS, {"<|tools_prefix|>"}},
+    {APRIEL, {"<tool_calls>", "[BEGIN FINAL RESPONSE]"}},
+    {MINIMAX_M1, {"<tool_calls>", "<beginning_of_sentence>"}},
+    {NEMOTRON_V2, {"<TOOLCALL>"}},
+    {GIGACHAT31, {"<|function_call|>", "<|role_sep|>"}},
+    {GIGACHAT3, {"function call", "<|role_sep|>", "<|message_sep|>"}},
+    {GRANITE3, {"<|tool_call|>"}},
+    {GRANITE3, {"<|tool|>", "<|/tool|>"}},
+    {FUNCTIONARY31, {"<function=", "</function>", "<|python_tag|>"}},
+    {FUNCTIONARY32, {">>>all", "<|start_header_id|>"}},
+    {SOLAR, {"<|tool_call:begin|>"}},
+    {FIREFUNCTION, {"functools["}},
+    {LFM2, {"<|tool_call_start|>"}},
+    {LFM2, {"<|im_start|>", "List of tools: <|tool_list_start|>"}},
+    {LFM2, {"<|im_start|>", "List of tools: ["}},
+    {REKA, {"<tool_call>", "<sep>", "human: "}},
     {MINIMAX, {"<minimax:tool_call>"}},
     {GEMMA4, {"<|tool_call>", "<tool_call|>"}},
     {HARMONY, {"<|channel|>", "<|message|>"}},

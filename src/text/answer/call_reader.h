@@ -110,14 +110,16 @@ read_result call_step_begin(call_cursor *c, char json_open, int next);
 /* Runs the steps of a family whose calls end with the text: up to a call, to `end`, or to another reader. */
 MUST_CHECK leat_status call_run(call_cursor *c, call_phase *step, int end, call_step *out_step, leat_error *error);
 
-call_reader read_json_calls;    /* {"name": ..., "arguments": ...}, or a list of them */
-call_reader read_tagged_calls;  /* every argument in tags of its own */
-call_reader read_named_calls;   /* a name, then an object of arguments */
-call_reader read_gemma_calls;   /* call:name{key:value} */
-call_reader read_mistral_calls; /* a list of JSON calls, or name[ARGS]{} */
-call_reader read_python_calls;  /* name.call(key="value") */
-call_reader read_harmony;       /* a header of harmony and, for a recipient, the call's body */
-call_reader read_tag_or_json;   /* what follows <tool_call>: JSON or a tagged function */
+call_reader read_json_calls;     /* {"name": ..., "arguments": ...}, or a list of them */
+call_reader read_tagged_calls;   /* every argument in tags of its own */
+call_reader read_named_calls;    /* a name, then an object of arguments */
+call_reader read_gemma_calls;    /* call:name{key:value} */
+call_reader read_mistral_calls;  /* a list of JSON calls, or name[ARGS]{} */
+call_reader read_python_calls;   /* name.call(key="value") */
+call_reader read_pythonic_calls; /* [name(key='value', ...), ...] */
+call_reader read_recipient;      /* a line that names a function or says that text follows, then the arguments */
+call_reader read_harmony;        /* a header of harmony and, for a recipient, the call's body */
+call_reader read_tag_or_json;    /* what follows <tool_call>: JSON or a tagged function */
 
 extern const call_shape call_shape_json, call_shape_function;
 

@@ -1,10 +1,10 @@
 /*
- * calls_json.c - calls that are JSON: one object or a list of them, with or without a marker behind. The names of the
- * members differ between families; all of them are known here.
+ * calls_json.c - calls that are JSON: one object or a list of them, with or without a marker behind; or one after the
+ * other up to a marker. The names of the members differ between families; all of them are known here.
  */
 #include "text/answer/call_reader.h"
 
-enum { BEGIN, FIRST_KEY, IN_KEY, VALUE, CLOSE, DELIVER, END };
+enum { BEGIN, FIRST_KEY, IN_KEY, VALUE, CLOSE, BETWEEN, DELIVER, END };
 
 static bool member_of(json_span object, const char *const *names, json_span *out_value)
 {
@@ -26,13 +26,30 @@ static leat_status read_name(call_cursor *c, json_span string, bool *out_is_good
     return LEAT_OK;
 }
 
+/* The only member of an object: its key is the name. */
+static bool is_keyed(json_span call, json_span *out_key, json_span *out_value)
+{
+    uint64_t at = 0;
+    json_span next_key, next_value;
+    if (!json_span_is(call, '{') || !json_span_next(call, &at, out_key, out_value)) return false;
+    return !json_span_next(call, &at, &next_key, &next_value);
+}
+
+static leat_status read_keyed(call_cursor *c, json_span key, json_span value, bool *out_is_good, leat_error *error)
+{
+    TRY(read_name(c, key, out_is_good, error));
+    if (!*out_is_good) return LEAT_OK;
+    return call_set_arguments(c, value, out_is_good, error);
+}
+
 static leat_status read_element(call_cursor *c, json_span call, bool *out_is_good, leat_error *error)
 {
     static const char *const names[] = {"name", "tool_name", NULL};
     static const char *const arguments[] = {"arguments", "parameters", NULL};
     static const char *const ids[] = {"id", "tool_call_id", "call_id", NULL};
-    json_span function = call, value;
+    json_span function = call, key, value;
     call_begin(c);
+    if (c->shape->name_is_key && is_keyed(call, &key, &value)) return read_keyed(c, key, value, out_is_good, error);
     if (json_span_member(call, "function", &value) && json_span_is(value, '{')) function = value;
     *out_is_good = false;
     if (!member_of(function, names, &value)) return LEAT_OK;
@@ -76,7 +93,7 @@ static leat_status deliver(call_cursor *c, call_step *out_step, leat_error *erro
     bool is_good, is_last;
     TRY(read_next(c, &is_good, &is_last, error));
     c->keeps_text = !is_last;
-    c->phase = is_last ? END : DELIVER;
+    c->phase = !is_last ? DELIVER : c->shape->section_close ? BETWEEN : END;
     *out_step = CALL_READY;
     return LEAT_OK;
 }
@@ -107,11 +124,23 @@ static read_result begin_value(call_cursor *c)
     return READ_YES;
 }
 
+/* Behind a call of a block: its end, or the next call. */
+static read_result step_between(call_cursor *c)
+{
+    call_skip_space(c);
+    read_result result = call_take(c, c->shape->section_close);
+    if (result == READ_MORE) return result;
+    bool is_next = result == READ_NO && c->at < c->count && c->text[c->at] == '{';
+    c->phase = is_next ? BEGIN : END;
+    return READ_YES;
+}
+
 static read_result step(call_cursor *c)
 {
     read_result result;
     switch (c->phase) {
     case BEGIN: return begin_value(c);
+    case BETWEEN: return step_between(c);
     case FIRST_KEY:
         call_skip_space(c);
         c->phase = IN_KEY;
@@ -153,6 +182,8 @@ leat_status read_json_calls(call_cursor *c, call_step *out_step, leat_error *err
         *out_step = result == READ_MORE ? CALL_MORE : CALL_BAD;
         if (result != READ_YES) return LEAT_OK;
     }
+    *out_step = CALL_END;
+    if (c->phase == END) return LEAT_OK;
     TRY(check_all(c, &is_good, error));
     if (is_good) return deliver(c, out_step, error);
     *out_step = CALL_BAD;

@@ -1,6 +1,6 @@
 /*
- * calls_named.c - a name, then the arguments as a JSON object, between markers: DeepSeek V3 and V3.1, Kimi K2; and what
- * stands behind Mistral's [TOOL_CALLS].
+ * calls_named.c - a name, then the arguments as a JSON object, between markers: DeepSeek V3 and V3.1, Kimi K2, Solar,
+ * Functionary 3.1.
  */
 #include "text/answer/call_reader.h"
 
@@ -32,6 +32,19 @@ static json_span name_of_id(json_span id)
     return id;
 }
 
+/* ID, a literal, NAME: what stands before the literal becomes the call's identifier. */
+static leat_status take_id(call_cursor *c, json_span *header, leat_error *error)
+{
+    size_t length = strlen(c->shape->id_close);
+    for (uint64_t at = 0; at + length <= header->count; at++) {
+        if (memcmp(header->text + at, c->shape->id_close, length) != 0) continue;
+        json_span id = json_span_trim(header->text, at);
+        *header = json_span_trim(header->text + at + length, header->count - at - length);
+        return call_set_text(&c->id, id.text, id.count, error);
+    }
+    return LEAT_OK;
+}
+
 static leat_status step_header(call_cursor *c, read_result *out, leat_error *error)
 {
     bool is_good;
@@ -43,6 +56,7 @@ static leat_status step_header(call_cursor *c, read_result *out, leat_error *err
         TRY(call_set_text(&c->id, header.text, header.count, error));
         header = name_of_id(header);
     }
+    if (c->shape->id_close) TRY(take_id(c, &header, error));
     TRY(call_set_name(c, header, &is_good, error));
     if (!is_good) *out = READ_NO;
     return LEAT_OK;
