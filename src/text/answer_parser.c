@@ -459,6 +459,7 @@ static void begin_by_tags(answer_parser *p, const char *prompt, uint64_t count)
         uint32_t after = p->format->after;
         enter_text(p, after - (uint32_t)min_u64(newlines, after));
         p->is_first = true;
+        p->is_wrapped = !p->format->wrap_open;
     } else
         p->skips_space = p->format->begins_with_space && !answer_ends_with(prompt, count, " ");
 }

@@ -5,7 +5,8 @@
 CONFORMANCE holds templates/*.jinja. Needs jinja2. A conversation is rendered up to an assistant's message and with it;
 the difference is what a model of that family would have written. What must be read is the message itself, as far as the
 template wrote it, with arguments typed as the tool's schema says. Each case is checked here to render to the same bytes
-again from the expected message. Forms that no template here writes are written by hand at the end.
+again from the expected message. Forms that no template here writes are written by hand at the end: single answers, and
+for families whose templates are not in CONFORMANCE a function that writes the answers above as their models do.
 """
 import copy
 import datetime
@@ -286,10 +287,166 @@ def by_hand():
         yield {"name": "hand/%02d/%s" % (i, label), "format": label, "prompt": prompt, "text": text, "message": message}
 
 
+def json_calls(calls, between=", ", names=("name", "arguments")):
+    return between.join(json.dumps({names[0]: c["function"]["name"], names[1]: c["function"]["arguments"]}, ensure_ascii=False) for c in calls)
+
+
+def python_calls(calls):
+    return ", ".join("%s(%s)" % (c["function"]["name"], ", ".join("%s=%r" % pair for pair in c["function"]["arguments"].items())) for c in calls)
+
+
+def joined(text, between, calls):
+    return text + (between if text and calls else "") + calls
+
+
+def listed(opening, closing, between=""):
+    """Text, then one block of calls that are a list of JSON."""
+    return lambda text, calls: joined(text, between, opening + json_calls(calls) + closing if calls else "")
+
+
+def apertus(text, calls):
+    rows = ", ".join(json.dumps({c["function"]["name"]: c["function"]["arguments"]}, ensure_ascii=False) for c in calls)
+    return text + ("<|tools_prefix|>[" + rows + "]<|tools_suffix|>" if calls else "")
+
+
+def solar(text, calls):
+    if calls:
+        return None if text else "<|tool_calls|>" + "".join(
+            "<|tool_call:begin|>%s<|tool_call:name|>%s<|tool_call:args|>%s<|tool_call:end|>" % (c["id"], c["function"]["name"], json.dumps(
+                c["function"]["arguments"], ensure_ascii=False)) for c in calls) + "<|calls|>"
+    return "<|content|>" + text
+
+
+def recipients(text, calls):
+    parts = ["all\n" + text] if text else []
+    parts += ["%s\n%s" % (c["function"]["name"], json.dumps(c["function"]["arguments"], ensure_ascii=False)) for c in calls]
+    return ">>>".join(parts)
+
+
+def functions(text, calls):
+    return text + "".join("<function=%s>%s</function>" % (c["function"]["name"], json.dumps(c["function"]["arguments"], ensure_ascii=False))
+                          for c in calls)
+
+
+def lines(text, calls):
+    return joined(text, "\n", "<tool_calls>\n" + json_calls(calls, "\n") + "\n</tool_calls>" if calls else "")
+
+
+def tags(text, calls):
+    return " " + joined(text, "\n", "".join("<tool_call>\n%s\n</tool_call>" % json_calls([c]) for c in calls))
+
+
+# label: the prompt's end, the mark that ends a turn, how text and calls are written, around reasoning, how many calls
+FAMILIES = [
+    ("apertus", "<|assistant_start|>", "<|assistant_end|>", apertus, ("<|inner_prefix|>", "<|inner_suffix|>"), 9),
+    ("apriel", "<|assistant|>\n", "\n<|end|>", listed("<tool_calls>[", "]</tool_calls>", "\n"),
+     ("Here are my reasoning steps:\n", "\n[BEGIN FINAL RESPONSE]\n"), 9),
+    ("minimax_m1", "ai name=assistant\n", "<end_of_sentence>", lines, ("<think>\n", "\n</think>\n\n"), 9),
+    ("nemotron_v2", "<SPECIAL_11>Assistant\n", "\n<SPECIAL_12>", listed("<TOOLCALL>[", "]</TOOLCALL>", "\n"), ("<think>\n", "\n</think>\n\n"), 9),
+    ("gigachat3", "assistant<|role_sep|>\n", "<|message_sep|>\n\n", lambda text, calls: text + (
+        "<|message_sep|>\n\nfunction call<|role_sep|>\n" + json_calls(calls) if calls else ""), None, 1),
+    ("gigachat3.1", "assistant<|role_sep|>\n", "<|message_sep|>\n\n", lambda text, calls: text + (
+        "<|function_call|>" + json_calls(calls) if calls else ""), None, 1),
+    ("granite3", "assistant<|end_of_role|>", "<|end_of_text|>", listed("<|tool_call|>[", "]", "\n"), ("<think>", "</think>"), 9),
+    ("granite3", "<|assistant|>", "<|end|>", listed("<|tool_call|>[", "]<|/tool_call|>"), None, 9),
+    ("functionary_v3.1", "<|end_header_id|>\n\n", "<|eom_id|>", functions, None, 9),
+    ("functionary_v3.2", "<|end_header_id|>\n\n>>>", "<|eot_id|>", recipients, None, 9),
+    ("solar_open", "<|begin|>assistant", "<|end|>", solar, ("<|think|>", "<|end|><|begin|>assistant"), 9),
+    ("firefunction", "<|end_header_id|>\n\n", "<|eot_id|>", listed(" functools[", "]"), None, 9),
+    ("lfm2", "<|im_start|>assistant\n", "<|im_end|>", lambda text, calls: text + (
+        "<|tool_call_start|>[" + python_calls(calls) + "]<|tool_call_end|>" if calls else ""), ("<think>", "</think>"), 9),
+    ("reka", "assistant:", "\n\n<sep>", tags, ("<think>\n", "\n</think>\n\n"), 9),
+]
+
+
+def of_families():
+    for number, (label, prompt, end, write, thought, most) in enumerate(FAMILIES):
+        for answer_name, answer in ANSWERS:
+            calls, reasoning = answer.get("tool_calls", [])[:most], answer.get("reasoning_content", "")
+            raw = write(answer["content"], calls)
+            if raw is None or (reasoning and not thought):
+                continue
+            space = " " if reasoning and label == "reka" else ""
+            raw = space + thought[0] + reasoning + thought[1] + raw[len(space):] if reasoning else raw
+            message = {"content": answer["content"]}
+            if reasoning:
+                message["reasoning_content"] = reasoning
+            if calls:
+                message["tool_calls"] = [{"name": c["function"]["name"], "arguments": json.dumps(c["function"]["arguments"], ensure_ascii=False)}
+                                         for c in calls]
+            if label == "solar_open":
+                for row, c in zip(message.get("tool_calls", []), calls):
+                    row["id"] = c["id"]
+            yield {"name": "family/%02d/%s/%s" % (number, label, answer_name), "format": label, "prompt": prompt, "text": raw, "end": end,
+                   "message": message}
+
+
+def by_hand_of_families():
+    weather, args = {"name": "get_weather", "arguments": json.dumps(PARIS)}, json.dumps(PARIS)
+    now = {"name": "now", "arguments": "{}"}
+
+    def trip(**arguments):
+        return {"name": "plan_trip", "arguments": json.dumps(arguments, ensure_ascii=False)}
+
+    def lfm(text):
+        return "<|tool_call_start|>" + text + "<|tool_call_end|>"
+
+    broken = [
+        ("apertus", "<|tools_prefix|>[{\"now\": 1}]<|tools_suffix|>"), ("apertus", "<|tools_prefix|>[{\"now\": {}}, {}]<|tools_suffix|>"),
+        ("apriel", "<tool_calls>[{\"name\": now}]</tool_calls>"), ("minimax_m1", "<tool_calls>\nnow\n</tool_calls>"),
+        ("minimax_m1", "<tool_calls>\n</tool_calls>"), ("nemotron_v2", "<TOOLCALL>[{\"name\": \"now\"}, 3]</TOOLCALL>"),
+        ("nemotron_v2", "<TOOLCALL>[{\"name\": \"now\"}]</TOOLCALLS>"), ("gigachat3", "Hi.<|message_sep|>\n\nuser<|role_sep|>\nMore?"),
+        ("gigachat3.1", "<|function_call|>now"), ("granite3", "<|tool_call|>[{\"tool\": \"now\"}]"),
+        ("granite3", "<response>Not behind a thought</response>"), ("functionary_v3.1", "<function=now>()</function>"),
+        ("functionary_v3.2", "nobody\n{}"), ("functionary_v3.2", "Hello, all\n>>> import this\n>>>now\n>>>now\n[]"),
+        ("solar_open", "<|tool_calls|><|tool_call:begin|>x<|tool_call:name|>now<|tool_call:args|>[]<|tool_call:end|><|calls|>."),
+        ("firefunction", "Use functools, from functools import reduce; functools[0] functools [{\"a\": 1}]"), ("lfm2", lfm("[now]")),
+        ("lfm2", lfm("[now(]")), ("lfm2", lfm("[now(), 3]")), ("lfm2", lfm("[now('Paris')]")), ("lfm2", lfm("[]")), ("lfm2", lfm("now()")),
+        ("lfm2", lfm("[plan_trip(text=open('x'))]")), ("lfm2", lfm("[plan_trip(days=01)]")), ("lfm2", lfm("[plan_trip(options={1: 2})]")),
+        ("lfm2", lfm("[plan_trip(stops=[1 2])]")), ("lfm2", lfm("[now()) now()]")), ("lfm2", lfm("[now() now()]")), ("lfm2", lfm("[now(,)]")),
+    ]
+    rows = [(label, ">>>" if label == "functionary_v3.2" else "x", text, {"content": text}) for label, text in broken]
+    rows += [
+        ("apertus", "x", "<|inner_prefix|>Hm.<|tools_prefix|>[{\"now\": {}}]<|tools_suffix|>", {"content": "", "reasoning_content": "Hm.", "tool_calls": [now]}),
+        ("apertus", "x", "<|inner_prefix|>A <|tools_prefix|> B.<|inner_suffix|>Yes.", {"content": "Yes.", "reasoning_content": "A <|tools_prefix|> B."}),
+        ("apertus", "x", "<|tools_prefix|>[{\"name\": \"now\", \"arguments\": {}}, {\"\\u006eow\": {}}]<|tools_suffix|>", {"content": "", "tool_calls": [now, now]}),
+        ("apriel", "Here are my reasoning steps:\n", "Hm.\nSo.\n[BEGIN FINAL RESPONSE]\nYes.\n[END FINAL RESPONSE]\n<|end|>\n",
+         {"content": "Yes.", "reasoning_content": "Hm.\nSo."}),
+        ("apriel", "Here are my reasoning steps:\n", "Hm.\n[BEGIN FINAL RESPONSE]\n\n<tool_calls>[{\"name\": \"now\", \"arguments\": {}, \"id\": \"a1\"}]</tool_calls>\n<|end|>",
+         {"content": "", "reasoning_content": "Hm.", "tool_calls": [dict(now, id="a1")]}),
+        ("apriel", "x", "It ends with [END FINAL RESPONSE]", {"content": "It ends with [END FINAL RESPONSE]"}),
+        ("minimax_m1", "x", "<tool_calls>\n{\"name\": \"now\", \"arguments\": {}}\n{\"name\": 3}\n</tool_calls>",
+         {"content": "\n{\"name\": 3}\n</tool_calls>", "tool_calls": [now]}),
+        ("minimax_m1", "x", "<tool_calls>[{\"name\": \"now\"}]</tool_calls> Done.", {"content": "Done.", "tool_calls": [now]}),
+        ("nemotron_v2", "<think></think>", "Yes.\n<SPECIAL_12>\n", {"content": "Yes."}),
+        ("gigachat3", "x", "I look.<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"now\", \"arguments\": {}}<|message_sep|>\n\n</s>",
+         {"content": "I look.", "tool_calls": [now]}),
+        ("granite3", "x", "<think>\nHm.\n</think>\n<response>Yes, <response>.</response><|end_of_text|>", {"content": "Yes, <response>.", "reasoning_content": "Hm."}),
+        ("granite3", "x", "<think>Hm.</think><response>Yes: </response> it is.", {"content": "Yes: </response> it is.", "reasoning_content": "Hm."}),
+        ("functionary_v3.1", "x", "<function=get_weather>" + args + "</function>\n<function=now>{}</function>", {"content": "", "tool_calls": [weather, now]}),
+        ("functionary_v3.2", "", "all\nHi >>> all\n>>>all\n", {"content": "Hi >>> all\n>>>all\n"}),
+        ("functionary_v3.2", "", "now\n{}>>>all\nDone.", {"content": "Done.", "tool_calls": [now]}),
+        ("solar_open", "<|think|><|end|><|begin|>assistant", "<|content|>Yes.<|flush|>", {"content": "Yes."}),
+        ("solar_open", "x", "<|tool_calls|><|tool_call:begin|><|tool_call:name|>now<|tool_call:args|>{}<|tool_call:end|>", {"content": "", "tool_calls": [now]}),
+        ("firefunction", "x", "functools[{\"name\": \"now\", \"arguments\": {}}]", {"content": "", "tool_calls": [now]}),
+        ("lfm2", "x", lfm("[{\"name\": \"now\", \"arguments\": {}}]"), {"content": "", "tool_calls": [now]}),
+        ("lfm2", "x", lfm(" [ now ( ) , plan_trip( days = 3 , flag=True, ) ] ") + "Looking.", {"content": "Looking.", "tool_calls": [now, trip(days=3, flag=True)]}),
+        ("lfm2", "x", lfm("[plan_trip(text='it's \"so\"', b=\"a' b\", options={\"x\": [1, {\"y\": null}], 'z': False})]"),
+         {"content": "", "tool_calls": [trip(text="it's \"so\"", b="a' b", options={"x": [1, {"y": None}], "z": False})]}),
+        ("lfm2", "x", lfm("[plan_trip(text='a\\'b\\n\\x41\\u0142\\U0001f600\\101\\d\\/', b=\"\\ud83d\\ude00 \\/ \\\\\")]"),
+         {"content": "", "tool_calls": [trip(text="a'b\nAł😀A\\d\\/", b="😀 / \\")]}),
+        ("lfm2", "x", lfm("[plan_trip(text=')]<|tool_call_end|>', b=')]')]"), {"content": "", "tool_calls": [trip(text=")]<|tool_call_end|>", b=")]")]}),
+        ("reka", "assistant: ", " Yes.", {"content": " Yes."}),
+        ("reka", "assistant: <think>\n", "Hm.\n</think>\n\nYes.\n\n<sep>", {"content": "Yes.", "reasoning_content": "Hm."}),
+    ]
+    for i, (label, prompt, text, message) in enumerate(rows):
+        yield {"name": "family/hand/%02d/%s" % (i, label), "format": label, "prompt": prompt, "text": text, "message": message}
+
+
 def main():
     folder = os.path.join(sys.argv[1], "templates")
     rows = [row for name in sorted(TEMPLATES) for row in cases_of(folder, name)]
-    rows += list(by_hand())
+    rows += list(by_hand()) + list(of_families()) + list(by_hand_of_families())
     out = sys.stdout
     out.write("{\"tools\": %s,\n\"cases\": [\n" % json.dumps(TOOLS, ensure_ascii=False))
     out.write(",\n".join(json.dumps(row, ensure_ascii=False) for row in rows))

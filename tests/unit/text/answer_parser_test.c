@@ -211,7 +211,7 @@ static void for_each_case(case_fn *fn)
         reset_case(&c);
         count++;
     }
-    assert_true(count > 400);
+    assert_true(count > 650);
     json_close(&parser);
     text_buffer_reset(&document);
     close_empty_ledger(ledger);
@@ -276,6 +276,17 @@ static bool ends_alike(const char *text, uint64_t count, const text_buffer *part
     return memcmp(text + count - shared, part->bytes + end - shared, shared) == 0;
 }
 
+/* Whether the text ends with a mark that ends with no bracket. */
+static bool ends_with_mark(const char *text, uint64_t count)
+{
+    static const char *const marks[] = {"thought", "Here are my reasoning steps:", "all", "<|begin|>assistant"};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        size_t length = strlen(marks[i]);
+        if (count >= length && memcmp(text + count - length, marks[i], length) == 0) return true;
+    }
+    return false;
+}
+
 static void check_cut_off(mem *ledger, const answer_case *c, const given *g)
 {
     bool has_inner_marks = strcmp(c->format.bytes, "harmony") == 0 || strcmp(c->format.bytes, "command_r7b") == 0;
@@ -287,8 +298,7 @@ static void check_cut_off(mem *ledger, const answer_case *c, const given *g)
         uint64_t end = trimmed(c->text.bytes, count);
         bool is_kept = end == 0 || ends_alike(c->text.bytes, end, &got.content, got.after_calls, shown) ||
                        ends_alike(c->text.bytes, end, &got.reasoning, 0, shown) ||
-                       strchr(">]})`", c->text.bytes[end - 1]) != NULL;
-        is_kept = is_kept || (end >= 7 && memcmp(c->text.bytes + end - 7, "thought", 7) == 0); /* ends a mark */
+                       strchr(">]})`", c->text.bytes[end - 1]) != NULL || ends_with_mark(c->text.bytes, end);
         bool is_invented = got.calls.count > c->wanted.calls.count ||
                            memcmp(got.calls.bytes, c->wanted.calls.bytes, got.calls.count) != 0;
         if (!is_kept || is_invented) {
@@ -300,7 +310,7 @@ static void check_cut_off(mem *ledger, const answer_case *c, const given *g)
     }
 }
 
-/* Calls stay text: all that a call was made of is in the content. */
+/* Calls stay text: all that a call was made of is in the content, or in the thought that it stood in. */
 static void check_without_tools(mem *ledger, const answer_case *c, const given *g)
 {
     given none = *g;
@@ -310,7 +320,8 @@ static void check_without_tools(mem *ledger, const answer_case *c, const given *
     read_cut(ledger, &none, c->text.bytes, c->text.count, 0, &got);
     assert_int_equal(got.call_count, 0);
     if (c->wanted.call_count == 0) assert_true(same_message(&got, &c->wanted));
-    if (c->wanted.call_count > 0) assert_true(got.content.count > c->wanted.content.count);
+    uint64_t wanted = c->wanted.content.count + c->wanted.reasoning.count;
+    if (c->wanted.call_count > 0) assert_true(got.content.count + got.reasoning.count > wanted);
     message_reset(&got);
 }
 
@@ -362,6 +373,22 @@ static void test_choice(void **state)
         {"deepseek_v3", "<｜tool▁calls▁begin｜> ```json"},
         {"deepseek_dsml", "<｜DSML｜function_calls> <think></think>"},
         {"command_r7b", "<|START_ACTION|>"},
+        {"apertus", "<|inner_prefix|> <|tools_prefix|>"},
+        {"apriel", "<tool_call></tool_call> <tool_calls> [BEGIN FINAL RESPONSE]"},
+        {"minimax_m1", "<beginning_of_sentence> <tool_calls>"},
+        {"nemotron_v2", "<think></think> <TOOLCALL>"},
+        {"gigachat3", "`function call` <|role_sep|> <|message_sep|>"},
+        {"gigachat3.1", "`function call` <|role_sep|> <|message_sep|> <|function_call|>"},
+        {"granite3", "<|start_of_role|> <|tool_call|>"},
+        {"granite3", "<|system|> <|tool|>[]<|/tool|>"},
+        {"functionary_v3.1", "<|start_header_id|> <function=f></function> <|python_tag|>"},
+        {"functionary_v3.2", "<|start_header_id|> >>>all"},
+        {"solar_open", "<|tool_calls|> <|tool_call:begin|>"},
+        {"firefunction", "<|start_header_id|> functools[{\"parameters\": "},
+        {"lfm2", "<|im_start|> <|tool_call_start|> <think>"},
+        {"lfm2", "<|im_start|> List of tools: <|tool_list_start|>["},
+        {"lfm2", "<|im_start|> List of tools: ["},
+        {"reka", "human: <tool_call> <sep>"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -401,7 +428,8 @@ static void expect_call(const char *format, const char *prompt, const char *clos
 
 static void expect_prefix(const char *format, const char *rest)
 {
-    expect_call(format, strcmp(format, "harmony") == 0 ? "<|start|>assistant" : "x", "", rest);
+    bool is_harmony = strcmp(format, "harmony") == 0, has_header = strcmp(format, "functionary_v3.2") == 0;
+    expect_call(format, is_harmony ? "<|start|>assistant" : has_header ? "\n\n>>>" : "x", "", rest);
 }
 
 static void test_call_prefix(void **state)
@@ -424,6 +452,19 @@ static void test_call_prefix(void **state)
     expect_prefix("harmony", "{}<|call|>");
     expect_prefix("command_r7b", "{}}\n]<|END_ACTION|>");
     expect_prefix("command_r", "{}\n    }\n]```");
+    expect_prefix("apertus", "{}}]<|tools_suffix|>");
+    expect_prefix("apriel", "{}}]</tool_calls>");
+    expect_prefix("minimax_m1", "{}}\n</tool_calls>");
+    expect_prefix("nemotron_v2", "{}}]</TOOLCALL>");
+    expect_prefix("gigachat3", "{}}");
+    expect_prefix("gigachat3.1", "{}}<|message_sep|>");
+    expect_prefix("granite3", "{}}]");
+    expect_prefix("functionary_v3.1", "{}</function>");
+    expect_prefix("functionary_v3.2", "{}");
+    expect_prefix("solar_open", "{}<|tool_call:end|><|calls|>");
+    expect_prefix("firefunction", "{}}]");
+    expect_prefix("lfm2", ")]<|tool_call_end|>");
+    expect_prefix("reka", "{}}\n</tool_call>");
     text_buffer text = {0};
     assert_int_equal(answer_format_call_prefix(answer_format_by_label("generic"), "now", &text, &error), LEAT_USAGE);
 }
@@ -452,6 +493,14 @@ static void test_call_prefix_in_a_thought(void **state)
     expect_call("harmony", "<|channel|>analysis<|message|>", "<|end|><|start|>assistant", "{}<|call|>");
     expect_call("command_r7b", "<|START_THINKING|>", "<|END_THINKING|>", "{}}\n]<|END_ACTION|>");
     expect_call("command_r", "<think>\n", "\n</think>\n", "{}\n    }\n]```");
+    expect_call("apertus", "<|inner_prefix|>", "<|inner_suffix|>", "{}}]<|tools_suffix|>");
+    expect_call("apriel", "Here are my reasoning steps:\n", "\n[BEGIN FINAL RESPONSE]\n", "{}}]</tool_calls>");
+    expect_call("minimax_m1", "<think>\n", "\n</think>\n\n", "{}}\n</tool_calls>");
+    expect_call("nemotron_v2", "<think>\n", "\n</think>\n\n", "{}}]</TOOLCALL>");
+    expect_call("granite3", "<think>\n", "\n</think>\n\n", "{}}]<|/tool_call|>");
+    expect_call("solar_open", "assistant<|think|>", "<|end|><|begin|>assistant", "{}<|tool_call:end|><|calls|>");
+    expect_call("lfm2", "<think>", "</think>", ")]<|tool_call_end|>");
+    expect_call("reka", "assistant: <think>\n", "\n</think>\n\n", "{}}\n</tool_call>");
     /* Over, or never begun: there is nothing to close. */
     expect_call("hermes", "<think>\n\n</think>\n\n", "", "{}}\n</tool_call>");
     assert_ok(answer_format_thought_close(answer_format_by_label("hermes"), "", 0, &text, &error), &error);
@@ -460,12 +509,14 @@ static void test_call_prefix_in_a_thought(void **state)
 
 /* ---- hostile texts -------------------------------------------------------------------------------------------- */
 
-static const char *const labels[] = {"minimax_m2",    "gemma4",    "harmony",       "command_r7b", "deepseek_dsml",
-                                     "glm4",          "nemotron3", "qwen3_coder",   "kimi_k2",     "deepseek_v3",
-                                     "deepseek_v3.1", "mistral",   "mistral_named", "hermes",      "llama3",
-                                     "command_r",     "generic"};
+static const char *const labels[] = {
+    "minimax_m2",       "gemma4",           "harmony",     "command_r7b",  "deepseek_dsml", "glm4",
+    "nemotron3",        "qwen3_coder",      "kimi_k2",     "deepseek_v3",  "deepseek_v3.1", "mistral",
+    "mistral_named",    "hermes",           "llama3",      "command_r",    "generic",       "apertus",
+    "apriel",           "minimax_m1",       "nemotron_v2", "gigachat3",    "gigachat3.1",   "granite3",
+    "functionary_v3.1", "functionary_v3.2", "solar_open",  "firefunction", "lfm2",          "reka"};
 
-/* `unit` again and again behind `head`: all of it must come out as text, whole or byte by byte. */
+/* `unit` again and again behind `head`, then a word: all must come out as text, whole or byte by byte. */
 static void expect_text(const char *format, const char *head, const char *unit, uint64_t bytes)
 {
     mem *ledger = open_ledger(8 << 20);
@@ -477,6 +528,7 @@ static void expect_text(const char *format, const char *head, const char *unit, 
     message_init(&pieces, ledger);
     add(&text, head, strlen(head));
     while (text.count < bytes) add(&text, unit, strlen(unit));
+    add(&text, "end", 3); /* newlines before a turn's end may be markup */
     read_cut(ledger, &g, text.bytes, text.count, 0, &whole);
     assert_int_equal(whole.call_count, 0);
     assert_true(same(&whole.content, &text));
@@ -501,6 +553,15 @@ static void test_hostile(void **state)
     expect_text("qwen3_coder", "<tool_call>\n<function=now>\n<parameter=a>\n", "</parameter>     ", 1 << 20);
     expect_text("gemma4", "<|tool_call>call:now{a:<|\"|>", "}<tool_call|>", 1 << 20);
     expect_text("kimi_k2", "<|tool_calls_section_begin|>", "<|tool_call_begin|>", 1 << 20);
+    expect_text("mistral", "x", "</s>", 1 << 20);
+    expect_text("apriel", "<tool_calls>", "[", 1 << 20);
+    expect_text("functionary_v3.2", "x", ">>>", 1 << 20);
+    expect_text("functionary_v3.2", "x", ">>>now\n", 1 << 20);
+    expect_text("firefunction", "x", " functools", 1 << 20);
+    expect_text("lfm2", "<|tool_call_start|>[now(a='", "' ", 1 << 20);
+    expect_text("lfm2", "<|tool_call_start|>[now(a='", "\\", 1 << 20);
+    expect_text("lfm2", "<|tool_call_start|>", "[", 1 << 20);
+    expect_text("lfm2", "<|tool_call_start|>[now(a='", "\"<|tool_call_end|>", 1 << 20);
 }
 
 /* Two MiB of one call are not a call; what follows is read again. */
@@ -551,30 +612,40 @@ static leat_status refuse_event(void *user, const answer_event *event, leat_erro
     return status_fail(error, LEAT_CANCELLED, 0, __FILE__, __LINE__, "no more"), LEAT_CANCELLED;
 }
 
-/* Every allocation that can fail, and a sink that fails: a status, and nothing is left behind. */
+/* The nth allocation of one answer fails, or for the zeroth the sink: a status, and nothing is left behind. */
+static leat_status fail_at(const char *format, const char *text, uint64_t nth)
+{
+    leat_error error;
+    mem *ledger = open_ledger(0), *own = open_ledger(0);
+    message got;
+    answer_parser *parser = NULL;
+    answer_options options = {.tools = tools, .tools_bytes = strlen(tools)};
+    message_init(&got, own);
+    mem_fail_nth(ledger, nth);
+    leat_status status = answer_parser_open(ledger, answer_format_by_label(format), &options, &parser, &error);
+    if (status == LEAT_OK)
+        status = answer_parser_push(parser, text, strlen(text), nth == 0 ? refuse_event : take_event, &got, &error);
+    answer_parser_close(&parser);
+    message_reset(&got);
+    close_empty_ledger(ledger);
+    close_empty_ledger(own);
+    return status;
+}
+
 static void test_failures(void **state)
 {
-    static const char text[] =
-        "Hm.<tool_call>\n<function=plan_trip>\n<parameter=text>\nx\n</parameter>\n</function>\n</tool_call>";
+    static const char *const rows[][2] = {
+        {"qwen3_coder",
+         "Hm.<tool_call>\n<function=plan_trip>\n<parameter=text>\nx\n</parameter>\n</function>\n</tool_call>"},
+        {"lfm2", "Hm.<|tool_call_start|>[plan_trip(text='x\\n', stops=[{'a': 1}]), now()]<|tool_call_end|>"},
+        {"apertus", "<|inner_prefix|>Hm.<|tools_prefix|>[{\"now\": {\"a\": [1, 2]}}]<|tools_suffix|>"},
+        {"functionary_v3.2", "now\n{\"a\": 1}>>>now\n{}"},
+    };
     (void)state;
-    for (uint64_t nth = 0; nth < 40; nth++) {
-        leat_error error;
-        mem *ledger = open_ledger(0), *own = open_ledger(0);
-        message got;
-        answer_parser *parser = NULL;
-        answer_options options = {.tools = tools, .tools_bytes = strlen(tools)};
-        message_init(&got, own);
-        mem_fail_nth(ledger, nth);
-        leat_status status =
-            answer_parser_open(ledger, answer_format_by_label("qwen3_coder"), &options, &parser, &error);
-        if (status == LEAT_OK)
-            status = answer_parser_push(parser, text, strlen(text), nth == 0 ? refuse_event : take_event, &got, &error);
-        if (nth == 0) assert_int_equal(status, LEAT_CANCELLED);
-        if (nth == 1) assert_int_equal(status, LEAT_NO_MEMORY);
-        answer_parser_close(&parser);
-        message_reset(&got);
-        close_empty_ledger(ledger);
-        close_empty_ledger(own);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(fail_at(rows[i][0], rows[i][1], 0), LEAT_CANCELLED);
+        assert_int_equal(fail_at(rows[i][0], rows[i][1], 1), LEAT_NO_MEMORY);
+        for (uint64_t nth = 2; nth < 40; nth++) fail_at(rows[i][0], rows[i][1], nth);
     }
 }
 
