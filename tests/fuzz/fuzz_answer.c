@@ -128,7 +128,9 @@ static leat_status note(void *user, const answer_event *event, leat_error *error
 static leat_status read_pieces(mem *ledger, const char *label, const char *text, size_t count, size_t piece, record *r)
 {
     answer_parser *parser = NULL;
-    answer_options options = {.tools = tools, .tools_bytes = sizeof tools - 1, .prompt = "x", .prompt_bytes = 1};
+    const char *prompt = strcmp(label, "functionary_v3.2") == 0 ? ">>>" : "x"; /* a prompt that begins a header */
+    answer_options options = {
+        .tools = tools, .tools_bytes = sizeof tools - 1, .prompt = prompt, .prompt_bytes = strlen(prompt)};
     leat_status status = answer_parser_open(ledger, answer_format_by_label(label), &options, &parser, NULL);
     for (size_t at = 0; at < count && status == LEAT_OK; at += piece)
         status = answer_parser_push(parser, text + at, at + piece < count ? piece : count - at, note, r, NULL);
