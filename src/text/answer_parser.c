@@ -181,9 +181,11 @@ static bool find_at(const answer_parser *p, uint64_t at, bool at_front, marker *
         NOTE(f->think_close, THINK_CLOSE);
         for (size_t i = 0; f->is_harmony && f->drops[i]; i++) NOTE(f->drops[i], THINK_CLOSE);
     }
-    if (p->state == IN_TEXT && f->think_open && at_front) NOTE(f->think_open, THINK_OPEN);
-    if (p->state == IN_TEXT && f->think_open && at_front && p->is_first) NOTE(f->think_close, THINK_CLOSE);
-    if (p->state == IN_TEXT && f->wrap_open && at_front && !p->is_first) NOTE(f->wrap_open, WRAP_OPEN);
+    if (p->state == IN_TEXT && at_front) {
+        if (f->think_open) NOTE(f->think_open, THINK_OPEN);
+        if (f->think_open && p->is_first) NOTE(f->think_close, THINK_CLOSE);
+        if (f->wrap_open && !p->is_first) NOTE(f->wrap_open, WRAP_OPEN);
+    }
     for (size_t i = 0; i < ANSWER_OPENERS_MAX; i++)
         if (is_active(p, &f->openers[i], at_front)) {
             NOTE(f->openers[i].text, CALL_OPEN);

@@ -408,6 +408,9 @@ def by_hand_of_families():
     rows = [(label, ">>>" if label == "functionary_v3.2" else "x", text, {"content": text}) for label, text in broken]
     rows += [
         ("apertus", "x", "<|inner_prefix|>Hm.<|tools_prefix|>[{\"now\": {}}]<|tools_suffix|>", {"content": "", "reasoning_content": "Hm.", "tool_calls": [now]}),
+        ("apertus", "x", "<|inner_prefix|>Hm.<|tools_prefix|>[{\"now\": {}}]<|tools_suffix|><|inner_suffix|>Yes.",
+         {"content": "Yes.", "reasoning_content": "Hm.", "tool_calls": [now]}),
+        ("apriel", "Hm.\n[BEGIN FINAL RESPONSE]\n", "Yes.\n[END FINAL RESPONSE]", {"content": "Yes."}),
         ("apertus", "x", "<|inner_prefix|>A <|tools_prefix|> B.<|inner_suffix|>Yes.", {"content": "Yes.", "reasoning_content": "A <|tools_prefix|> B."}),
         ("apertus", "x", "<|tools_prefix|>[{\"name\": \"now\", \"arguments\": {}}, {\"\\u006eow\": {}}]<|tools_suffix|>", {"content": "", "tool_calls": [now, now]}),
         ("apriel", "Here are my reasoning steps:\n", "Hm.\nSo.\n[BEGIN FINAL RESPONSE]\nYes.\n[END FINAL RESPONSE]\n<|end|>\n",
