@@ -94,7 +94,8 @@ static const char *const labels[] = {
     "nemotron3",        "qwen3_coder",      "kimi_k2",     "deepseek_v3",  "deepseek_v3.1", "mistral",
     "mistral_named",    "hermes",           "llama3",      "command_r",    "generic",       "apertus",
     "apriel",           "minimax_m1",       "nemotron_v2", "gigachat3",    "gigachat3.1",   "granite3",
-    "functionary_v3.1", "functionary_v3.2", "solar_open",  "firefunction", "lfm2",          "reka"};
+    "functionary_v3.1", "functionary_v3.2", "solar_open",  "firefunction", "lfm2",          "reka",
+    "mistral_id"};
 enum { LABEL_COUNT = sizeof labels / sizeof *labels };
 
 static const char tools[] = "[{\"name\": \"now\", \"parameters\": {\"properties\": {\"a\": {\"type\": [\"integer\", "

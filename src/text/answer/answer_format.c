@@ -91,11 +91,13 @@ enum {
     FIREFUNCTION,
     LFM2,
     REKA,
+    MISTRAL_ID,
     GENERIC,
     FORMAT_COUNT
 };
 
-#define GIGACHAT_CALL   "<|message_sep|>\n\nfunction call<|role_sep|>\n"
+#define GIGACHAT_HEADER "function call<|role_sep|>\n"
+#define GIGACHAT_CALL   "<|message_sep|>\n\n" GIGACHAT_HEADER
 #define HARMONY_THOUGHT "<|channel|>analysis<|message|>"
 #define THINK_TAGS      .think_open = "<think>", .think_close = "</think>"
 #define NEWLINES(behind_open, before_close, behind_close, before_a_call)                                               \
@@ -325,7 +327,9 @@ static const answer_format formats[FORMAT_COUNT] =
             {
                 .label = "gigachat3",
                 THINK_TAGS,
-                .openers = {{.text = GIGACHAT_CALL, .reader = read_json_calls, .shape = &list_shape}},
+                .openers =
+                    {{.text = GIGACHAT_CALL, .reader = read_json_calls, .shape = &list_shape},
+                     {.text = GIGACHAT_HEADER, .reader = read_json_calls, .shape = &list_shape, .only_first = true}},
                 .ends = {"<|message_sep|>", "</s>"},
                 .prefix_head = GIGACHAT_CALL "{\"name\": \"",
                 .prefix_tail = "\", \"arguments\": ",
@@ -346,7 +350,8 @@ static const answer_format formats[FORMAT_COUNT] =
                 NEWLINES(1, 1, 2, 1),
                 .wrap_open = "<response>",
                 .wrap_close = "</response>",
-                .openers = {{.text = "<|tool_call|>", .reader = read_json_calls, .shape = &granite_shape}},
+                .openers = {{.text = "<|tool_call|>", .reader = read_json_calls, .shape = &granite_shape},
+                            {.text = "<tool_call>", .reader = read_json_calls, .shape = &granite_shape}},
                 .ends = {"<|end_of_text|>", "<|end|>", "<|endoftext|>"},
                 .prefix_head = "<|tool_call|>[{\"name\": \"",
                 .prefix_tail = "\", \"arguments\": ",
@@ -415,6 +420,16 @@ static const answer_format formats[FORMAT_COUNT] =
                 .prefix_head = " <tool_call>\n{\"name\": \"",
                 .prefix_tail = "\", \"arguments\": ",
             },
+        [MISTRAL_ID] =
+            {
+                .label = "mistral_id",
+                .think_open = "[THINK]",
+                .think_close = "[/THINK]",
+                .openers = {{.text = "[TOOL_CALLS]", .reader = read_mistral_calls, .shape = &list_shape}},
+                .ends = {"</s>"},
+                .prefix_head = "[TOOL_CALLS]",
+                .prefix_tail = "[CALL_ID]",
+            },
         [GENERIC] =
             {
                 .label = "generic",
@@ -438,6 +453,7 @@ static const struct {
     {GIGACHAT31, {"<|function_call|>", "<|role_sep|>"}},
     {GIGACHAT3, {"function call", "<|role_sep|>", "<|message_sep|>"}},
     {GRANITE3, {"<|tool_call|>"}},
+    {GRANITE3, {"<|start_of_role|>available_tools<|end_of_role|>"}},
     {GRANITE3, {"<|tool|>", "<|/tool|>"}},
     {FUNCTIONARY31, {"<function=", "</function>", "<|python_tag|>"}},
     {FUNCTIONARY32, {">>>all", "<|start_header_id|>"}},
@@ -447,6 +463,7 @@ static const struct {
     {LFM2, {"<|im_start|>", "List of tools: <|tool_list_start|>"}},
     {LFM2, {"<|im_start|>", "List of tools: ["}},
     {REKA, {"<tool_call>", "<sep>", "human: "}},
+    {MISTRAL_ID, {"[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"}},
     {MINIMAX, {"<minimax:tool_call>"}},
     {GEMMA4, {"<|tool_call>", "<tool_call|>"}},
     {HARMONY, {"<|channel|>", "<|message|>"}},

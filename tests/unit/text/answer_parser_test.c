@@ -389,6 +389,8 @@ static void test_choice(void **state)
         {"lfm2", "<|im_start|> List of tools: <|tool_list_start|>["},
         {"lfm2", "<|im_start|> List of tools: ["},
         {"reka", "human: <tool_call> <sep>"},
+        {"granite3", "<|start_of_role|>available_tools<|end_of_role|>"},
+        {"mistral_id", "[TOOL_CALLS] [CALL_ID] [ARGS]"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -465,6 +467,7 @@ static void test_call_prefix(void **state)
     expect_prefix("firefunction", "{}}]");
     expect_prefix("lfm2", ")]<|tool_call_end|>");
     expect_prefix("reka", "{}}\n</tool_call>");
+    expect_prefix("mistral_id", "abcDEF123[ARGS]{}"); /* its template refuses identifiers of another length */
     text_buffer text = {0};
     assert_int_equal(answer_format_call_prefix(answer_format_by_label("generic"), "now", &text, &error), LEAT_USAGE);
 }
@@ -514,7 +517,8 @@ static const char *const labels[] = {
     "nemotron3",        "qwen3_coder",      "kimi_k2",     "deepseek_v3",  "deepseek_v3.1", "mistral",
     "mistral_named",    "hermes",           "llama3",      "command_r",    "generic",       "apertus",
     "apriel",           "minimax_m1",       "nemotron_v2", "gigachat3",    "gigachat3.1",   "granite3",
-    "functionary_v3.1", "functionary_v3.2", "solar_open",  "firefunction", "lfm2",          "reka"};
+    "functionary_v3.1", "functionary_v3.2", "solar_open",  "firefunction", "lfm2",          "reka",
+    "mistral_id"};
 
 /* `unit` again and again behind `head`, then a word: all must come out as text, whole or byte by byte. */
 static void expect_text(const char *format, const char *head, const char *unit, uint64_t bytes)
