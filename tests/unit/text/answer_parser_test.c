@@ -593,6 +593,30 @@ static void test_call_limit(void **state)
     close_empty_ledger(ledger);
 }
 
+/* A list of Python's calls may be as deep as JSON: the list and the call's own brackets count. */
+static void test_call_depth(void **state)
+{
+    given g = {"lfm2", "x", tools};
+    (void)state;
+    for (int depth = 62; depth <= 63; depth++) {
+        mem *ledger = open_ledger(0);
+        text_buffer text;
+        message got;
+        text_buffer_init(&text, ledger);
+        message_init(&got, ledger);
+        add(&text, "<|tool_call_start|>[now(a=", 26);
+        for (int i = 0; i < depth; i++) add(&text, "[", 1);
+        for (int i = 0; i < depth; i++) add(&text, "]", 1);
+        add(&text, ")]<|tool_call_end|>", 19);
+        read_cut(ledger, &g, text.bytes, text.count, 0, &got);
+        assert_int_equal(got.call_count, depth == 62);
+        assert_int_equal(got.content.count, depth == 62 ? 0 : text.count);
+        message_reset(&got);
+        text_buffer_reset(&text);
+        close_empty_ledger(ledger);
+    }
+}
+
 static void test_bad_tools(void **state)
 {
     static const char *const rows[] = {"{}", "[1]", "[", "", "\"x\""};
@@ -665,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_call_prefix_in_a_thought),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_call_limit),
+        cmocka_unit_test(test_call_depth),
         cmocka_unit_test(test_bad_tools),
         cmocka_unit_test(test_failures),
     };
