@@ -34,7 +34,70 @@ static const call_shape dsml_shape = {.section_close = "</｜DSML｜function_cal
                                       .key_open = "<｜DSML｜parameter name=\"",
                                       .key_close = "\"",
                                       .value_close = "</｜DSML｜parameter>",
-                                      .says_string = true};
+                                      .kinds = {" string=\"true\">", " string=\"false\">"}};
+/* Those whose every argument stands in tags. */
+static const call_shape seed_shape = {.section_close = "</seed:tool_call>",
+                                      .call_open = "<function=",
+                                      .name_close = ">",
+                                      .call_close = "</function>",
+                                      .key_open = "<parameter=",
+                                      .key_close = ">",
+                                      .value_close = "</parameter>",
+                                      .has_truth = true};
+#define MINIMAX_MARK "]<]minimax[>["
+static const call_shape m3_shape = {.section_close = MINIMAX_MARK "</tool_call>",
+                                    .call_open = MINIMAX_MARK "<invoke name=\"",
+                                    .name_close = "\">",
+                                    .call_close = MINIMAX_MARK "</invoke>",
+                                    .key_open = MINIMAX_MARK "<",
+                                    .value_close = MINIMAX_MARK "</"};
+static const call_shape kimi_3_shape = {.section_close = "<|close|>tools<|sep|>",
+                                        .call_open = "<|open|>call tool=\"",
+                                        .name_close = "\"",
+                                        .header_close = "<|sep|>",
+                                        .call_close = "<|close|>call<|sep|>",
+                                        .key_open = "<|open|>argument key=\"",
+                                        .key_close = "\"",
+                                        .value_close = "<|close|>argument<|sep|>",
+                                        .whole_open = "<|open|>json type=\"object\"<|sep|>",
+                                        .whole_close = "<|close|>json<|sep|>",
+                                        .kinds = {" type=\"string\"<|sep|>", " type=\"number\"<|sep|>",
+                                                  " type=\"boolean\"<|sep|>", " type=\"null\"<|sep|>",
+                                                  " type=\"object\"<|sep|>", " type=\"array\"<|sep|>"},
+                                        .has_entities = true};
+static const call_shape dsml_4_shape = {.section_close = "</｜DSML｜tool_calls>",
+                                        .call_open = "<｜DSML｜invoke name=\"",
+                                        .name_close = "\">",
+                                        .call_close = "</｜DSML｜invoke>",
+                                        .key_open = "<｜DSML｜parameter name=\"",
+                                        .key_close = "\"",
+                                        .value_close = "</｜DSML｜parameter>",
+                                        .kinds = {" string=\"true\">", " string=\"false\">"}};
+static const call_shape minicpm_5_shape = {.name_close = "\">",
+                                           .call_close = "</function>",
+                                           .key_open = "<param name=\"",
+                                           .key_close = "\">",
+                                           .value_close = "</param>",
+                                           .may_be_cdata = true};
+static const call_shape hy3_shape = {.section_close = "</tool_calls:opensource>",
+                                     .call_open = "<tool_call:opensource>",
+                                     .name_close = "<tool_sep:opensource>",
+                                     .call_close = "</tool_call:opensource>",
+                                     .key_open = "<arg_key:opensource>",
+                                     .key_close = "</arg_key:opensource>",
+                                     .value_open = "<arg_value:opensource>",
+                                     .value_close = "</arg_value:opensource>",
+                                     .unknown_is_json = true};
+static const call_shape muse_header_shape = {.thought_to = "self"};
+static const call_shape muse_shape = {.section_close = "</atem:function_calls>",
+                                      .call_open = "<atem:invoke name=\"",
+                                      .name_close = "\">",
+                                      .call_close = "</atem:invoke>",
+                                      .key_open = "<atem:parameter name=\"",
+                                      .key_close = "\">",
+                                      .value_close = "</atem:parameter>",
+                                      .unknown_is_json = true};
+
 static const call_shape kimi_shape = {.section_close = "<|tool_calls_section_end|>",
                                       .call_open = "<|tool_call_begin|>",
                                       .name_close = "<|tool_call_argument_begin|>",
@@ -66,6 +129,18 @@ enum {
     GEMMA4,
     HARMONY,
     COMMAND_R7B,
+    SEED_OSS,
+    MINIMAX_3,
+    KIMI_3,
+    DSML_4,
+    MINICPM_5,
+    HUNYUAN_3,
+    STEP_3,
+    GLM_LINE,
+    LING_3,
+    LAGUNA_LINES,
+    LAGUNA_LINE,
+    MUSE,
     DSML,
     GLM,
     NEMOTRON,
@@ -98,10 +173,13 @@ enum {
 
 #define GIGACHAT_HEADER "function call<|role_sep|>\n"
 #define GIGACHAT_CALL   "<|message_sep|>\n\n" GIGACHAT_HEADER
-#define HARMONY_THOUGHT "<|channel|>analysis<|message|>"
 #define THINK_TAGS      .think_open = "<think>", .think_close = "</think>"
 #define NEWLINES(behind_open, before_close, behind_close, before_a_call)                                               \
     .lead = (behind_open), .trail = (before_close), .after = (behind_close), .before_call = (before_a_call)
+#define DSML_OPENERS                                                                                                   \
+    .openers = {{.text = "<｜DSML｜function_calls>", .reader = read_tagged_calls, .shape = &dsml_shape},               \
+                {.text = "<｜DSML｜tool_calls>", .reader = read_tagged_calls, .shape = &dsml_4_shape}}
+#define GLM_OPENER  .openers = {{.text = "<tool_call>", .reader = read_tagged_calls, .shape = &glm_shape}}
 #define TAG_OPENER  .openers = {{.text = "<tool_call>", .reader = read_tag_or_json}}
 #define CHATML_ENDS .ends = {"<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "</s>"}
 
@@ -137,6 +215,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .drops = {"<|end|>", "<|return|>", "<|call|>"},
                 .is_harmony = true,
                 .header = "<|start|>assistant",
+                .thought_header = "<|channel|>analysis<|message|>",
                 .think_next = "<|start|>assistant",
                 .prefix_head = " to=functions.",
                 .prefix_tail = "<|channel|>commentary json<|message|>",
@@ -152,12 +231,140 @@ static const answer_format formats[FORMAT_COUNT] =
                 .prefix_head = "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"",
                 .prefix_tail = "\", \"parameters\": ",
             },
+        [SEED_OSS] =
+            {
+                .label = "seed_oss",
+                .think_open = "<seed:think>",
+                .think_close = "</seed:think>",
+                NEWLINES(0, 0, 1, 2),
+                .openers = {{.text = "<seed:tool_call>", .reader = read_tagged_calls, .shape = &seed_shape}},
+                .ends = {"<seed:eos>"},
+                .prefix_head = "<seed:tool_call>\n<function=",
+                .prefix_tail = ">\n",
+            },
+        [MINIMAX_3] =
+            {
+                .label = "minimax_m3",
+                .think_open = "<mm:think>",
+                .think_close = "</mm:think>",
+                .openers = {{.text = MINIMAX_MARK "<tool_call>", .reader = read_element_calls, .shape = &m3_shape}},
+                .ends = {"[e~["},
+                .prefix_head = MINIMAX_MARK "<tool_call>\n" MINIMAX_MARK "<invoke name=\"",
+                .prefix_tail = "\">",
+            },
+        [KIMI_3] =
+            {
+                .label = "kimi_k3",
+                .think_open = "<|open|>think<|sep|>",
+                .think_close = "<|close|>think<|sep|>",
+                .think_next = "<|open|>response<|sep|>",
+                .openers = {{.text = "<|open|>tools<|sep|>", .reader = read_tagged_calls, .shape = &kimi_3_shape}},
+                .drops = {"<|open|>response<|sep|>", "<|close|>response<|sep|>", "<|close|>message<|sep|>"},
+                .ends = {"<|close|>message<|sep|>", "<|end_of_msg|>"},
+                .prefix_head = "<|close|>response<|sep|><|open|>tools<|sep|><|open|>call tool=\"",
+                .prefix_tail = "\" index=\"1\"<|sep|>",
+            },
+        [DSML_4] =
+            {
+                .label = "deepseek_v4",
+                THINK_TAGS,
+                NEWLINES(0, 0, 0, 2),
+                DSML_OPENERS,
+                .ends = {"<｜end▁of▁sentence｜>"},
+                .prefix_head = "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"",
+                .prefix_tail = "\">\n",
+            },
+        [MINICPM_5] =
+            {
+                .label = "minicpm5",
+                THINK_TAGS,
+                NEWLINES(1, 1, 2, 1),
+                .openers = {{.text = "<function name=\"", .reader = read_tagged_calls, .shape = &minicpm_5_shape}},
+                CHATML_ENDS,
+                .prefix_head = "<function name=\"",
+                .prefix_tail = "\">",
+            },
+        [HUNYUAN_3] =
+            {
+                .label = "hunyuan_v3",
+                .think_open = "<think:opensource>",
+                .think_close = "</think:opensource>",
+                .openers = {{.text = "<tool_calls:opensource>", .reader = read_tagged_calls, .shape = &hy3_shape}},
+                .ends = {"<｜hy_eos:opensource｜>"},
+                .prefix_head = "<tool_calls:opensource>\n<tool_call:opensource>",
+                .prefix_tail = "<tool_sep:opensource>\n",
+            },
+        [STEP_3] =
+            {
+                .label = "step3.5",
+                THINK_TAGS,
+                NEWLINES(1, 1, 1, 0),
+                TAG_OPENER,
+                CHATML_ENDS,
+                .prefix_head = "<tool_call>\n<function=",
+                .prefix_tail = ">\n",
+            },
+        [GLM_LINE] =
+            {
+                .label = "glm4.7",
+                THINK_TAGS,
+                GLM_OPENER,
+                .ends = {"<|user|>", "<|observation|>", "<|endoftext|>", "<｜end▁of▁sentence｜>"},
+                .prefix_head = "<tool_call>",
+                .prefix_tail = "",
+            },
+        [LING_3] =
+            {
+                .label = "ling3",
+                THINK_TAGS,
+                NEWLINES(0, 0, 0, 1),
+                GLM_OPENER,
+                .ends = {"<|role_end|>"},
+                .prefix_head = "<tool_call>",
+                .prefix_tail = "\n",
+            },
+        [LAGUNA_LINES] =
+            {
+                .label = "laguna_xs",
+                THINK_TAGS,
+                NEWLINES(1, 1, 1, 1),
+                .before_end = 1,
+                GLM_OPENER,
+                .ends = {"</assistant>"},
+                .prefix_head = "\n<tool_call>",
+                .prefix_tail = "\n",
+            },
+        [LAGUNA_LINE] =
+            {
+                .label = "laguna_s",
+                THINK_TAGS,
+                GLM_OPENER,
+                .ends = {"</assistant>"},
+                .prefix_head = "<tool_call>",
+                .prefix_tail = "",
+            },
+        [MUSE] =
+            {
+                .label = "muse",
+                .think_close = "<|eom|>",
+                .openers =
+                    {{.text = "<|start|>", .reader = read_harmony, .shape = &muse_header_shape, .is_structure = true},
+                     {.text = "<atem:function_calls>", .reader = read_tagged_calls, .shape = &muse_shape}},
+                .drops = {"<|eom|>", "<|eot|>"},
+                .is_harmony = true,
+                .header = "<|start|>assistant",
+                .thought_header = " to=self<|message|>",
+                .think_next = "<|start|>assistant",
+                .prefix_head = " to=",
+                .prefix_again = "<|message|><atem:function_calls>\n<atem:invoke name=\"",
+                .prefix_tail = "\">\n",
+            },
         [DSML] =
             {
                 .label = "deepseek_dsml",
                 THINK_TAGS,
                 NEWLINES(0, 0, 0, 2),
-                .openers = {{.text = "<｜DSML｜function_calls>", .reader = read_tagged_calls, .shape = &dsml_shape}},
+                DSML_OPENERS,
                 .ends = {"<｜end▁of▁sentence｜>"},
                 .prefix_head = "\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"",
                 .prefix_tail = "\">\n",
@@ -167,7 +374,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .label = "glm4",
                 THINK_TAGS,
                 NEWLINES(1, 1, 1, 1),
-                .openers = {{.text = "<tool_call>", .reader = read_tagged_calls, .shape = &glm_shape}},
+                GLM_OPENER,
                 .ends = {"<|user|>", "<|observation|>", "<|endoftext|>"},
                 .prefix_head = "\n<tool_call>",
                 .prefix_tail = "\n",
@@ -468,6 +675,20 @@ static const struct {
     {GEMMA4, {"<|tool_call>", "<tool_call|>"}},
     {HARMONY, {"<|channel|>", "<|message|>"}},
     {COMMAND_R7B, {"<|START_ACTION|>"}},
+    {SEED_OSS, {"<seed:tool_call>"}},
+    {MINIMAX_3, {MINIMAX_MARK}},
+    {KIMI_3, {"<|open|>", "<|close|>", "<|sep|>"}},
+    {DSML_4, {"｜DSML｜", "tool_calls>"}},
+    {MINICPM_5, {"<function name=\"", "<param name=\""}},
+    {HUNYUAN_3, {"<tool_sep{}>", ":opensource"}}, /* the suffix is put in by the template */
+    {HUNYUAN_3, {"<tool_sep:opensource>"}},
+    {MUSE, {"<atem:function_calls>"}},
+    {STEP_3, {"<function=", "<|im_start|>tool_response"}},
+    {LAGUNA_LINES, {"<arg_key>", "</assistant>", "</think>\n"}},
+    {LAGUNA_LINES, {"<arg_key>", "</assistant>", "</think>\\n"}}, /* as the template's text spells it */
+    {LAGUNA_LINE, {"<arg_key>", "</assistant>"}},
+    {LING_3, {"<arg_key>", "<|role_end|>"}},
+    {GLM_LINE, {"</arg_key><arg_value>"}},
     {DSML, {"｜DSML｜"}},
     {GLM, {"<arg_key>"}},
     {NEMOTRON, {"<function=", "<think></think>"}},
@@ -512,6 +733,10 @@ leat_status answer_format_call_prefix(const answer_format *format, const char *n
     TRY(text_buffer_append(out, format->prefix_head, strlen(format->prefix_head), error));
     if (!name) return LEAT_OK;
     TRY(text_buffer_append(out, name, strlen(name), error));
+    if (format->prefix_again) {
+        TRY(text_buffer_append(out, format->prefix_again, strlen(format->prefix_again), error));
+        TRY(text_buffer_append(out, name, strlen(name), error));
+    }
     return text_buffer_append(out, format->prefix_tail, strlen(format->prefix_tail), error);
 }
 
@@ -525,7 +750,7 @@ bool answer_format_leaves_thought(const answer_format *format, const char *promp
                                   uint32_t *out_newlines)
 {
     *out_newlines = 0;
-    if (format->is_harmony) return answer_ends_with(prompt, count, HARMONY_THOUGHT);
+    if (format->is_harmony) return answer_ends_with(prompt, count, format->thought_header);
     while (count > 0 && prompt[count - 1] == '\n') {
         count--;
         ++*out_newlines;

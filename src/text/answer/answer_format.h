@@ -36,8 +36,10 @@ struct answer_format {
     const char *drops[ANSWER_WORDS_MAX]; /* marks without a meaning of their own */
     const char *ends[ANSWER_WORDS_MAX];  /* marks that mean nothing at the very end of an answer */
     bool is_harmony;
-    const char *header; /* what a prompt's end leaves open: an answer begins behind what openers[0] opens */
+    const char *thought_header; /* of harmony: the end of a prompt that leaves a thought open */
+    const char *header;         /* what a prompt's end leaves open: an answer begins behind what openers[0] opens */
     const char *prefix_head, *prefix_tail; /* around the name, to open a call */
+    const char *prefix_again;              /* between the name and the name again, where it is written twice */
 };
 
 /* Whether a prompt ends with an opened thought, but for newlines, which are counted. */

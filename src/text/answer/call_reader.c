@@ -145,6 +145,11 @@ leat_status call_set_arguments(call_cursor *c, json_span value, bool *out_is_goo
     return text_buffer_append(&c->arguments, "{}", 2, error);
 }
 
+bool call_has_good_arguments(const call_cursor *c)
+{
+    return json_span_is_value(c->arguments.bytes, c->arguments.count);
+}
+
 read_result call_step_begin(call_cursor *c, char json_open, int next)
 {
     call_skip_space(c);

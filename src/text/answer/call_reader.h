@@ -28,6 +28,8 @@ typedef enum call_step {
 typedef struct call_cursor call_cursor;
 typedef leat_status call_reader(call_cursor *c, call_step *out_step, leat_error *error);
 
+enum { CALL_KINDS_MAX = 8 };
+
 /* How a family writes calls: the literals that its reader looks for. Which of them are used is the reader's. */
 typedef struct call_shape {
     const char *section_close; /* behind the last call of a block; NULL: a block is one call */
@@ -39,11 +41,17 @@ typedef struct call_shape {
     bool wraps_lines;     /* values stand between two newlines of their own */
     bool has_truth;       /* what does not say true is false, where a parameter can be nothing else */
     bool unknown_is_json; /* values of parameters that no schema knows are read as JSON where they are */
-    bool says_string;     /* a value's tag says whether it is a string */
-    bool name_is_id;      /* functions.NAME:INDEX, which is the identifier too */
-    bool only_known;      /* nothing marks the call: its name must be a tool's */
-    bool name_is_key;     /* {NAME: ARGUMENTS} */
-    const char *id_close; /* between an identifier and the name */
+    /* The rest of a value's tag that says what it is: the first a string, the others JSON. Ends with NULL. */
+    const char *kinds[CALL_KINDS_MAX];
+    const char *whole_open, *whole_close; /* around an object with all arguments, where one may stand instead */
+    const char *header_close;             /* where more than name_close stands between name and arguments: its end */
+    const char *thought_to;               /* the recipient of thoughts, where calls say their tool themselves */
+    bool may_be_cdata;                    /* a value may stand in <![CDATA[ and ]]> */
+    bool has_entities;                    /* names and keys have &amp; and &quot; */
+    bool name_is_id;                      /* functions.NAME:INDEX, which is the identifier too */
+    bool only_known;                      /* nothing marks the call: its name must be a tool's */
+    bool name_is_key;                     /* {NAME: ARGUMENTS} */
+    const char *id_close;                 /* between an identifier and the name */
 } call_shape;
 
 struct call_cursor {
@@ -101,6 +109,8 @@ MUST_CHECK leat_status call_set_name(call_cursor *c, json_span name, bool *out_i
 read_result call_take_either(call_cursor *c, const char *first, const char *second, bool *out_is_first);
 /* Arguments from a JSON value: an object, a string that holds one, null. *out_is_good false: neither. */
 MUST_CHECK leat_status call_set_arguments(call_cursor *c, json_span value, bool *out_is_good, leat_error *error);
+/* Whether arguments that were put together are JSON still: they may have become too deep. */
+bool call_has_good_arguments(const call_cursor *c);
 
 /* One step of a reader from its phase to the next, or to CALL_READY. */
 typedef leat_status call_phase(call_cursor *c, read_result *out, call_step *out_step, leat_error *error);
@@ -112,13 +122,14 @@ MUST_CHECK leat_status call_run(call_cursor *c, call_phase *step, int end, call_
 
 call_reader read_json_calls;     /* {"name": ..., "arguments": ...}, or a list of them */
 call_reader read_tagged_calls;   /* every argument in tags of its own */
+call_reader read_element_calls;  /* ... whose names are the arguments', with further ones inside */
 call_reader read_named_calls;    /* a name, then an object of arguments */
 call_reader read_gemma_calls;    /* call:name{key:value} */
 call_reader read_mistral_calls;  /* a list of JSON calls, or name[ARGS]{} */
 call_reader read_python_calls;   /* name.call(key="value") */
 call_reader read_pythonic_calls; /* [name(key='value', ...), ...] */
 call_reader read_recipient;      /* a line that names a function or says that text follows, then the arguments */
-call_reader read_harmony;        /* a header of harmony and, for a recipient, the call's body */
+call_reader read_harmony;        /* the header of a message and, for a recipient, the call's body */
 call_reader read_tag_or_json;    /* what follows <tool_call>: JSON or a tagged function */
 
 extern const call_shape call_shape_json, call_shape_function;

@@ -1,6 +1,7 @@
 /*
  * harmony.c - messages of gpt-oss: a header up to <|message|> says by its channel whether reasoning or text follows, or
- * by its recipient that a call's arguments do. The recipient stands before or behind the channel.
+ * by its recipient that a call's arguments do. The recipient stands before or behind the channel. Families without
+ * channels send their thoughts to a recipient of its own, and calls in their body say which tool they are for.
  */
 #include "text/answer/call_reader.h"
 
@@ -47,8 +48,10 @@ static leat_status step_header(call_cursor *c, call_step *out_step, leat_error *
     if (result != READ_YES) return LEAT_OK;
     json_span header = {c->text, c->value_end};
     json_span channel = word_behind(header, "<|channel|>"), recipient = word_behind(header, " to=");
-    *out_step = span_is(channel, "analysis") ? CALL_IS_REASONING : CALL_IS_TEXT;
-    if (!is_tool(recipient)) return LEAT_OK;
+    const char *thought_to = c->shape ? c->shape->thought_to : NULL;
+    bool is_thought = thought_to ? span_is(recipient, thought_to) : span_is(channel, "analysis");
+    *out_step = is_thought ? CALL_IS_REASONING : CALL_IS_TEXT;
+    if (thought_to || !is_tool(recipient)) return LEAT_OK;
     *out_step = c->has_tools ? CALL_MORE : CALL_BAD;
     if (!c->has_tools) return LEAT_OK;
     c->phase = BEGIN_BODY;

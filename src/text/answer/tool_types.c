@@ -1,6 +1,8 @@
 /* tool_types.c - reads schemas on text that the scanner has passed; only what decides how a bare value is written. */
 #include "text/answer/tool_types.h"
 
+#include "text/answer/python_value.h"
+
 #include "base/bytes.h"
 
 #include <stdlib.h>
@@ -13,11 +15,10 @@ static unsigned named_type(json_span name)
     static const struct {
         const char *name;
         unsigned type;
-    } rows[] = {{"string", TOOL_STRING},   {"number", TOOL_NUMBER}, {"integer", TOOL_NUMBER},
-                {"boolean", TOOL_BOOLEAN}, {"null", TOOL_NULL},     {"object", TOOL_STRUCTURE},
-                {"array", TOOL_STRUCTURE}, {"float", TOOL_NUMBER},  {"int", TOOL_NUMBER},
-                {"bool", TOOL_BOOLEAN},    {"str", TOOL_STRING},    {"list", TOOL_STRUCTURE},
-                {"dict", TOOL_STRUCTURE}};
+    } rows[] = {{"string", TOOL_STRING}, {"number", TOOL_NUMBER}, {"integer", TOOL_NUMBER}, {"boolean", TOOL_BOOLEAN},
+                {"null", TOOL_NULL},     {"object", TOOL_OBJECT}, {"array", TOOL_ARRAY},    {"float", TOOL_NUMBER},
+                {"int", TOOL_NUMBER},    {"bool", TOOL_BOOLEAN},  {"str", TOOL_STRING},     {"list", TOOL_ARRAY},
+                {"dict", TOOL_OBJECT}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (json_span_says(name, rows[i].name)) return rows[i].type;
     return 0;
@@ -30,8 +31,8 @@ static unsigned value_type(json_span value)
     case 't':
     case 'f': return TOOL_BOOLEAN;
     case 'n': return TOOL_NULL;
-    case '{':
-    case '[': return TOOL_STRUCTURE;
+    case '{': return TOOL_OBJECT;
+    case '[': return TOOL_ARRAY;
     default: return TOOL_NUMBER;
     }
 }
@@ -132,11 +133,11 @@ static void sift_down(const parameter_order *o, uint64_t root, uint64_t count)
 }
 
 /* A heap sort: names lie in a buffer of their own, which qsort's comparison could not see. */
-static void sort_parameters(const tool_types *t, const tool_entry *tool)
+static void sort_parameters(const tool_types *t, uint64_t first, uint64_t count)
 {
-    parameter_order o = {t->names.bytes, t->parameters + tool->first};
-    for (uint64_t i = tool->count / 2; i > 0; i--) sift_down(&o, i - 1, tool->count);
-    for (uint64_t end = tool->count; end > 1; end--) {
+    parameter_order o = {t->names.bytes, t->parameters + first};
+    for (uint64_t i = count / 2; i > 0; i--) sift_down(&o, i - 1, count);
+    for (uint64_t end = count; end > 1; end--) {
         tool_parameter kept = o.parameters[0];
         o.parameters[0] = o.parameters[end - 1];
         o.parameters[end - 1] = kept;
@@ -144,14 +145,46 @@ static void sort_parameters(const tool_types *t, const tool_entry *tool)
     }
 }
 
-static leat_status read_properties(tool_types *t, json_span function, leat_error *error)
+static leat_status read_inside(tool_types *t, uint64_t index, json_span schema, leat_error *error);
+
+/* The properties of a schema, next to each other, and behind them what is inside of each. Text that the scanner has
+ * passed is at most JSON_SPAN_DEPTH_MAX deep, and so is this. */
+static leat_status read_properties(tool_types *t, json_span schema, uint64_t *out_first, uint64_t *out_count,
+                                   leat_error *error)
 {
-    json_span schema, properties, key, value;
-    if (!json_span_member(function, "parameters", &schema) && !json_span_member(function, "input_schema", &schema))
-        return LEAT_OK;
+    json_span properties, key, value;
+    uint64_t first = t->parameter_count, index = first;
     if (!json_span_member(schema, "properties", &properties) || !json_span_is(properties, '{')) return LEAT_OK;
     for (uint64_t at = 0; json_span_next(properties, &at, &key, &value);) TRY(add_parameter(t, key, value, error));
+    *out_first = first;
+    *out_count = t->parameter_count - first;
+    for (uint64_t at = 0; json_span_next(properties, &at, &key, &value);) TRY(read_inside(t, index++, value, error));
+    sort_parameters(t, first, *out_count);
     return LEAT_OK;
+}
+
+static leat_status read_inside(tool_types *t, uint64_t index, json_span schema, leat_error *error)
+{
+    json_span items;
+    uint64_t first = 0, count = 0, item = 0;
+    TRY(read_properties(t, schema, &first, &count, error));
+    if (json_span_member(schema, "items", &items) && json_span_is(items, '{')) {
+        item = t->parameter_count;
+        TRY(add_parameter(t, (json_span){"\"\"", 2}, items, error));
+        TRY(read_inside(t, item, items, error));
+    }
+    t->parameters[index].first = first;
+    t->parameters[index].count = count;
+    t->parameters[index].item = item;
+    return LEAT_OK;
+}
+
+static leat_status read_schema(tool_types *t, json_span function, tool_entry *entry, leat_error *error)
+{
+    json_span schema;
+    if (!json_span_member(function, "parameters", &schema) && !json_span_member(function, "input_schema", &schema))
+        return LEAT_OK;
+    return read_properties(t, schema, &entry->first, &entry->count, error);
 }
 
 static leat_status read_tool(tool_types *t, json_span tool, leat_error *error)
@@ -164,12 +197,10 @@ static leat_status read_tool(tool_types *t, json_span tool, leat_error *error)
     leat_status status = grow(t, &block, t->tool_count, &t->tool_capacity, sizeof *t->tools, error);
     t->tools = block;
     if (status != LEAT_OK) return status;
-    tool_entry entry = {.first = t->parameter_count};
+    tool_entry entry = {0};
     TRY(add_name(t, name, &entry.name_at, &entry.name_bytes, error));
-    TRY(read_properties(t, function, error));
-    entry.count = t->parameter_count - entry.first;
+    TRY(read_schema(t, function, &entry, error));
     t->tools[t->tool_count++] = entry;
-    sort_parameters(t, &entry);
     return LEAT_OK;
 }
 
@@ -202,23 +233,45 @@ const tool_entry *tool_types_find(const tool_types *types, const char *name, uin
     return NULL;
 }
 
-bool tool_types_of(const tool_types *types, const tool_entry *tool, const char *name, uint64_t bytes,
-                   unsigned *out_types)
+static const tool_parameter *find_in(const tool_types *types, uint64_t first, uint64_t count, const char *name,
+                                     uint64_t bytes)
 {
-    uint64_t low = tool ? tool->first : 0, high = tool ? tool->first + tool->count : 0;
+    uint64_t low = first, high = first + count;
     while (low < high) {
         const tool_parameter *p = &types->parameters[low + (high - low) / 2];
         int order = compare_names(types->names.bytes + p->name_at, p->name_bytes, name, bytes);
-        if (order == 0) {
-            *out_types = p->types;
-            return true;
-        }
+        if (order == 0) return p;
         if (order < 0)
             low = (uint64_t)(p - types->parameters) + 1;
         else
             high = (uint64_t)(p - types->parameters);
     }
-    return false;
+    return NULL;
+}
+
+const tool_parameter *tool_types_parameter(const tool_types *types, const tool_entry *tool, const char *name,
+                                           uint64_t bytes)
+{
+    return tool ? find_in(types, tool->first, tool->count, name, bytes) : NULL;
+}
+
+bool tool_types_of(const tool_types *types, const tool_entry *tool, const char *name, uint64_t bytes,
+                   unsigned *out_types)
+{
+    const tool_parameter *p = tool_types_parameter(types, tool, name, bytes);
+    if (p) *out_types = p->types;
+    return p != NULL;
+}
+
+const tool_parameter *tool_types_property(const tool_types *types, const tool_parameter *of, const char *name,
+                                          uint64_t bytes)
+{
+    return of ? find_in(types, of->first, of->count, name, bytes) : NULL;
+}
+
+const tool_parameter *tool_types_item(const tool_types *types, const tool_parameter *of)
+{
+    return of && of->item > 0 ? &types->parameters[of->item] : NULL;
 }
 
 /* ---- values --------------------------------------------------------------------------------------------------- */
@@ -249,7 +302,24 @@ static bool is_wanted(json_span value, unsigned types)
     unsigned type = value_type(value);
     if (types == 0) return type != TOOL_STRING;
     if (type == TOOL_NUMBER && types & TOOL_STRING) return false; /* "12" may be meant as it stands */
-    return (type & types & (TOOL_NUMBER | TOOL_STRUCTURE)) != 0;
+    if (type & TOOL_STRUCTURE) return (types & TOOL_STRUCTURE) != 0;
+    return (type & types & TOOL_NUMBER) != 0;
+}
+
+/* Objects and lists as Python prints them: templates do that where they do not ask for JSON. */
+static leat_status write_python(json_span value, text_buffer *out, bool *out_is_good, leat_error *error)
+{
+    text_buffer scratch;
+    uint64_t before = out->count;
+    text_buffer_init(&scratch, out->ledger);
+    leat_status status = text_buffer_append(&scratch, "", 0, error);
+    python_text python = {.text = value.text, .end = value.count, .out = out, .scratch = &scratch};
+    if (status == LEAT_OK) status = python_value_copy(&python, 0, out_is_good, error);
+    text_buffer_reset(&scratch);
+    *out_is_good = status == LEAT_OK && *out_is_good && python.at == python.end;
+    if (*out_is_good || status != LEAT_OK) return status;
+    out->count = before;
+    return text_buffer_append(out, "", 0, error); /* so that the text ends there */
 }
 
 leat_status tool_value_write(json_span text, unsigned types, text_buffer *out, leat_error *error)
@@ -259,5 +329,9 @@ leat_status tool_value_write(json_span text, unsigned types, text_buffer *out, l
     if (!word && types & TOOL_TRUTH) word = "false";
     if (word) return text_buffer_append(out, word, strlen(word), error);
     if (is_wanted(value, types)) return json_span_copy(value, out, error);
+    bool is_literal = false;
+    bool may_be_literal = types & TOOL_STRUCTURE && (json_span_is(value, '{') || json_span_is(value, '['));
+    if (may_be_literal) TRY(write_python(value, out, &is_literal, error));
+    if (is_literal) return LEAT_OK;
     return json_span_quote(text.text, text.count, out, error);
 }

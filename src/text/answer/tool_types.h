@@ -4,7 +4,8 @@
  *
  * Read once from the request's "tools" (with or without the {"type": "function", "function": ...} around each): the
  * names of tools and of the properties of their parameters, and of each property the types that `type`, `anyOf`,
- * `oneOf`, `allOf`, `nullable` and `enum` allow. Whatever else schemas can say is not asked.
+ * `oneOf`, `allOf`, `nullable` and `enum` allow; the same of a property's own `properties` and `items`. Whatever else
+ * schemas can say is not asked.
  *
  * Threads: constant after open.
  */
@@ -18,8 +19,10 @@ typedef enum tool_type {
     TOOL_NUMBER = 2, /* integers too */
     TOOL_BOOLEAN = 4,
     TOOL_NULL = 8,
-    TOOL_STRUCTURE = 16, /* object, array */
-    TOOL_TRUTH = 32,     /* not of schemas: a value that says neither truth nor null is false */
+    TOOL_OBJECT = 16,
+    TOOL_ARRAY = 32,
+    TOOL_STRUCTURE = TOOL_OBJECT | TOOL_ARRAY,
+    TOOL_TRUTH = 64, /* not of schemas: a value that says neither truth nor null is false */
 } tool_type;
 
 typedef struct tool_entry {
@@ -27,9 +30,12 @@ typedef struct tool_entry {
     uint64_t first, count;        /* its parameters */
 } tool_entry;
 
+/* A place in a schema. */
 typedef struct tool_parameter {
     uint64_t name_at, name_bytes;
-    unsigned types; /* tool_type; 0: the schema does not say */
+    unsigned types;        /* tool_type; 0: the schema does not say */
+    uint64_t first, count; /* the properties of its value */
+    uint64_t item;         /* what the elements of its value are; 0: not said */
 } tool_parameter;
 
 typedef struct tool_types {
@@ -37,7 +43,7 @@ typedef struct tool_types {
     text_buffer names;
     tool_entry *tools;
     uint64_t tool_count, tool_capacity;
-    tool_parameter *parameters; /* of a tool: sorted by name */
+    tool_parameter *parameters; /* those of one place: next to each other, sorted by name */
     uint64_t parameter_count, parameter_capacity;
 } tool_types;
 
@@ -49,6 +55,14 @@ const tool_entry *tool_types_find(const tool_types *types, const char *name, uin
 /* false: the tool (may be NULL) has no such parameter. */
 bool tool_types_of(const tool_types *types, const tool_entry *tool, const char *name, uint64_t bytes,
                    unsigned *out_types);
+/* NULL when the tool (may be NULL) has no such parameter. */
+const tool_parameter *tool_types_parameter(const tool_types *types, const tool_entry *tool, const char *name,
+                                           uint64_t bytes);
+/* What the schema of a place (NULL: unknown) says of a property of its value, and of an element of it; NULL: nothing.
+ */
+const tool_parameter *tool_types_property(const tool_types *types, const tool_parameter *of, const char *name,
+                                          uint64_t bytes);
+const tool_parameter *tool_types_item(const tool_types *types, const tool_parameter *of);
 
 /* Appends the JSON value that bare text stands for, given the types a parameter may have (0: not said). Text that fits
  * none of them is a string: nothing is lost, but for TOOL_TRUTH. */
