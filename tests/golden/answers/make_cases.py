@@ -18,6 +18,8 @@ import jinja2
 import jinja2.ext
 import jinja2.sandbox
 
+import tagged_families
+
 TOOLS = [
     {"type": "function", "function": {"name": "get_weather", "description": "Weather.", "parameters": {
         "type": "object", "properties": {"location": {"type": "string"}, "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]}},
@@ -453,6 +455,7 @@ def by_hand_of_families():
 def main():
     folder = os.path.join(sys.argv[1], "templates")
     rows = [row for name in sorted(TEMPLATES) for row in cases_of(folder, name)]
+    rows += list(tagged_families.of_families(ANSWERS)) + list(tagged_families.by_hand())
     rows += list(by_hand()) + list(of_families()) + list(by_hand_of_families())
     out = sys.stdout
     out.write("{\"tools\": %s,\n\"cases\": [\n" % json.dumps(TOOLS, ensure_ascii=False))

@@ -289,7 +289,10 @@ static bool ends_with_mark(const char *text, uint64_t count)
 
 static void check_cut_off(mem *ledger, const answer_case *c, const given *g)
 {
-    bool has_inner_marks = strcmp(c->format.bytes, "harmony") == 0 || strcmp(c->format.bytes, "command_r7b") == 0;
+    static const char *const with_inner_marks[] = {"harmony", "command_r7b", "kimi_k3", "muse"};
+    bool has_inner_marks = false;
+    for (size_t i = 0; i < sizeof with_inner_marks / sizeof *with_inner_marks; i++)
+        has_inner_marks = has_inner_marks || strcmp(c->format.bytes, with_inner_marks[i]) == 0;
     uint64_t shown = has_inner_marks ? 1 : 12;
     for (uint64_t count = 0; count < c->text.count; count++) {
         message got;
@@ -357,6 +360,20 @@ static void test_choice(void **state)
 {
     static const char *const rows[][2] = {
         {"generic", "{{ messages }}"},
+        {"seed_oss", "<seed:tool_call> <function= <think></think>"},
+        {"minimax_m3", "]<]minimax[>[ <tool_call> tool_call.name"},
+        {"kimi_k3", "<|open|> <|close|> <|sep|> ```json"},
+        {"deepseek_v4", "｜DSML｜ tool_calls> <think></think>"},
+        {"minicpm5", "<function name=\" <param name=\" <tool_sep>"},
+        {"hunyuan_v3", "<tool_sep{}> :opensource <tool_call{}>"},
+        {"hunyuan_v3", "<tool_sep:opensource>"},
+        {"step3.5", "<tool_call>\n<function= <|im_start|>tool_response"},
+        {"glm4.7", "<tool_call> <arg_key>a</arg_key><arg_value>"},
+        {"ling3", "<tool_call> <arg_key> <|role_end|>"},
+        {"laguna_xs", "<tool_call> <arg_key> </think>\n </assistant>"},
+        {"laguna_xs", "<tool_call> <arg_key> '</think>\\n' </assistant>"},
+        {"laguna_s", "<tool_call> <arg_key> </think> </assistant>"},
+        {"muse", "<|start|> <|message|> <atem:function_calls>"},
         {"hermes", "<tool_call> <think>"},
         {"llama3", "<|python_tag|>"},
         {"gemma4", "<|tool_call>call: <tool_call|> <tool_call>"},
@@ -430,7 +447,8 @@ static void expect_call(const char *format, const char *prompt, const char *clos
 
 static void expect_prefix(const char *format, const char *rest)
 {
-    bool is_harmony = strcmp(format, "harmony") == 0, has_header = strcmp(format, "functionary_v3.2") == 0;
+    bool is_harmony = strcmp(format, "harmony") == 0 || strcmp(format, "muse") == 0;
+    bool has_header = strcmp(format, "functionary_v3.2") == 0;
     expect_call(format, is_harmony ? "<|start|>assistant" : has_header ? "\n\n>>>" : "x", "", rest);
 }
 
@@ -439,6 +457,18 @@ static void test_call_prefix(void **state)
     leat_error error;
     (void)state;
     expect_prefix("hermes", "{}}\n</tool_call>");
+    expect_prefix("seed_oss", "</function>\n</seed:tool_call>");
+    expect_prefix("minimax_m3", "]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>");
+    expect_prefix("kimi_k3", "<|close|>call<|sep|><|close|>tools<|sep|><|close|>message<|sep|><|end_of_msg|>");
+    expect_prefix("deepseek_v4", "\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>");
+    expect_prefix("minicpm5", "</function>");
+    expect_prefix("hunyuan_v3", "</tool_call:opensource>\n</tool_calls:opensource>");
+    expect_prefix("step3.5", "</function>\n</tool_call>");
+    expect_prefix("glm4.7", "</tool_call>");
+    expect_prefix("ling3", "\n</tool_call>");
+    expect_prefix("laguna_xs", "</tool_call>\n</assistant>");
+    expect_prefix("laguna_s", "</tool_call></assistant>");
+    expect_prefix("muse", "</atem:invoke>\n</atem:function_calls><|eot|>");
     expect_prefix("qwen3_coder", "</function>\n</tool_call>");
     expect_prefix("nemotron3", "</function>\n</tool_call>\n");
     expect_prefix("glm4", "</tool_call>");
@@ -480,6 +510,21 @@ static void test_call_prefix_in_a_thought(void **state)
     (void)state;
     expect_call("hermes", "<|im_start|>assistant\n<think>\n", "\n</think>\n\n", "{}}\n</tool_call>");
     expect_call("hermes", "<think>", "</think>\n\n", "{}}\n</tool_call>");
+    expect_call("seed_oss", "<seed:think>", "</seed:think>\n", "</function>\n</seed:tool_call>");
+    expect_call("minimax_m3", "<mm:think>", "</mm:think>", "]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>");
+    expect_call("kimi_k3", "<|open|>think<|sep|>", "<|close|>think<|sep|><|open|>response<|sep|>",
+                "<|close|>call<|sep|><|close|>tools<|sep|>");
+    expect_call("deepseek_v4", "<think>", "</think>", "</｜DSML｜invoke>\n</｜DSML｜tool_calls>");
+    expect_call("minicpm5", "<think>\n", "\n</think>\n\n", "</function>");
+    expect_call("hunyuan_v3", "<think:opensource>", "</think:opensource>",
+                "</tool_call:opensource>\n</tool_calls:opensource>");
+    expect_call("step3.5", "<think>\n", "\n</think>\n", "</function>\n</tool_call>");
+    expect_call("glm4.7", "<think>", "</think>", "</tool_call>");
+    expect_call("ling3", "\n<think>", "</think>", "\n</tool_call>");
+    expect_call("laguna_xs", "<assistant>\n<think>", "</think>", "</tool_call>");
+    expect_call("laguna_s", "<assistant><think>", "</think>", "</tool_call>");
+    expect_call("muse", "<|start|>assistant to=self<|message|>", "<|eom|><|start|>assistant",
+                "</atem:invoke>\n</atem:function_calls>");
     expect_call("qwen3_coder", "<think>\n", "\n</think>\n\n", "</function>\n</tool_call>");
     expect_call("nemotron3", "<think>\n", "\n</think>\n", "</function>\n</tool_call>\n");
     expect_call("glm4", "<|assistant|><think>", "</think>", "</tool_call>");
@@ -512,13 +557,49 @@ static void test_call_prefix_in_a_thought(void **state)
 
 /* ---- hostile texts -------------------------------------------------------------------------------------------- */
 
-static const char *const labels[] = {
-    "minimax_m2",       "gemma4",           "harmony",     "command_r7b",  "deepseek_dsml", "glm4",
-    "nemotron3",        "qwen3_coder",      "kimi_k2",     "deepseek_v3",  "deepseek_v3.1", "mistral",
-    "mistral_named",    "hermes",           "llama3",      "command_r",    "generic",       "apertus",
-    "apriel",           "minimax_m1",       "nemotron_v2", "gigachat3",    "gigachat3.1",   "granite3",
-    "functionary_v3.1", "functionary_v3.2", "solar_open",  "firefunction", "lfm2",          "reka",
-    "mistral_id"};
+static const char *const labels[] = {"minimax_m2",
+                                     "gemma4",
+                                     "harmony",
+                                     "command_r7b",
+                                     "deepseek_dsml",
+                                     "glm4",
+                                     "nemotron3",
+                                     "qwen3_coder",
+                                     "kimi_k2",
+                                     "deepseek_v3",
+                                     "deepseek_v3.1",
+                                     "mistral",
+                                     "mistral_named",
+                                     "hermes",
+                                     "llama3",
+                                     "command_r",
+                                     "generic",
+                                     "apertus",
+                                     "apriel",
+                                     "minimax_m1",
+                                     "nemotron_v2",
+                                     "gigachat3",
+                                     "gigachat3.1",
+                                     "granite3",
+                                     "functionary_v3.1",
+                                     "functionary_v3.2",
+                                     "solar_open",
+                                     "firefunction",
+                                     "lfm2",
+                                     "reka",
+                                     "mistral_id",
+                                     "seed_oss",
+                                     "minimax_m3",
+                                     "kimi_k3",
+                                     "deepseek_v4",
+                                     "minicpm5",
+                                     "hunyuan_v3",
+                                     "step3.5",
+                                     "glm4.7",
+                                     "ling3",
+                                     "laguna_xs",
+                                     "laguna_s",
+                                     "muse"};
 
 /* `unit` again and again behind `head`, then a word: all must come out as text, whole or byte by byte. */
 static void expect_text(const char *format, const char *head, const char *unit, uint64_t bytes)
@@ -557,6 +638,17 @@ static void test_hostile(void **state)
     expect_text("qwen3_coder", "<tool_call>\n<function=now>\n<parameter=a>\n", "</parameter>     ", 1 << 20);
     expect_text("gemma4", "<|tool_call>call:now{a:<|\"|>", "}<tool_call|>", 1 << 20);
     expect_text("kimi_k2", "<|tool_calls_section_begin|>", "<|tool_call_begin|>", 1 << 20);
+    expect_text("minimax_m3", "]<]minimax[>[<tool_call>]<]minimax[>[<invoke name=\"now\">", "]<]minimax[>[<a>",
+                1 << 20);
+    expect_text("minimax_m3", "]<]minimax[>[<tool_call>", "]<]minimax[>[<invoke name=\"now\">]<]minimax[>[</invoke",
+                1 << 20);
+    expect_text("kimi_k3", "<|open|>tools<|sep|><|open|>call tool=\"now\" index=\"1\"<|sep|>",
+                "<|open|>argument key=\"a\" type=\"string\"<|sep|><|close|>argument<|sep|>", 1 << 19);
+    expect_text("kimi_k3", "<|open|>tools<|sep|><|open|>call tool=\"now\" index=\"1\"<|sep|>", " ", 1 << 20);
+    expect_text("minicpm5", "<function name=\"now\"><param name=\"a\"><![CDATA[", " </param> ", 1 << 20);
+    expect_text("minicpm5", "<function name=\"now\"><param name=\"a\">", "<![CDATA[]]></param>", 1 << 20);
+    expect_text("seed_oss", "<seed:tool_call>\n<function=now>\n<parameter=a>", "</parameter>     ", 1 << 20);
+    expect_text("muse", "x", "<|start|>", 1 << 20);
     expect_text("mistral", "x", "</s>", 1 << 20);
     expect_text("apriel", "<tool_calls>", "[", 1 << 20);
     expect_text("functionary_v3.2", "x", ">>>", 1 << 20);
@@ -617,6 +709,54 @@ static void test_call_depth(void **state)
     }
 }
 
+/* Every @ is MiniMax' mark before a tag. */
+static void add_marked(text_buffer *out, const char *text)
+{
+    for (; *text; text++)
+        if (*text == '@')
+            add(out, "]<]minimax[>[", 13);
+        else
+            add(out, text, 1);
+}
+
+/* What the schema says of properties and elements inside of a parameter decides what their text is. */
+static void test_inner_types(void **state)
+{
+    static const char nested[] =
+        "[{\"name\": \"f\", \"parameters\": {\"properties\": {\"z\": {\"type\": \"object\", \"properties\": {\"n\": "
+        "{\"type\": \"string\"}, \"a\": {\"type\": \"array\", \"items\": {\"type\": \"object\", \"properties\": "
+        "{\"item\": {\"type\": [\"string\", \"null\"]}, \"b\": {\"type\": \"boolean\"}}}}}}, \"a\": {\"items\": "
+        "{\"type\": \"string\"}}}}}]";
+    static const char *const rows[][2] = {
+        {"<z>@<n>12@</n>@<m>12@</m>@</z>", "{\"z\": {\"n\": \"12\", \"m\": 12}}"},
+        {"<z>@<a>@<item>@<item>1@</item>@<b>True@</b>@</item>@</a>@</z>",
+         "{\"z\": {\"a\": [{\"item\": \"1\", \"b\": true}]}}"},
+        {"<z>@<a>@</a>@</z>", "{\"z\": {\"a\": []}}"},
+        {"<a>@<item>1@</item>@<item>@</item>@</a>", "{\"a\": [\"1\", \"\"]}"},
+        {"<q>@<item>1@</item>@<item>@</item>@</q>", "{\"q\": [1, \"\"]}"},
+        {"<z>@</z>", "{\"z\": {}}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mem *ledger = open_ledger(0);
+        text_buffer text;
+        message got;
+        given g = {"minimax_m3", "x", nested};
+        text_buffer_init(&text, ledger);
+        message_init(&got, ledger);
+        add_marked(&text, "@<tool_call>\n@<invoke name=\"f\">@");
+        add_marked(&text, rows[i][0]);
+        add_marked(&text, "@</invoke>\n@</tool_call>");
+        read_cut(ledger, &g, text.bytes, text.count, UINT64_MAX, &got);
+        assert_int_equal(got.call_count, 1);
+        assert_memory_equal(got.calls.bytes, "f\x01", 2);
+        assert_memory_equal(got.calls.bytes + 2, rows[i][1], strlen(rows[i][1]));
+        message_reset(&got);
+        text_buffer_reset(&text);
+        close_empty_ledger(ledger);
+    }
+}
+
 static void test_bad_tools(void **state)
 {
     static const char *const rows[] = {"{}", "[1]", "[", "", "\"x\""};
@@ -668,6 +808,10 @@ static void test_failures(void **state)
         {"lfm2", "Hm.<|tool_call_start|>[plan_trip(text='x\\n', stops=[{'a': 1}]), now()]<|tool_call_end|>"},
         {"apertus", "<|inner_prefix|>Hm.<|tools_prefix|>[{\"now\": {\"a\": [1, 2]}}]<|tools_suffix|>"},
         {"functionary_v3.2", "now\n{\"a\": 1}>>>now\n{}"},
+        {"seed_oss", "<seed:tool_call>\n<function=plan_trip>\n<parameter=options>{'a': "
+                     "'b'}</parameter></function></seed:tool_call>"},
+        {"minimax_m3", "]<]minimax[>[<tool_call>\n]<]minimax[>[<invoke name=\"plan_trip\">]<]minimax[>[<stops>"
+                       "]<]minimax[>[<item>a]<]minimax[>[</item>]<]minimax[>[</stops>]<]minimax[>[</invoke>"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -690,6 +834,7 @@ int main(void)
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_call_limit),
         cmocka_unit_test(test_call_depth),
+        cmocka_unit_test(test_inner_types),
         cmocka_unit_test(test_bad_tools),
         cmocka_unit_test(test_failures),
     };
