@@ -45,6 +45,35 @@ const char *const fuzz_words[] = {
     "{\"name\": \"now\", \"parameters\": {\"a\": ",
     "<|START_ACTION|>[{\"tool_name\": \"now\", \"parameters\": {}}]<|END_ACTION|>",
     "<|START_RESPONSE|>",
+    "<seed:think>",
+    "<seed:tool_call>\n<function=now>\n<parameter=b>{'x': [None, \"a\"]}</parameter>\n",
+    "</function>\n</seed:tool_call>",
+    "]<]minimax[>[<tool_call>\n",
+    "]<]minimax[>[<invoke name=\"now\">",
+    "]<]minimax[>[<b>",
+    "]<]minimax[>[<item>",
+    "]<]minimax[>[</item>",
+    "]<]minimax[>[</b>",
+    "]<]minimax[>[</invoke>\n]<]minimax[>[</tool_call>",
+    "</mm:think>",
+    "<|close|>think<|sep|><|open|>response<|sep|>",
+    "<|close|>response<|sep|><|open|>tools<|sep|>",
+    "<|open|>call tool=\"now\" index=\"1\"<|sep|>",
+    "<|open|>argument key=\"a&quot;\" type=\"number\"<|sep|>1<|close|>argument<|sep|>",
+    "<|open|>json type=\"object\"<|sep|>{}<|close|>json<|sep|>",
+    "<|close|>call<|sep|><|close|>tools<|sep|><|close|>message<|sep|><|end_of_msg|>",
+    "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"now\">\n",
+    "</｜DSML｜invoke>\n</｜DSML｜tool_calls>",
+    "<function name=\"now\"><param name=\"a\"><![CDATA[",
+    "]]></param></function>",
+    "<tool_calls:opensource>\n<tool_call:opensource>now<tool_sep:opensource>\n",
+    "<arg_key:opensource>a</arg_key:opensource><arg_value:opensource>1</arg_value:opensource>",
+    "</tool_call:opensource>\n</tool_calls:opensource>",
+    "<tool_call>now<arg_key>a</arg_key><arg_value>1</arg_value></tool_call>",
+    "\n</assistant>",
+    " to=self<|message|>",
+    "<|eom|><|start|>assistant to=now<|message|><atem:function_calls>\n<atem:invoke name=\"now\">\n",
+    "<atem:parameter name=\"a\">1</atem:parameter>\n</atem:invoke>\n</atem:function_calls><|eot|>",
     "<|inner_prefix|>",
     "<|inner_suffix|>",
     "<|tools_prefix|>[{\"now\": {}}",
@@ -89,13 +118,49 @@ const char *const fuzz_words[] = {
     NULL,
 };
 
-static const char *const labels[] = {
-    "minimax_m2",       "gemma4",           "harmony",     "command_r7b",  "deepseek_dsml", "glm4",
-    "nemotron3",        "qwen3_coder",      "kimi_k2",     "deepseek_v3",  "deepseek_v3.1", "mistral",
-    "mistral_named",    "hermes",           "llama3",      "command_r",    "generic",       "apertus",
-    "apriel",           "minimax_m1",       "nemotron_v2", "gigachat3",    "gigachat3.1",   "granite3",
-    "functionary_v3.1", "functionary_v3.2", "solar_open",  "firefunction", "lfm2",          "reka",
-    "mistral_id"};
+static const char *const labels[] = {"minimax_m2",
+                                     "gemma4",
+                                     "harmony",
+                                     "command_r7b",
+                                     "deepseek_dsml",
+                                     "glm4",
+                                     "nemotron3",
+                                     "qwen3_coder",
+                                     "kimi_k2",
+                                     "deepseek_v3",
+                                     "deepseek_v3.1",
+                                     "mistral",
+                                     "mistral_named",
+                                     "hermes",
+                                     "llama3",
+                                     "command_r",
+                                     "generic",
+                                     "apertus",
+                                     "apriel",
+                                     "minimax_m1",
+                                     "nemotron_v2",
+                                     "gigachat3",
+                                     "gigachat3.1",
+                                     "granite3",
+                                     "functionary_v3.1",
+                                     "functionary_v3.2",
+                                     "solar_open",
+                                     "firefunction",
+                                     "lfm2",
+                                     "reka",
+                                     "mistral_id",
+                                     "seed_oss",
+                                     "minimax_m3",
+                                     "kimi_k3",
+                                     "deepseek_v4",
+                                     "minicpm5",
+                                     "hunyuan_v3",
+                                     "step3.5",
+                                     "glm4.7",
+                                     "ling3",
+                                     "laguna_xs",
+                                     "laguna_s",
+                                     "muse"};
 enum { LABEL_COUNT = sizeof labels / sizeof *labels };
 
 static const char tools[] = "[{\"name\": \"now\", \"parameters\": {\"properties\": {\"a\": {\"type\": [\"integer\", "
@@ -129,7 +194,9 @@ static leat_status note(void *user, const answer_event *event, leat_error *error
 static leat_status read_pieces(mem *ledger, const char *label, const char *text, size_t count, size_t piece, record *r)
 {
     answer_parser *parser = NULL;
-    const char *prompt = strcmp(label, "functionary_v3.2") == 0 ? ">>>" : "x"; /* a prompt that begins a header */
+    /* Prompts that begin a header. */
+    const char *prompt = strcmp(label, "functionary_v3.2") == 0 ? ">>>" : "x";
+    if (strcmp(label, "muse") == 0) prompt = "<|start|>assistant";
     answer_options options = {
         .tools = tools, .tools_bytes = sizeof tools - 1, .prompt = prompt, .prompt_bytes = strlen(prompt)};
     leat_status status = answer_parser_open(ledger, answer_format_by_label(label), &options, &parser, NULL);
