@@ -2,7 +2,8 @@
  * calls_tagged.c - calls whose arguments stand in tags of their own: <parameter=KEY>VALUE</parameter> and its cousins.
  * A value is bare text, and becomes JSON by what the tool's schema says of its parameter.
  *
- * The closing tag of a value may also stand inside of it: it ends the value only where a key or the call's end follows.
+ * The closing tag of a value may also stand inside of it: it ends the value only where a key or the call's end follows,
+ * and in CDATA only where that is closed.
  */
 #include "text/answer/call_reader.h"
 
@@ -27,24 +28,25 @@ enum { KEY_BYTES_MAX = 256 };
 #define CDATA_OPEN  "<![CDATA["
 #define CDATA_CLOSE "]]>"
 
+/* The character that an attribute has at its begin, and how many bytes it takes there. */
+static const char *attribute_character(json_span text, uint64_t *out_bytes)
+{
+    static const char *const entities[][2] = {{"&amp;", "&"}, {"&quot;", "\""}};
+    for (size_t i = 0; i < sizeof entities / sizeof *entities; i++) {
+        *out_bytes = strlen(entities[i][0]);
+        if (text.count >= *out_bytes && memcmp(text.text, entities[i][0], *out_bytes) == 0) return entities[i][1];
+    }
+    *out_bytes = 1;
+    return text.text;
+}
+
 /* What an attribute says, in `key`. */
 static leat_status set_attribute(call_cursor *c, json_span text, leat_error *error)
 {
-    static const char amp[] = "&amp;", quot[] = "&quot;";
+    if (!c->shape->has_entities) return call_set_text(&c->key, text.text, text.count, error);
     TRY(call_set_text(&c->key, "", 0, error));
-    while (text.count > 0) {
-        const char *what = text.text;
-        size_t length = 1;
-        if (c->shape->has_entities && text.count >= sizeof amp - 1 && memcmp(what, amp, sizeof amp - 1) == 0) {
-            length = sizeof amp - 1;
-        } else if (c->shape->has_entities && text.count >= sizeof quot - 1 &&
-                   memcmp(what, quot, sizeof quot - 1) == 0) {
-            length = sizeof quot - 1;
-            what = "\"";
-        }
-        TRY(text_buffer_append(&c->key, what, 1, error));
-        text = (json_span){text.text + length, text.count - length};
-    }
+    for (uint64_t bytes; text.count > 0; text = (json_span){text.text + bytes, text.count - bytes})
+        TRY(text_buffer_append(&c->key, attribute_character(text, &bytes), 1, error));
     return LEAT_OK;
 }
 
@@ -76,6 +78,14 @@ static leat_status step_name(call_cursor *c, read_result *out, leat_error *error
     c->phase = c->shape->header_close ? HEADER : MEMBER;
     c->mark = c->at;
     return text_buffer_append(&c->arguments, "{", 1, error);
+}
+
+/* What else stands between name and arguments. */
+static read_result step_header(call_cursor *c)
+{
+    read_result result = call_find(c, c->shape->header_close, KEY_BYTES_MAX);
+    if (result == READ_YES) c->phase = MEMBER;
+    return result;
 }
 
 static void deliver(call_cursor *c, call_step *out_step)
@@ -168,6 +178,14 @@ static uint64_t cdata_end(const call_cursor *c)
     return c->mark + count - (sizeof close - 1);
 }
 
+static read_result step_value(call_cursor *c)
+{
+    read_result result = call_find(c, c->shape->value_close, 0);
+    c->value_at = c->value_end;
+    if (result == READ_YES && !(c->in_quotes && cdata_end(c) == UINT64_MAX)) c->phase = AFTER_VALUE;
+    return result;
+}
+
 static json_span value_text(const call_cursor *c)
 {
     uint64_t begin = c->mark, end = c->in_quotes ? cdata_end(c) : c->value_at;
@@ -199,11 +217,8 @@ static leat_status write_value(call_cursor *c, leat_error *error)
 static leat_status step_after_value(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
 {
     bool is_key;
-    *out = READ_NO;
-    if (!c->in_quotes || cdata_end(c) != UINT64_MAX) {
-        call_skip_space(c);
-        *out = call_take_either(c, c->shape->key_open, c->shape->call_close, &is_key);
-    }
+    call_skip_space(c);
+    *out = call_take_either(c, c->shape->key_open, c->shape->call_close, &is_key);
     if (*out == READ_MORE) return LEAT_OK;
     if (*out == READ_NO) {
         c->phase = VALUE;
@@ -269,10 +284,7 @@ leat_status read_tagged_calls(call_cursor *c, call_step *out_step, leat_error *e
         switch (c->phase) {
         case BETWEEN: result = step_between(c, out_step); break;
         case NAME: TRY(step_name(c, &result, error)); break;
-        case HEADER:
-            result = call_find(c, c->shape->header_close, KEY_BYTES_MAX);
-            if (result == READ_YES) c->phase = MEMBER;
-            break;
+        case HEADER: result = step_header(c); break;
         case WHOLE:
         case WHOLE_CLOSE:
         case CALL_CLOSE: TRY(read_whole(c, &result, out_step, error)); break;
@@ -281,11 +293,7 @@ leat_status read_tagged_calls(call_cursor *c, call_step *out_step, leat_error *e
         case KIND: result = step_kind(c); break;
         case VALUE_OPEN: result = step_value_open(c); break;
         case CDATA: result = step_cdata(c); break;
-        case VALUE:
-            result = call_find(c, c->shape->value_close, 0);
-            c->value_at = c->value_end;
-            if (result == READ_YES) c->phase = AFTER_VALUE;
-            break;
+        case VALUE: result = step_value(c); break;
         default: TRY(step_after_value(c, &result, out_step, error)); break;
         }
         if (result == READ_MORE) return LEAT_OK;

@@ -6,7 +6,8 @@ CONFORMANCE holds templates/*.jinja. Needs jinja2. A conversation is rendered up
 the difference is what a model of that family would have written. What must be read is the message itself, as far as the
 template wrote it, with arguments typed as the tool's schema says. Each case is checked here to render to the same bytes
 again from the expected message. Forms that no template here writes are written by hand at the end: single answers, and
-for families whose templates are not in CONFORMANCE a function that writes the answers above as their models do.
+for families whose templates are not in CONFORMANCE a function that writes the answers above as their models do (those
+with arguments in tags of their own: tagged_families.py).
 """
 import copy
 import datetime

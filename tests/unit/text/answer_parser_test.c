@@ -625,6 +625,20 @@ static void expect_text(const char *format, const char *head, const char *unit, 
     close_empty_ledger(ledger);
 }
 
+/* White space before and behind a mark in a call that goes on. */
+static void expect_spaces(const char *format, const char *head, const char *mark, uint64_t bytes)
+{
+    mem *ledger = open_ledger(0);
+    text_buffer text;
+    text_buffer_init(&text, ledger);
+    add(&text, head, strlen(head));
+    while (text.count < bytes) add(&text, " ", 1);
+    add(&text, mark, strlen(mark));
+    expect_text(format, text.bytes, " ", 2 * bytes);
+    text_buffer_reset(&text);
+    close_empty_ledger(ledger);
+}
+
 static void test_hostile(void **state)
 {
     static const char *const units[] = {"<", "[", "{", "\"", "<tool_call>", "<tool_call>{\"a\": [", "</parameter> ",
@@ -646,6 +660,7 @@ static void test_hostile(void **state)
                 "<|open|>argument key=\"a\" type=\"string\"<|sep|><|close|>argument<|sep|>", 1 << 19);
     expect_text("kimi_k3", "<|open|>tools<|sep|><|open|>call tool=\"now\" index=\"1\"<|sep|>", " ", 1 << 20);
     expect_text("minicpm5", "<function name=\"now\"><param name=\"a\"><![CDATA[", " </param> ", 1 << 20);
+    expect_spaces("minicpm5", "<function name=\"now\"><param name=\"a\"><![CDATA[]]>", "</param>", 1 << 18);
     expect_text("minicpm5", "<function name=\"now\"><param name=\"a\">", "<![CDATA[]]></param>", 1 << 20);
     expect_text("seed_oss", "<seed:tool_call>\n<function=now>\n<parameter=a>", "</parameter>     ", 1 << 20);
     expect_text("muse", "x", "<|start|>", 1 << 20);
