@@ -5,6 +5,10 @@
  * something on, changes the state, or waits for more. What waits is short: a possible beginning of a marker, newlines
  * that may belong to one, at most FRESH_SPACE_MAX of white space where nothing was said yet, an unfinished character;
  * and in CALL the call. Every decision depends on the bytes alone, never on where a push ended.
+ *
+ * Calls that begin in a thought are on trial: models forget to close a thought, and they write about calls in it. When
+ * nothing but calls follows up to the answer's end, the thought ended before them, and they are read once more to be
+ * handed on; else all of it is reasoning.
  */
 #include "text/answer_parser.h"
 
@@ -40,8 +44,10 @@ struct answer_parser {
     bool is_ended;
     bool skips_space; /* a space at `begin` is the prompt's */
     bool in_thought;  /* the call began inside of a thought */
-    bool is_wrapped;  /* the mark that closes the text may come */
-    uint32_t strip;   /* newlines at `begin` that belong to the markup before them */
+    bool on_trial;    /* ... and counts only if the thought never goes on; IN_REASONING: what is left is behind it */
+    uint64_t trial_begin, trial_call; /* what is reasoning then, and the first mark of a call in it */
+    bool is_wrapped;                  /* the mark that closes the text may come */
+    uint32_t strip;                   /* newlines at `begin` that belong to the markup before them */
     bool begins_mark[256];
     call_cursor cursor;
 };
@@ -156,10 +162,16 @@ static void note(marker *m, match found, marker_kind kind, uint64_t length)
     m->kind = found == MATCH_FULL ? kind : NO_MARKER;
 }
 
+/* Families whose thoughts end with a message know no other end. */
+static bool may_be_tried(const answer_format *format, const answer_opener *opener)
+{
+    return !format->header && !opener->is_structure && !opener->only_first;
+}
+
 static bool is_active(const answer_parser *p, const answer_opener *opener, bool at_front)
 {
     if (!opener->text || !(p->has_tools || opener->is_structure)) return false;
-    if (p->state == IN_REASONING && !opener->ends_thought) return false;
+    if (p->state == IN_REASONING && !opener->ends_thought && !may_be_tried(p->format, opener)) return false;
     return !opener->only_first || (p->is_first && at_front);
 }
 
@@ -179,6 +191,7 @@ static bool find_at(const answer_parser *p, uint64_t at, bool at_front, marker *
     note(m, tail, ANSWER_END, p->raw.count - at);
     if (p->state == IN_REASONING) {
         NOTE(f->think_close, THINK_CLOSE);
+        if (f->think_next && !f->header) NOTE(f->think_next, THINK_CLOSE);
         for (size_t i = 0; f->is_harmony && f->drops[i]; i++) NOTE(f->drops[i], THINK_CLOSE);
     }
     if (p->state == IN_TEXT && at_front) {
@@ -250,6 +263,13 @@ static void enter_call(answer_parser *p, const marker *m)
     call_begin(c);
     p->in_thought = p->state == IN_REASONING;
     p->state = IN_CALL;
+}
+
+static void enter_trial(answer_parser *p, const marker *m)
+{
+    p->on_trial = true;
+    p->trial_begin = p->begin;
+    p->trial_call = m->at;
 }
 
 /* Newlines that an earlier marker wants dropped, and the space that the prompt ends without. */
@@ -329,16 +349,25 @@ static leat_status turn_text(answer_parser *p, sink_ref sink, turn_result *out, 
     return LEAT_OK;
 }
 
+/* Newlines before what was found in a thought that belong to it, or may. */
+static uint32_t thought_newlines(const answer_parser *p, const marker *m)
+{
+    const answer_format *f = p->format;
+    bool may_be_call = m->kind == CALL_OPEN ? !m->opener->ends_thought : m->kind != THINK_CLOSE && !f->header;
+    return p->has_tools && may_be_call && f->before_call > f->trail ? f->before_call : f->trail;
+}
+
 static leat_status turn_reasoning(answer_parser *p, sink_ref sink, turn_result *out, leat_error *error)
 {
     marker m = find_marker(p, UINT64_MAX);
     bool is_cut_off = p->is_ended && (m.kind == NO_MARKER || m.kind == ANSWER_END);
     uint64_t end = m.at;
     if (m.kind == NO_MARKER && end == p->raw.count && !p->is_ended) end = whole_characters(p, end);
-    if (!is_cut_off) end = without_newlines(p, end, p->format->trail);
+    if (!is_cut_off) end = without_newlines(p, end, thought_newlines(p, &m));
     TRY(hand_on(p, ANSWER_REASONING, end, sink, error));
     *out = TURN_WAIT;
     if (m.kind == NO_MARKER || (m.kind == ANSWER_END && !p->is_ended)) return LEAT_OK;
+    if (m.kind == CALL_OPEN && !m.opener->ends_thought) enter_trial(p, &m);
     act_on(p, &m);
     *out = TURN_AGAIN;
     return LEAT_OK;
@@ -351,6 +380,8 @@ static leat_status give_back(answer_parser *p, uint64_t count, sink_ref sink, le
 {
     uint64_t end = p->begin + count;
     if (end < p->raw.count || !p->is_ended) end = max_u64(whole_characters(p, end), p->begin);
+    if (p->on_trial) p->begin = p->trial_begin;
+    p->on_trial = false;
     TRY(hand_on(p, p->in_thought ? ANSWER_REASONING : ANSWER_TEXT, end, sink, error));
     p->state = p->in_thought ? IN_REASONING : IN_TEXT;
     p->is_fresh = p->is_first = false;
@@ -359,7 +390,7 @@ static leat_status give_back(answer_parser *p, uint64_t count, sink_ref sink, le
 
 static leat_status end_call(answer_parser *p, sink_ref sink, leat_error *error)
 {
-    TRY(hand_on_call(&p->cursor, sink, error));
+    if (!p->on_trial) TRY(hand_on_call(&p->cursor, sink, error));
     if (p->cursor.keeps_text) return LEAT_OK;
     p->begin += p->cursor.at;
     p->cursor.at = p->cursor.mark = 0;
@@ -369,6 +400,10 @@ static leat_status end_call(answer_parser *p, sink_ref sink, leat_error *error)
 static void leave_call(answer_parser *p, call_step step)
 {
     p->begin += p->cursor.at;
+    if (p->on_trial) {
+        p->state = IN_REASONING;
+        return;
+    }
     if (step == CALL_IS_REASONING) {
         enter_reasoning(p);
         return;
@@ -382,9 +417,9 @@ static leat_status turn_call(answer_parser *p, sink_ref sink, turn_result *out, 
 {
     call_cursor *c = &p->cursor;
     call_step step;
-    uint64_t there = p->raw.count - p->begin;
+    uint64_t there = p->raw.count - p->begin, tried = p->on_trial ? p->begin - p->trial_begin : 0;
     c->text = p->raw.bytes + p->begin;
-    c->count = min_u64(there, ANSWER_CALL_BYTES_MAX);
+    c->count = min_u64(there, ANSWER_CALL_BYTES_MAX - min_u64(tried, ANSWER_CALL_BYTES_MAX));
     c->at_end = p->is_ended && there == c->count;
     TRY(c->reader(c, &step, error));
     *out = TURN_AGAIN;
@@ -392,11 +427,37 @@ static leat_status turn_call(answer_parser *p, sink_ref sink, turn_result *out, 
     case CALL_READY: return end_call(p, sink, error);
     case CALL_BAD: return give_back(p, p->is_ended && c->at_end ? c->count : c->at, sink, error);
     case CALL_MORE:
-        if (c->count == ANSWER_CALL_BYTES_MAX) return give_back(p, c->count, sink, error);
+        if (c->count < there || there == ANSWER_CALL_BYTES_MAX) return give_back(p, c->count, sink, error);
         *out = TURN_WAIT;
         return LEAT_OK;
     default: leave_call(p, step); return LEAT_OK;
     }
+}
+
+/* Behind calls on trial: a further one, or the answer's end, or the thought goes on. */
+static leat_status turn_trial(answer_parser *p, sink_ref sink, turn_result *out, leat_error *error)
+{
+    uint64_t front = end_of_space(p);
+    marker m = {.kind = ANSWER_END, .at = front};
+    bool may_be_mark = front == p->raw.count;
+    if (!may_be_mark) {
+        m.kind = NO_MARKER;
+        may_be_mark = find_at(p, front, true, &m);
+    }
+    bool is_over = m.kind == ANSWER_END && p->is_ended;
+    bool is_long = front - p->begin > FRESH_SPACE_MAX;
+    *out = TURN_AGAIN;
+    if (!is_long && m.kind == CALL_OPEN && may_be_tried(p->format, m.opener))
+        enter_call(p, &m);
+    else if (is_over) {
+        p->on_trial = false;
+        p->begin = p->trial_call;
+        enter_text(p, 0);
+    } else if (is_long || !may_be_mark || m.kind == THINK_CLOSE || m.kind == CALL_OPEN)
+        return give_back(p, 0, sink, error);
+    else
+        *out = TURN_WAIT;
+    return LEAT_OK;
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------------- */
@@ -405,6 +466,7 @@ static leat_status turn(answer_parser *p, sink_ref sink, turn_result *out, leat_
 {
     *out = TURN_WAIT;
     if (p->state == IN_CALL) return turn_call(p, sink, out, error);
+    if (p->on_trial) return turn_trial(p, sink, out, error);
     if (strip_newlines(p) == TURN_WAIT) return LEAT_OK;
     return p->state == IN_TEXT ? turn_text(p, sink, out, error) : turn_reasoning(p, sink, out, error);
 }
@@ -412,7 +474,7 @@ static leat_status turn(answer_parser *p, sink_ref sink, turn_result *out, leat_
 /* Moves what waits to the front once that is cheap. */
 static void drop_handed_on(answer_parser *p)
 {
-    if (p->begin < p->raw.count && p->begin < 4096) return;
+    if (p->on_trial || (p->begin < p->raw.count && p->begin < 4096)) return;
     if (p->begin < p->raw.count - p->begin) return;
     memmove(p->raw.bytes, p->raw.bytes + p->begin, p->raw.count - p->begin);
     p->raw.count -= p->begin;

@@ -4,15 +4,11 @@
 #include "text/answer/answer_format.h"
 
 const call_shape call_shape_json = {.call_close = "</tool_call>"};
-const call_shape call_shape_function = {.section_close = "</tool_call>",
-                                        .call_open = "<function=",
-                                        .name_close = ">",
-                                        .call_close = "</function>",
-                                        .key_open = "<parameter=",
-                                        .key_close = ">",
-                                        .value_close = "</parameter>",
-                                        .wraps_lines = true,
-                                        .has_truth = true};
+#define FUNCTION_TAGS                                                                                                  \
+    .section_close = "</tool_call>", .call_open = "<function=", .name_close = ">", .call_close = "</function>",        \
+    .key_open = "<parameter=", .key_close = ">", .value_close = "</parameter>", .wraps_lines = true, .has_truth = true
+const call_shape call_shape_function = {FUNCTION_TAGS};
+static const call_shape unopened_shape = {FUNCTION_TAGS, .only_known = true};
 static const call_shape glm_shape = {.call_close = "</tool_call>",
                                      .key_open = "<arg_key>",
                                      .key_close = "</arg_key>",
@@ -179,8 +175,12 @@ enum {
 #define DSML_OPENERS                                                                                                   \
     .openers = {{.text = "<｜DSML｜function_calls>", .reader = read_tagged_calls, .shape = &dsml_shape},               \
                 {.text = "<｜DSML｜tool_calls>", .reader = read_tagged_calls, .shape = &dsml_4_shape}}
-#define GLM_OPENER  .openers = {{.text = "<tool_call>", .reader = read_tagged_calls, .shape = &glm_shape}}
-#define TAG_OPENER  .openers = {{.text = "<tool_call>", .reader = read_tag_or_json}}
+#define GLM_OPENER .openers = {{.text = "<tool_call>", .reader = read_tagged_calls, .shape = &glm_shape}}
+#define TAG_OPENER .openers = {{.text = "<tool_call>", .reader = read_tag_or_json}}
+/* Qwen3-Coder and its kin forget the tag before a function now and then. */
+#define FUNCTION_OPENERS                                                                                               \
+    .openers = {{.text = "<tool_call>", .reader = read_tag_or_json},                                                   \
+                {.text = "<function=", .reader = read_tagged_calls, .shape = &unopened_shape, .is_kept = true}}
 #define CHATML_ENDS .ends = {"<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "</s>"}
 
 static const answer_format formats[FORMAT_COUNT] =
@@ -202,7 +202,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .think_close = "<channel|>",
                 NEWLINES(1, 1, 0, 0),
                 .openers = {{.text = "<|tool_call>", .reader = read_gemma_calls, .shape = &gemma_shape}},
-                .ends = {"<turn|>", "<|tool_response>", "<eos>"},
+                .ends = {"<turn|>", "<|tool_response>", "<eos>", "<channel|>", "<|channel>thought\n<channel|>"},
                 .prefix_head = "<|tool_call>call:",
                 .prefix_tail = "{",
             },
@@ -299,7 +299,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .label = "step3.5",
                 THINK_TAGS,
                 NEWLINES(1, 1, 1, 0),
-                TAG_OPENER,
+                FUNCTION_OPENERS,
                 CHATML_ENDS,
                 .prefix_head = "<tool_call>\n<function=",
                 .prefix_tail = ">\n",
@@ -384,7 +384,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .label = "nemotron3",
                 THINK_TAGS,
                 NEWLINES(1, 1, 1, 1),
-                TAG_OPENER,
+                FUNCTION_OPENERS,
                 CHATML_ENDS,
                 .prefix_head = "<tool_call>\n<function=",
                 .prefix_tail = ">\n",
@@ -394,7 +394,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .label = "qwen3_coder",
                 THINK_TAGS,
                 NEWLINES(1, 1, 2, 2),
-                TAG_OPENER,
+                FUNCTION_OPENERS,
                 CHATML_ENDS,
                 .prefix_head = "<tool_call>\n<function=",
                 .prefix_tail = ">\n",

@@ -74,7 +74,7 @@ static leat_status step_name(call_cursor *c, read_result *out, leat_error *error
     if (*out != READ_YES) return LEAT_OK;
     TRY(set_attribute(c, call_span(c, c->mark, c->shape->name_close ? c->value_end : c->at), error));
     TRY(call_set_name(c, (json_span){c->key.bytes, c->key.count}, &is_good, error));
-    if (!is_good) *out = READ_NO;
+    if (!is_good || (c->shape->only_known && !c->tool)) *out = READ_NO;
     c->phase = c->shape->header_close ? HEADER : MEMBER;
     c->mark = c->at;
     return text_buffer_append(&c->arguments, "{", 1, error);

@@ -8,11 +8,12 @@
 enum { HEADER, BEGIN_BODY, BODY, CLOSE, END };
 enum { HEADER_BYTES_MAX = 256 };
 
-/* The word behind `mark` in the header. */
+/* The word behind the last `mark` in the header: models correct themselves. */
 static json_span word_behind(json_span header, const char *mark)
 {
     size_t length = strlen(mark);
-    for (uint64_t at = 0; at + length <= header.count; at++) {
+    if (header.count < length) return (json_span){0};
+    for (uint64_t at = header.count - length + 1; at-- > 0;) {
         if (memcmp(header.text + at, mark, length) != 0) continue;
         uint64_t end = at + length;
         while (end < header.count && !strchr(" <\n\t", header.text[end])) end++;

@@ -119,6 +119,11 @@ static void show(const char *label, const message *m)
 
 /* ---- cases ---------------------------------------------------------------------------------------------------- */
 
+typedef struct habit {
+    const char *format, *prompt, *text;
+    const char *content, *reasoning, *calls; /* calls: NAME ARGUMENTS, each with a newline behind it */
+} habit;
+
 typedef struct answer_case {
     text_buffer name, format, prompt, text, end;
     message wanted;
@@ -413,6 +418,101 @@ static void test_choice(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_string_equal(answer_format_label(answer_format_find(mentions, (void *)(uintptr_t)rows[i][1])),
                             rows[i][0]);
+}
+
+/* ---- what models do that no template writes ------------------------------------------------------------------- */
+
+#define JSON_CALL     "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>"
+#define FUNCTION_CALL "<function=get_weather>\n<parameter=location>\nRome\n</parameter>\n</function>\n</tool_call>"
+#define ROME          "get_weather {\"location\": \"Rome\"}\n"
+#define KIMI_CALL                                                                                                      \
+    "<|tool_calls_section_begin|><|tool_call_begin|>functions.now:0<|tool_call_argument_begin|>{}<|tool_call_end|>"    \
+    "<|tool_calls_section_end|>"
+#define DSML_CALL "<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"now\">\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>"
+
+static const habit habits[] = {
+    /* A thought that is never closed ends before the calls behind which the answer ends. */
+    {"hermes", "<think>\n", "I look.\n" JSON_CALL, "", "I look.", "now {}\n"},
+    {"hermes", "", "<think>\nI look.\n" JSON_CALL "\n" JSON_CALL "\n<|im_end|>", "", "I look.", "now {}\nnow {}\n"},
+    {"hermes", "<think>\n", JSON_CALL, "", "", "now {}\n"},
+    {"qwen3_coder", "<think>\n", "I look.\n<tool_call>\n" FUNCTION_CALL, "", "I look.", ROME},
+    {"kimi_k2", "<think>", "I look." KIMI_CALL, "", "I look.", "now {}\n"},
+    {"deepseek_v4", "<think>", "I look.\n\n" DSML_CALL, "", "I look.", "now {}\n"},
+    {"kimi_k3", "<|open|>think<|sep|>", "I look.<|open|>response<|sep|>Yes.<|close|>response<|sep|>", "Yes.", "I look.",
+     ""},
+    /* ... and one that goes on is a thought about calls. */
+    {"hermes", "<think>\n", "I could say\n" JSON_CALL "\nor not.\n</think>\n\nNo.", "No.",
+     "I could say\n" JSON_CALL "\nor not.", ""},
+    {"hermes", "<think>\n", "I could say\n" JSON_CALL "\n</think>\n\nNo.", "No.", "I could say\n" JSON_CALL, ""},
+    {"hermes", "<think>\n", "Once " JSON_CALL " and\n" JSON_CALL, "", "Once " JSON_CALL " and", "now {}\n"},
+    {"hermes", "<think>\n", "Twice " JSON_CALL "\n<tool_call>\n{\"name\": 1", "",
+     "Twice " JSON_CALL "\n<tool_call>\n{\"name\": 1", ""},
+    {"hermes", "<think>\n", "Half\n<tool_call>\n{\"name\": \"now\", \"argu", "",
+     "Half\n<tool_call>\n{\"name\": \"now\", \"argu", ""},
+    {"qwen3_coder", "<think>\n", "By <function=now> I mean\n</think>\n\nthat.", "that.", "By <function=now> I mean",
+     ""},
+    /* The tag before a function is forgotten; what is no tool's name is no call. */
+    {"qwen3_coder", "", FUNCTION_CALL, "", "", ROME},
+    {"qwen3_coder", "", "I look.\n" FUNCTION_CALL "\n<tool_call>\n" FUNCTION_CALL, "I look.", "", ROME ROME},
+    {"nemotron3", "", "I look.\n" FUNCTION_CALL, "I look.", "", ROME},
+    {"qwen3_coder", "", "<function=NAME>\n</function>", "<function=NAME>\n</function>", "", ""},
+    /* Marks astray. */
+    {"gemma4", "", "Hello<channel|>", "Hello", "", ""},
+    {"gemma4", "", "<|channel>thought\n<channel|>Hello<|channel>thought\n<channel|><channel|><turn|>", "Hello", "", ""},
+    {"gemma4", "", "Hello<|channel>thought\n<channel|>, you", "Hello<|channel>thought\n<channel|>, you", "", ""},
+    {"harmony", "<|start|>assistant",
+     "<|channel|>commentary to=assistant<|channel|>analysis<|message|>I think.<|end|>"
+     "<|start|>assistant<|channel|>final<|message|>Yes.",
+     "Yes.", "I think.", ""},
+};
+
+/* Calls as the habits have them. */
+static void join_calls(const message *m, text_buffer *out)
+{
+    for (uint64_t i = 0, field = 0; i < m->calls.count; i++) {
+        char c = m->calls.bytes[i];
+        if (c == '\x01') {
+            if (field++ == 0) add(out, " ", 1);
+        } else if (c == '\x02') {
+            add(out, "\n", 1);
+            field = 0;
+        } else if (field < 2)
+            add(out, &c, 1);
+    }
+}
+
+static void expect_habit(mem *ledger, const habit *h, uint64_t first)
+{
+    const given g = {h->format, h->prompt, tools};
+    message got;
+    text_buffer calls;
+    message_init(&got, ledger);
+    text_buffer_init(&calls, ledger);
+    read_cut(ledger, &g, h->text, strlen(h->text), first, &got);
+    add(&calls, "", 0);
+    join_calls(&got, &calls);
+    add(&calls, "", 1);
+    add(&got.content, "", 1);
+    add(&got.reasoning, "", 1);
+    const char *const pairs[][2] = {
+        {got.content.bytes, h->content}, {got.reasoning.bytes, h->reasoning}, {calls.bytes, h->calls}};
+    for (size_t i = 0; i < 3; i++)
+        if (strcmp(pairs[i][0], pairs[i][1]) != 0)
+            print_message("%s, cut at %lld: %s\n", h->format, (long long)first, h->text);
+    for (size_t i = 0; i < 3; i++) assert_string_equal(pairs[i][0], pairs[i][1]);
+    message_reset(&got);
+    text_buffer_reset(&calls);
+}
+
+static void test_habits_of_models(void **state)
+{
+    mem *ledger = open_ledger(0);
+    (void)state;
+    for (size_t i = 0; i < sizeof habits / sizeof *habits; i++) {
+        expect_habit(ledger, &habits[i], UINT64_MAX);
+        for (uint64_t first = 0; first < strlen(habits[i].text); first++) expect_habit(ledger, &habits[i], first);
+    }
+    close_empty_ledger(ledger);
 }
 
 /* Behind a prompt whose end is `prompt`: what closes an open thought (`close`), then a prefix, the arguments in the
@@ -846,6 +946,7 @@ int main(void)
         cmocka_unit_test(test_choice),
         cmocka_unit_test(test_call_prefix),
         cmocka_unit_test(test_call_prefix_in_a_thought),
+        cmocka_unit_test(test_habits_of_models),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_call_limit),
         cmocka_unit_test(test_call_depth),
