@@ -1,5 +1,8 @@
 #include "server/completion_reply.h"
 
+#include "base/utf8.h"
+
+#include <stdio.h>
 #include <string.h>
 
 /* ---- lists of logprobs ------------------------------------------------------------------------------------------- */
@@ -46,19 +49,40 @@ static bool is_among_best(const job_token *token)
     return false;
 }
 
+typedef struct token_name {
+    char text[512];
+} token_name;
+
+/* What a token is called: its text, cut where that is very long. Bytes that are no text by themselves are spelled out
+ * as OpenAI does it, "bytes:\xe2\x82", so that different ones are different keys. */
+static token_name name_token(const char *piece, size_t bytes)
+{
+    static const char hex[] = "0123456789abcdef";
+    token_name name = {""};
+    size_t used = 0;
+    if (utf8_valid_bytes(piece, bytes) == bytes && !memchr(piece, '\0', bytes)) {
+        used = bytes < sizeof name.text ? bytes : utf8_valid_bytes(piece, sizeof name.text - 1);
+        memcpy(name.text, piece, used);
+    } else {
+        used = (size_t)snprintf(name.text, sizeof name.text, "bytes:");
+        for (size_t i = 0; i < bytes && used + 4 < sizeof name.text; i++) {
+            const uint8_t byte = (uint8_t)piece[i];
+            memcpy(name.text + used, (const char[]){'\\', 'x', hex[byte >> 4], hex[byte & 15]}, 4);
+            used += 4;
+        }
+    }
+    name.text[used] = '\0';
+    return name;
+}
+
 static void write_best(completion_reply *r, json_writer *w, uint32_t id, float logprob)
 {
     leat_text piece = {0};
-    char key[256];
     leat_error error = {0};
     if (!reply_note(&r->base, leat_token_bytes(engine_worker_tokenizer(r->base.owner->worker), id, &piece, &error),
                     &error))
         return;
-    /* The bytes are no key when they are a part of a character; the writer makes U+FFFD of those. */
-    size_t bytes = piece.count < sizeof key - 1 ? piece.count : sizeof key - 1;
-    memcpy(key, piece.bytes, bytes);
-    key[bytes] = '\0';
-    json_writer_single(w, key, logprob);
+    json_writer_single(w, name_token(piece.bytes, piece.count).text, logprob);
     leat_text_free(&piece);
 }
 
@@ -80,7 +104,7 @@ static void keep_best(completion_reply *r, logprob_lists *lists, const job_token
 static void keep_logprob(completion_reply *r, logprob_lists *lists, const job_token *token, uint64_t offset)
 {
     json_writer w = next_value(r, &lists->tokens);
-    json_writer_bytes(&w, NULL, token->piece, token->piece_bytes);
+    json_writer_text(&w, NULL, name_token(token->piece, token->piece_bytes).text);
     reply_note(&r->base, w.status, NULL);
     w = next_value(r, &lists->token_logprobs);
     if (token->has_logprob)

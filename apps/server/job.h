@@ -45,6 +45,7 @@ typedef struct job_settings {
     bool cache_prompt;     /* what the session still holds of the prompt is not computed again; the text is the same */
     bool ignore_eos;
     bool hides_control;   /* control tokens are left out of the text instead of being spelled out */
+    bool tells_end;       /* on_token also hears of the end token, which has no text */
     bool echo_logprobs;   /* every prompt token is told with its logprob (on_prompt_token) */
     uint64_t deadline_ns; /* of clock_now_ns(); 0: none */
 } job_settings;
@@ -103,7 +104,7 @@ typedef struct job_sink {
     /* With echo_logprobs: the tokens of prompt `prompt_idx` in order, before its first choice. `text`: what the token
      * adds to the prompt's text. */
     bool (*on_prompt_token)(void *user, uint32_t prompt_idx, const job_token *token);
-    /* Every generated token but an end token, which is not part of the text. */
+    /* Every generated token; an end token, which is not part of the text, only with tells_end. */
     bool (*on_token)(void *user, uint32_t choice, const job_token *token);
     /* rest: text that was held back and is part of the choice after all. Not for a choice that failed. */
     bool (*on_choice_end)(void *user, uint32_t choice, job_end end, const char *rest, size_t rest_bytes);

@@ -213,7 +213,8 @@ static leat_status take_token(runner *r, continuation *c, leat_error *error)
     uint32_t id;
     TRY(continuation_pick(c, bias_logits(r, logits), &id, error));
     count_token(r);
-    if (c->reason != STOP_NONE) return LEAT_OK; /* an end token is not part of the text */
+    /* An end token is not part of the text. */
+    if (c->reason != STOP_NONE && !r->settings->tells_end) return LEAT_OK;
     const uint64_t offset = r->shown_count + count_characters(&c->match.held);
     TRY(continuation_show(c, error));
     job_token token = {

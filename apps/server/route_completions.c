@@ -81,7 +81,7 @@ void route_completions(http_exchange *x, void *user)
     uint32_t prompt_count = work.request.prompt_count;
     job_settings settings = generation_request_settings(&work.request.generation);
     settings.hides_control = true;
-    settings.logprobs = work.request.logprobs;
+    settings.logprobs = settings.tells_end = work.request.logprobs;
     settings.top_logprobs = work.request.top_logprobs;
     settings.echo_logprobs = work.request.echo && work.request.logprobs;
     if (completion_reply_open(user, x, &work.request, &made, &failure) != LEAT_OK) {

@@ -354,6 +354,43 @@ def test_echo_with_logprobs():
     assert only["text"] == text and only["logprobs"]["token_logprobs"] == lists["token_logprobs"][:-3]
 
 
+def test_the_end_has_a_logprob():
+    """As lm-eval scores: the prompt's tokens are all but the last one of the list, also where the model would end there."""
+    text = good("/apply-template", {"messages": SUM})["prompt"] + "2 + 2 equals 4."
+    ids = good("/tokenize", {"content": text})["tokens"]
+    body = {"prompt": [ids], "temperature": 0, "max_tokens": 1, "logprobs": 1, "echo": True, "seed": 1234}
+    reply = good("/v1/completions", body)
+    choice = reply["choices"][0]
+    lists = choice["logprobs"]
+    assert choice["finish_reason"] == "stop" and reply["usage"]["completion_tokens"] == 1, reply
+    assert {len(v) for v in lists.values()} == {len(ids) + 1} and lists["tokens"][-1] == "<turn|>", lists
+    assert lists["token_logprobs"][-1] == max(lists["top_logprobs"][-1].values()) > -0.1 and lists["text_offset"][-1] == len(choice["text"])
+    alone = complete([ids], max_tokens=0, echo=True, logprobs=1)["choices"][0]
+    assert alone["text"] == choice["text"] and alone["logprobs"]["token_logprobs"] == lists["token_logprobs"][:-1]
+    chunks = [c["choices"][0] for c in stream("/v1/completions", body)]
+    assert {key: sum((c["logprobs"][key] for c in chunks), []) for key in lists} == lists and "".join(c["text"] for c in chunks) == choice["text"]
+    # A chat's list is of the answer's text.
+    assert chat(logprobs=True)["choices"][0]["logprobs"]["content"][-1]["token"] == "."
+
+
+def test_parts_of_characters_have_names():
+    """Tokens that are no text by themselves are told apart, in lists as in keys."""
+    pieces = good("/tokenize", {"content": "\U0001f98a", "with_pieces": True})["tokens"]
+    parts = [p for p in pieces if not isinstance(p["piece"], str)]
+    assert len(parts) > 1, pieces
+    reply = post("/v1/completions", {"prompt": [p["id"] for p in pieces], "max_tokens": 0, "echo": True, "logprobs": 5})
+
+    def unique(pairs):
+        assert len(dict(pairs)) == len(pairs), pairs
+        return dict(pairs)
+    choice = json.loads(reply.body, object_pairs_hook=unique)["choices"][0]
+    assert choice["text"] == "\U0001f98a"
+    named = [p["piece"] if isinstance(p["piece"], str) else "bytes:" + "".join("\\x%02x" % b for b in p["piece"]) for p in pieces]
+    lists = choice["logprobs"]
+    assert lists["tokens"] == named, lists["tokens"]
+    assert all(best[name] == logprob for name, logprob, best in list(zip(named, lists["token_logprobs"], lists["top_logprobs"]))[1:])
+
+
 def test_offsets_of_text_that_is_held_back():
     plain = complete("Once there was", max_tokens=12, logprobs=0)["choices"][0]
     held = complete("Once there was", max_tokens=12, logprobs=0, stop=[plain["text"][:8] + "~~"])["choices"][0]

@@ -174,6 +174,28 @@ static void a_whole_completion_with_echo(void **state)
     assert_non_null(strstr(world.sent.bytes, quoted("'text_offset': [0, 1]}, 'finish_reason': 'length'}], ")));
 }
 
+/* The end token is in the lists, not in the text; bytes that are no text by themselves have a name. */
+static void an_end_that_is_told(void **state)
+{
+    (void)state;
+    const job_sink *sink = &completion_reply_sink;
+    job_token token = {.text = "", .piece = "\xe2\x82", .piece_bytes = 2, .has_logprob = true, .logprob = -1};
+    completion_reply *r = world_completion("{'prompt':'a','logprobs':0}");
+    assert_true(sink->on_token(r, 0, &token));
+    token.piece = "a\0b";
+    token.piece_bytes = 3;
+    assert_true(sink->on_token(r, 0, &token));
+    token.piece = "<eos>";
+    token.piece_bytes = 5;
+    assert_true(sink->on_token(r, 0, &token));
+    assert_true(world_choice_end(sink, r, 0, JOB_STOP, ""));
+    r->base.reasoning_count = 1;
+    world_end(sink, r, JOB_STOP, LEAT_OK);
+    assert_non_null(
+        strstr(world.sent.bytes, quoted("{'text': '', 'index': 0, 'logprobs': {'tokens': ['bytes:\\\\xe2\\\\x82', "
+                                        "'bytes:\\\\x61\\\\x00\\\\x62', '<eos>'], 'token_logprobs': [-1, -1, -1], ")));
+}
+
 /* ---- faults ------------------------------------------------------------------------------------------------------ */
 
 static void a_failure_before_and_in_a_stream(void **state)
@@ -295,6 +317,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(held_text_comes_at_the_end, world_open, world_close),
         cmocka_unit_test_setup_teardown(logprobs_wait_for_text, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_whole_completion_with_echo, world_open, world_close),
+        cmocka_unit_test_setup_teardown(an_end_that_is_told, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_failure_before_and_in_a_stream, world_open, world_close),
         cmocka_unit_test_setup_teardown(a_full_queue, world_open, world_close),
         cmocka_unit_test_setup_teardown(every_503_says_when_to_come_again, world_open, world_close),

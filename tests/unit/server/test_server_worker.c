@@ -380,6 +380,29 @@ static void test_stop_string_at_every_place(void **state)
     heard_free(whole);
 }
 
+static void test_the_end_is_told_when_asked_for(void **state)
+{
+    world *x = *state;
+    const uint32_t end_id = leat_model_get_info(engine_worker_model(x->worker))->stop_ids[0];
+    const job_bias bias = {end_id, 100.0f};
+    job_settings s = settings_of(4, 0, 1);
+    s.ignore_eos = false;
+    s.logprobs = true;
+    s.biases = &bias;
+    s.bias_count = 1;
+    for (int tells = 0; tells < 2; tells++) {
+        s.tells_end = tells == 1;
+        heard *h = run(x, &s, &x->prompt);
+        assert_int_equal(h->choices[0].end, JOB_STOP);
+        assert_int_equal(h->choices[0].token_count, tells);
+        assert_int_equal(h->choices[0].text_bytes, 0);
+        assert_int_equal(h->result.generated_count, 1);
+        if (tells) assert_int_equal(h->choices[0].ids[0], end_id);
+        if (tells) assert_true(h->choices[0].pieces_bytes > 0 && h->choices[0].logprobs[0] < 0);
+        heard_free(h);
+    }
+}
+
 static void test_ends_of_length_and_context(void **state)
 {
     world *x = *state;
@@ -452,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_echo_tells_the_prompt),
         cmocka_unit_test(test_bias_decides),
         cmocka_unit_test(test_stop_string_at_every_place),
+        cmocka_unit_test(test_the_end_is_told_when_asked_for),
         cmocka_unit_test(test_ends_of_length_and_context),
         cmocka_unit_test(test_seeds_are_drawn),
         cmocka_unit_test(test_counters_and_clocks),
