@@ -46,16 +46,16 @@ static bool check_tool(const json_view *tool, api_error *error)
            json_field_flag(&function, "strict", &flag, error);
 }
 
+static const char *name_of(const chat_tools *tools, size_t idx)
+{
+    return json_string_value(json_object_get(json_object_get(json_array_get(tools->list, idx), "function"), "name"));
+}
+
 static bool has_tool(const chat_tools *tools, const char *name)
 {
-    size_t i;
-    json_t *tool;
-    json_array_foreach(tools->list, i, tool)
-    {
-        const char *known = json_string_value(json_object_get(json_object_get(tool, "function"), "name"));
-        if (strcmp(known, name) == 0) return true;
-    }
-    return false;
+    size_t i = 0, count = json_array_size(tools->list);
+    while (i < count && strcmp(name_of(tools, i), name) != 0) i++;
+    return i < count;
 }
 
 static bool read_choice_word(const json_view *v, chat_tools *tools, api_error *error)
@@ -88,6 +88,8 @@ static bool read_choice(const json_view *body, chat_tools *tools, api_error *err
     if (tools->choice == TOOL_CHOICE_NAMED && !has_tool(tools, tools->name))
         return api_fail(error, API_INVALID_VALUE, "tool_choice.function.name", "'tools' has no function '%s'.",
                         tools->name);
+    /* Where there is nothing to choose from, the name need not be left to the model. */
+    if (tools->choice == TOOL_CHOICE_REQUIRED && json_array_size(tools->list) == 1) tools->name = name_of(tools, 0);
     return true;
 }
 

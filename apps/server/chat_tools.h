@@ -17,7 +17,7 @@ typedef enum tool_choice {
 typedef struct chat_tools {
     json_t *list; /* NULL: there are none */
     tool_choice choice;
-    const char *name;    /* NAMED */
+    const char *name;    /* NAMED, and REQUIRED where there is one tool; else NULL: any */
     bool allows_several; /* calls in one answer */
 } chat_tools;
 

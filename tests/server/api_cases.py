@@ -297,6 +297,16 @@ def test_tool_choice_behind_an_open_thought():
                 assert template != own or message["tool_calls"][0]["function"]["name"] == "get_weather", message
 
 
+def test_a_single_tool_is_demanded_by_name():
+    """Of one tool there is no choice: a model that would sooner call another one calls it."""
+    only = json.loads(json.dumps(TOOL).replace("get_weather", "set_reminder"))
+    body = {"messages": WEATHER, "tools": [only], "tool_choice": "required", "temperature": 0, "max_tokens": 40}
+    message = good("/v1/chat/completions", body)["choices"][0]["message"]
+    named = good("/v1/chat/completions", dict(body, tool_choice={"type": "function", "function": {"name": "set_reminder"}}))["choices"][0]["message"]
+    made = [message["content"], [c["function"] for c in message.get("tool_calls", [])]]
+    assert made == [named["content"], [c["function"] for c in named.get("tool_calls", [])]] and "set_reminder" in json.dumps(made), made
+
+
 def test_a_half_call_is_text():
     choice = chat(WEATHER, tools=[TOOL], max_tokens=5)["choices"][0]
     assert choice["finish_reason"] == "length" and choice["message"]["content"].startswith("<|tool_call>"), choice
