@@ -154,8 +154,27 @@ static bool read_format(const json_view *body, api_error *error)
     json_view v = json_view_member(&format, "type");
     if (!json_view_text(&v, &type, error)) return false;
     if (!type) return api_fail(error, API_MISSING, v.path, "'%s' is missing.", v.path);
-    return strcmp(type, "text") == 0 || api_fail(error, API_UNSUPPORTED_PARAMETER, "response_format",
-                                                 "'response_format' of type '%.40s' is not supported.", type);
+    return strcmp(type, "text") == 0 ||
+           api_fail(error, API_UNSUPPORTED_PARAMETER, "response_format",
+                    "'response_format' of type '%.40s' is not supported: answers are not held to a form. Ask for it in "
+                    "a message, or demand a call with 'tools' and 'tool_choice'.",
+                    type);
+}
+
+static bool read_modalities(const json_view *body, api_error *error)
+{
+    json_view list;
+    const char *word = NULL;
+    if (!json_field_array(body, "modalities", CHAT_MODALITIES_MAX, &list, error)) return false;
+    for (size_t i = 0; i < json_array_size(list.value); i++) {
+        json_view v = json_view_element(&list, i);
+        if (!v.value) return json_view_wrong_type(&v, "a string", error);
+        if (!json_view_text(&v, &word, error)) return false;
+        if (strcmp(word, "text") != 0)
+            return api_fail(error, API_UNSUPPORTED_PARAMETER, v.path, "'%s' is '%.40s'; this server writes only text.",
+                            v.path, word);
+    }
+    return true;
 }
 
 static const char *const own_fields[] = {"messages",
@@ -169,13 +188,14 @@ static const char *const own_fields[] = {"messages",
                                          "add_generation_prompt",
                                          "continue_final_message",
                                          "response_format",
+                                         "modalities",
                                          NULL};
 
 static bool read_all(const json_view *body, const request_limits *limits, bool knows_developer, chat_request *r,
                      api_error *error)
 {
     return generation_request_read(r->ledger, body, limits, JOB_TOKENS_UNLIMITED, &r->generation, error) &&
-           read_logprobs(body, r, error) && read_format(body, error) &&
+           read_logprobs(body, r, error) && read_format(body, error) && read_modalities(body, error) &&
            read_conversation(r->ledger, body, knows_developer, &r->tools, &r->conversation, error);
 }
 

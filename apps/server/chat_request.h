@@ -9,7 +9,7 @@
 #include "server/chat_tools.h"
 #include "server/generation_request.h"
 
-enum { CHAT_KWARGS_BYTES_MAX = 4096 };
+enum { CHAT_KWARGS_BYTES_MAX = 4096, CHAT_MODALITIES_MAX = 8 };
 
 typedef struct chat_request {
     mem *ledger;

@@ -33,6 +33,33 @@ const char *const generation_request_fields[] = {"model",
                                                  "service_tier",
                                                  NULL};
 
+/* Other servers' ways to hold an answer to a form, and OpenAI's former one to tell of tools. Who sends these builds on
+ * them, so they are refused rather than passed over like a field that is not known. */
+static const struct {
+    const char *name, *instead;
+} missed_fields[] = {
+    {"grammar", ""},       {"json_schema", ""},    {"guided_json", ""},        {"guided_regex", ""},
+    {"guided_choice", ""}, {"guided_grammar", ""}, {"structured_outputs", ""}, {"functions", " Send 'tools'."},
+};
+
+static bool is_empty(const json_t *value)
+{
+    if (json_is_string(value)) return json_string_length(value) == 0;
+    if (json_is_array(value) || json_is_object(value)) return json_array_size(value) + json_object_size(value) == 0;
+    return json_is_false(value);
+}
+
+static bool refuse_missed(const json_view *body, api_error *error)
+{
+    for (size_t i = 0; i < sizeof missed_fields / sizeof missed_fields[0]; i++) {
+        json_view v = json_view_member(body, missed_fields[i].name);
+        if (v.value && !is_empty(v.value))
+            return api_fail(error, API_UNSUPPORTED_PARAMETER, v.path, "'%s' is not supported.%s", v.path,
+                            missed_fields[i].instead);
+    }
+    return true;
+}
+
 /* The three names for it; the first that is there counts, all are checked. -1 is llama.cpp's "as many as fit". */
 static bool read_max_tokens(const json_view *body, uint32_t *out, api_error *error)
 {
@@ -163,10 +190,11 @@ static bool read_all(mem *ledger, const json_view *body, const request_limits *l
 {
     int64_t slot = -1;
     /* One sequence runs at a time, so there is one slot to ask for. */
-    return json_field_text(body, "model", &r->model, error) && read_max_tokens(body, &r->max_tokens, error) &&
-           read_sampling(body, r, error) && json_field_u32(body, "n", 1, REQUEST_CHOICES_MAX, &r->n, error) &&
-           read_stops(body, r, error) && read_biases(ledger, body, limits->vocab_size, r, error) &&
-           read_stream(body, r, error) && json_field_i64(body, "id_slot", -1, 0, &slot, error) &&
+    return refuse_missed(body, error) && json_field_text(body, "model", &r->model, error) &&
+           read_max_tokens(body, &r->max_tokens, error) && read_sampling(body, r, error) &&
+           json_field_u32(body, "n", 1, REQUEST_CHOICES_MAX, &r->n, error) && read_stops(body, r, error) &&
+           read_biases(ledger, body, limits->vocab_size, r, error) && read_stream(body, r, error) &&
+           json_field_i64(body, "id_slot", -1, 0, &slot, error) &&
            json_field_flag(body, "cache_prompt", &r->cache_prompt, error) &&
            json_field_flag(body, "ignore_eos", &r->ignore_eos, error) &&
            json_field_flag(body, "timings_per_token", &r->timings_per_token, error) &&

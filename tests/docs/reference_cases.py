@@ -99,6 +99,9 @@ def test_server_fields():
         assert told == wanted, (title, told ^ wanted)
     for name in SCHEMA_WORDS:
         assert name in section(OF_CHAT)
+    refused = re.search(r"missed_fields\[\] = \{(.*?)\n\};", read("apps/server/generation_request.c"), re.S).group(1)
+    told = re.search(r"Other servers' ways(.*?) are refused", page(), re.S).group(1)
+    assert re.findall(r'\{"(\w+)"', refused) == quoted(told), told
     for name in re.search(r"as are (.*?)\. JSON", page(), re.S).group(1).split("`")[1::2]:
         assert name not in words(COMMON) | words(OF_CHAT) | words(OF_TEXT)
 

@@ -568,11 +568,14 @@ BAD_CHATS = [
     ({"messages": SUM, "tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name", "invalid_value"),
     ({"messages": SUM, "tool_choice": "required"}, "tool_choice", "invalid_value"),
     ({"messages": SUM, "stream_options": {}}, "stream_options", "invalid_value"),
+    ({"messages": SUM, "modalities": ["text", "audio"]}, "modalities[1]", "unsupported_parameter"),
+    ({"messages": SUM, "guided_json": {"type": "object"}}, "guided_json", "unsupported_parameter"),
+    ({"messages": SUM, "functions": [TOOL["function"]]}, "functions", "unsupported_parameter"),
 ]
 BAD_COMPLETIONS = [
     ({}, "prompt", "missing_required_parameter"), ({"prompt": [[4096]]}, "prompt[0][0]", "out_of_range"),
     ({"prompt": "x", "suffix": "y"}, "suffix", "unsupported_parameter"), ({"prompt": "x", "logprobs": 6}, "logprobs", "out_of_range"),
-    ({"prompt": "x", "best_of": 3}, "best_of", "unsupported_parameter"),
+    ({"prompt": "x", "best_of": 3}, "best_of", "unsupported_parameter"), ({"prompt": "x", "grammar": "root ::= x"}, "grammar", "unsupported_parameter"),
 ]
 
 
@@ -628,6 +631,33 @@ def test_what_is_not_here():
         reply = post(path, {})
         assert reply.status == 501 and reply.json()["error"]["type"] == "not_supported_error", (path, reply)
         assert reply.headers["x-should-retry"] == "false"
+    # The sentence is all that users of most clients see.
+    for path, instead in (("/v1/responses", "/v1/chat/completions"), ("/v1/messages", "/v1/chat/completions"), ("/completions", "/v1/completions")):
+        assert instead + " is here" in post(path, {}).json()["error"]["message"], path
+    assert "tool_choice" in post("/v1/chat/completions", {"messages": SUM, "response_format": {"type": "json_object"}}).json()["error"]["message"]
+    form = b'--x\r\nContent-Disposition: form-data; name="model"\r\n\r\nm\r\n--x--\r\n'
+    sound = shared().ask("POST", "/v1/audio/transcriptions", headers="Content-Type: multipart/form-data; boundary=x\r\n", body=form)
+    assert sound.status == 501 and sound.code() == "not_supported", sound
+    assert shared().ask("POST", "/v1/completions", headers="Content-Type: multipart/form-data; boundary=x\r\n", body=form).status == 415
+    # A wrong base URL shows where it went.
+    for method, path, status in (("POST", "/v1/chat/completions/chat/completions", 404), ("GET", "/v1/v1/models", 404), ("GET", "/v1/chat/completions", 405)):
+        reply = shared().ask(method, path, body=json.dumps({}) if method == "POST" else None)
+        assert reply.status == status and path in reply.json()["error"]["message"], reply
+
+
+def test_what_clients_send_beside():
+    """Fields of packages that need no heed, and messages as packages send them back: answered as without them."""
+    whole = chat(SUM, max_tokens=20)["choices"]
+    assert whole == chat(SUM, max_tokens=20, modalities=["text"], prediction={"type": "content", "content": "x"}, verbosity="low", safety_identifier="x",
+                         prompt_cache_key="x", prompt_cache_retention="24h", service_tier="auto", store=False, metadata={"a": "b"}, user="u", stop=[],
+                         logit_bias={}, tools=[], parallel_tool_calls=True, top_logprobs=0, response_format={"type": "text"}, functions=None,
+                         function_call=None, grammar="", guided_json=None, structured_outputs={}, presence_penalty=0, frequency_penalty=0.0)["choices"]
+    history = [{"role": "system", "content": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]}, SUM[0],
+               dict(whole[0]["message"], annotations=[], audio=None, function_call=None, tool_calls=[], provider_specific_fields={"refusal": None}),
+               {"role": "user", "content": "And 3+3?", "name": None}]
+    plain = [{"role": "system", "content": "Be brief."}, SUM[0], {"role": "assistant", "content": whole[0]["message"]["content"]},
+             {"role": "user", "content": "And 3+3?"}]
+    assert good("/apply-template", {"messages": history}) == good("/apply-template", {"messages": plain})
 
 
 # ---- while the engine works ----
