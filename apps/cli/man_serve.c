@@ -38,6 +38,7 @@ static const term endpoints[] = {
     {"POST /v1/completions", "a text continued"},
     {"GET /v1/models, /v1/models/ID (also /models)", "the model and its limits"},
     {"POST /tokenize, /detokenize, /apply-template", "texts and tokens, without the engine"},
+    {"GET /tokenizer_info", "what clients without a tokenizer need to know of it"},
     {"GET /health (also /v1/health)",
      "200 when the model is there; 503 with the progress of loading before; 503 when the model could not be opened "
      "(failed), can no longer be read (degraded, until it can) and when the server is stopping. Needs no key"},

@@ -10,6 +10,7 @@ const http_route api_routes[] = {
     {"GET", "/models", route_models, HTTP_NO_BODY},
     {"GET", "/v1/models/*", route_model, HTTP_NO_BODY},
     {"GET", "/props", route_props, HTTP_NO_BODY},
+    {"GET", "/tokenizer_info", route_tokenizer_info, HTTP_NO_BODY},
     {"GET", "/slots", route_slots, HTTP_NO_BODY},
     {"GET", "/metrics", route_metrics, HTTP_NO_BODY},
     {"GET", "/health", route_health, HTTP_NO_BODY | HTTP_WITHOUT_KEY},

@@ -10,6 +10,7 @@ void route_completions(http_exchange *x, void *user);
 void route_models(http_exchange *x, void *user);
 void route_model(http_exchange *x, void *user);
 void route_props(http_exchange *x, void *user);
+void route_tokenizer_info(http_exchange *x, void *user);
 
 void route_slots(http_exchange *x, void *user);
 void route_metrics(http_exchange *x, void *user);

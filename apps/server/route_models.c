@@ -1,4 +1,5 @@
-/* route_models.c - what is served: GET /v1/models, /v1/models/{id}, /props. Nothing here waits for the engine. */
+/* route_models.c - what is served: GET /v1/models, /v1/models/{id}, /props, /tokenizer_info. Nothing here waits for
+ * the engine. */
 #include "server/api_routes.h"
 
 #include <string.h>
@@ -87,6 +88,14 @@ static void write_settings(json_writer *w, const leat_sampler_options *s, uint32
     json_writer_end_object(w);
 }
 
+static void write_template(json_writer *w, const leat_chat_info *info)
+{
+    if (info->template_text)
+        json_writer_bytes(w, "chat_template", info->template_text, info->template_bytes);
+    else
+        json_writer_text(w, "chat_template", NULL);
+}
+
 static void write_props(api *a, json_writer *w, const leat_chat *chat)
 {
     leat_chat_info info = {0};
@@ -98,10 +107,7 @@ static void write_props(api *a, json_writer *w, const leat_chat *chat)
     json_writer_u64(w, "total_slots", 1);
     json_writer_text(w, "model_alias", a->name);
     json_writer_text(w, "model_path", a->name);
-    if (info.template_text)
-        json_writer_bytes(w, "chat_template", info.template_text, info.template_bytes);
-    else
-        json_writer_text(w, "chat_template", NULL);
+    write_template(w, &info);
     json_writer_begin_object(w, "modalities");
     json_writer_flag(w, "vision", false);
     json_writer_flag(w, "audio", false);
@@ -121,6 +127,53 @@ void route_props(http_exchange *x, void *user)
     if (!api_is_ready(a, x)) return;
     json_writer_init_text(&w, &text);
     write_props(a, &w, api_chat(a, &error));
+    api_reply_json(a, x, &w, &text);
+    strbuf_reset(&text);
+}
+
+/* ---- /tokenizer_info --------------------------------------------------------------------------------------------- */
+
+/* null for an id that is no token's. */
+static void write_spelling(json_writer *w, const char *key, const leat_tokenizer *tokenizer, uint32_t id)
+{
+    leat_text piece = {0};
+    if (leat_token_bytes(tokenizer, id, &piece, NULL) == LEAT_OK)
+        json_writer_bytes(w, key, piece.bytes, piece.count);
+    else
+        json_writer_text(w, key, NULL);
+    leat_text_free(&piece);
+}
+
+/* What vLLM tells of a tokenizer to programs that have none of their own: lm-eval takes it, with /tokenize. */
+static void write_tokenizer(api *a, json_writer *w, const leat_tokenizer *tokenizer)
+{
+    api_error ignored;
+    const leat_model_info *info = leat_model_get_info(engine_worker_model(a->worker));
+    const leat_chat *chat = api_chat(a, &ignored);
+    leat_chat_info how = {0};
+    if (chat) how = leat_chat_get_info(chat);
+    json_writer_begin_object(w, NULL);
+    write_spelling(w, "bos_token", tokenizer, info->bos_id);
+    write_spelling(w, "eos_token", tokenizer, info->stop_id_count > 0 ? info->stop_ids[0] : UINT32_MAX);
+    write_template(w, &how);
+    json_writer_end_object(w);
+}
+
+void route_tokenizer_info(http_exchange *x, void *user)
+{
+    api *a = user;
+    api_error error;
+    json_writer w;
+    strbuf text = {.ledger = a->settings.ledger};
+    if (!api_is_ready(a, x)) return;
+    const leat_tokenizer *tokenizer = engine_worker_tokenizer(a->worker);
+    if (!tokenizer) {
+        api_fail(&error, API_NOT_SUPPORTED, NULL, "This model has no tokenizer.");
+        api_reply_error(a, x, &error);
+        return;
+    }
+    json_writer_init_text(&w, &text);
+    write_tokenizer(a, &w, tokenizer);
     api_reply_json(a, x, &w, &text);
     strbuf_reset(&text);
 }

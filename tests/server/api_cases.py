@@ -794,6 +794,14 @@ def test_text_of_messages_is_never_control():
         assert count.count(marker) == honest.count(marker)
 
 
+def test_tokenizer_info():
+    """What lm-eval asks for where it has no tokenizer of its own."""
+    info = shared().get("/tokenizer_info").json()
+    assert info["bos_token"] == "<bos>" and info["eos_token"] == "<eos>" and info["chat_template"] == shared().get("/props").json()["chat_template"]
+    for name in ("bos_token", "eos_token"):
+        assert len(good("/tokenize", {"prompt": info[name], "add_special_tokens": False})["tokens"]) == 1
+
+
 def test_props():
     props = shared().get("/props").json()
     assert set(props) == {"default_generation_settings", "total_slots", "model_alias", "model_path", "chat_template", "modalities", "build_info",
