@@ -95,8 +95,10 @@ bool api_fits(const api *a, size_t prompt_count, const char *param, api_error *e
 {
     uint32_t ctx = engine_worker_plan(a->worker)->ctx;
     if (prompt_count < ctx) return true;
+    /* OpenAI's words, by which clients know that the conversation must be shortened: not all of them read codes. */
     api_fail(error, API_CONTEXT_LENGTH, param,
-             "The prompt has %zu tokens; the context has room for %u, answer included.", prompt_count, ctx);
+             "This model's maximum context length is %u tokens on this server, answer included; the prompt has %zu.",
+             ctx, prompt_count);
     error->prompt_count = prompt_count < UINT32_MAX ? (uint32_t)prompt_count : UINT32_MAX;
     error->ctx = ctx;
     return false;
@@ -107,8 +109,9 @@ bool api_fail_encoding(const api *a, const leat_error *failure, size_t text_byte
     enum { TOKEN_BYTES = 4 }; /* about what a token has */
     uint32_t ctx = engine_worker_plan(a->worker)->ctx;
     if (failure->status != LEAT_BUDGET || text_bytes / TOKEN_BYTES < ctx) return api_fail_status(error, failure, param);
-    return api_fail(error, API_CONTEXT_LENGTH, param, "The text has %zu bytes; the context has room for %u tokens.",
-                    text_bytes, ctx);
+    return api_fail(error, API_CONTEXT_LENGTH, param,
+                    "This model's maximum context length is %u tokens on this server; the text has %zu bytes.", ctx,
+                    text_bytes);
 }
 
 const leat_chat *api_chat(api *a, api_error *error)

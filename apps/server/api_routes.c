@@ -2,6 +2,8 @@
  * hears 501 with a sentence instead of 404. */
 #include "server/api_routes.h"
 
+#include <string.h>
+
 const http_route api_routes[] = {
     {"POST", "/v1/chat/completions", route_chat_completions, 0},
     {"POST", "/chat/completions", route_chat_completions, 0},
@@ -33,19 +35,39 @@ const http_route api_routes[] = {
     {"POST", "/v1/rerank", route_unsupported, 0},
     {"GET", "/lora-adapters", route_unsupported, HTTP_NO_BODY},
     {"POST", "/lora-adapters", route_unsupported, 0},
+    {"POST", "/responses", route_unsupported, 0},
     {"POST", "/v1/responses", route_unsupported, 0},
     {"POST", "/v1/responses/*", route_unsupported, 0},
     {"POST", "/v1/messages", route_unsupported, 0},
     {"POST", "/v1/messages/*", route_unsupported, 0},
-    {"POST", "/v1/audio/*", route_unsupported, 0},
-    {"POST", "/v1/images/*", route_unsupported, 0},
+    {"POST", "/v1/audio/*", route_unsupported, HTTP_ANY_TYPE},
+    {"POST", "/v1/images/*", route_unsupported, HTTP_ANY_TYPE},
     {"POST", "/v1/moderations", route_unsupported, 0},
 };
 const uint32_t api_route_count = sizeof api_routes / sizeof api_routes[0];
 
+/* What to do instead: the error is often all that the user of a client sees. */
+static const char *advice_for(const char *path)
+{
+    static const struct {
+        const char *prefix, *text;
+    } advices[] = {
+        {"/v1/responses", " Set the client to chat completions: POST /v1/chat/completions is here."},
+        {"/responses", " Set the client to chat completions: POST /v1/chat/completions is here."},
+        {"/v1/messages", " Use a client of OpenAI's API: POST /v1/chat/completions is here."},
+        {"/completion", " POST /v1/completions is here: a client's base URL ends in /v1."},
+        {"/v1/embeddings", " Its model writes text and makes no embeddings."},
+        {"/embedding", " Its model writes text and makes no embeddings."},
+    };
+    for (size_t i = 0; i < sizeof advices / sizeof advices[0]; i++)
+        if (strncmp(path, advices[i].prefix, strlen(advices[i].prefix)) == 0) return advices[i].text;
+    return "";
+}
+
 void route_unsupported(http_exchange *x, void *user)
 {
     api_error error;
-    api_fail(&error, API_NOT_SUPPORTED, NULL, "This server does not have %s %.100s.", http_method(x), http_path(x));
+    api_fail(&error, API_NOT_SUPPORTED, NULL, "This server does not have %s %.100s.%s", http_method(x), http_path(x),
+             advice_for(http_path(x)));
     api_reply_error(user, x, &error);
 }

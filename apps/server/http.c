@@ -93,13 +93,17 @@ static int find_route(http_exchange *x, char *out_allow, size_t size)
     return used > 0 ? 405 : 404;
 }
 
+/* The path is named: a client that was given a wrong base URL shows where it went. */
 static void refuse_route(http_exchange *x, int status, const char *allow)
 {
+    char message[256];
     if (status == 405) {
         http_set_header(x, "Allow", allow);
-        http_fail(x, 405, "invalid_request_error", "method_not_allowed", NULL, "The path has no such method.");
+        snprintf(message, sizeof message, "%.100s takes %s, not %.20s.", x->request.path, allow, x->request.method);
+        http_fail(x, 405, "invalid_request_error", "method_not_allowed", NULL, message);
     } else {
-        http_fail(x, 404, "not_found_error", "not_found", NULL, "There is no such path.");
+        snprintf(message, sizeof message, "This server has no path %.100s.", x->request.path);
+        http_fail(x, 404, "not_found_error", "not_found", NULL, message);
     }
 }
 

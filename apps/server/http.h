@@ -37,6 +37,7 @@ typedef void http_handler(http_exchange *x, void *user);
 typedef enum http_route_flag {
     HTTP_WITHOUT_KEY = 1, /* may be asked for without the API key */
     HTTP_NO_BODY = 2,     /* what comes as a body is refused; the handler runs on the thread of the sockets */
+    HTTP_ANY_TYPE = 4,    /* the body need not be declared as JSON; for handlers that change nothing */
 } http_route_flag;
 
 typedef struct http_route {

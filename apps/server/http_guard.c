@@ -244,7 +244,7 @@ bool guard_check_body(http_exchange *x)
         return refuse(x, 411, "length_required", "The request needs a body with Content-Length.");
     if (coding && strcasecmp(coding, "identity") != 0)
         return refuse(x, 415, "encoding_not_supported", "Compressed bodies are not accepted.");
-    if (!is_json(http_header(x, "Content-Type")))
+    if (!(x->route->flags & HTTP_ANY_TYPE) && !is_json(http_header(x, "Content-Type")))
         return refuse(x, 415, "content_type_not_supported", "The body must be sent as application/json.");
     if (length && (sscanf(length, "%llu", &declared) != 1 || declared > limits->body_bytes))
         return refuse(x, 413, "body_too_large", "The body is too large.");

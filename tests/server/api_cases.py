@@ -612,6 +612,7 @@ def test_too_long_prompts():
     error = refused("/v1/chat/completions", {"messages": [{"role": "user", "content": "fox " * 2000}]}, 400, "messages",
                     "context_length_exceeded").json()["error"]
     assert error["n_ctx"] == 1024 and error["n_prompt_tokens"] > 1024
+    assert error["message"].startswith("This model's maximum context length is 1024 tokens"), "words that clients look for"
     error = refused("/v1/completions", {"prompt": ["a", [5] * 1024]}, 400, "prompt", "context_length_exceeded").json()["error"]
     assert error["n_prompt_tokens"] == 1024
 
@@ -621,7 +622,8 @@ def test_texts_far_too_long():
     text = "fox " * 400000
     for path, body, param in (("/v1/chat/completions", {"messages": [{"role": "user", "content": text}]}, "messages"), ("/v1/completions", {"prompt": text}, "prompt"),
                               ("/tokenize", {"content": text}, "content"), ("/apply-template", {"messages": [{"role": "user", "content": text}]}, "messages")):
-        refused(path, body, 400, param, "context_length_exceeded")
+        reply = refused(path, body, 400, param, "context_length_exceeded")
+        assert reply.json()["error"]["message"].startswith("This model's maximum context length is 1024 tokens")
     assert good("/tokenize", {"content": "fox " * 1000})["tokens"]
 
 
