@@ -25,7 +25,7 @@ static bool read_role(const json_view *message, chat_role *out, api_error *error
                     "'%s' is '%.40s'; it must be one of system, developer, user, assistant, tool.", v.path, label);
 }
 
-static bool append_part(const json_view *part, strbuf *text, api_error *error)
+static bool append_part(const json_view *part, bool is_assistant, strbuf *text, api_error *error)
 {
     const char *type = NULL, *words = NULL;
     leat_error failure = {0};
@@ -33,7 +33,9 @@ static bool append_part(const json_view *part, strbuf *text, api_error *error)
     json_view type_view = json_view_member(part, "type"), text_view = json_view_member(part, "text");
     if (!json_view_text(&type_view, &type, error)) return false;
     if (!type) return api_fail(error, API_MISSING, type_view.path, "'%s' is missing.", type_view.path);
-    if (strcmp(type, "text") != 0)
+    if (is_assistant && strcmp(type, "refusal") == 0)
+        text_view = json_view_member(part, "refusal");
+    else if (strcmp(type, "text") != 0)
         return api_fail(error, API_UNSUPPORTED_PARAMETER, type_view.path,
                         "'%s' is '%.40s'; this server reads only text.", type_view.path, type);
     if (!json_view_text(&text_view, &words, error)) return false;
@@ -42,7 +44,8 @@ static bool append_part(const json_view *part, strbuf *text, api_error *error)
     return strbuf_append_text(text, words, &failure) == LEAT_OK || no_memory(error);
 }
 
-static bool join_parts(mem *ledger, const json_view *message, const json_view *content, api_error *error)
+static bool join_parts(mem *ledger, const json_view *message, const json_view *content, bool is_assistant,
+                       api_error *error)
 {
     strbuf text = {.ledger = ledger};
     size_t count = json_array_size(content->value);
@@ -51,7 +54,7 @@ static bool join_parts(mem *ledger, const json_view *message, const json_view *c
                             content->path, count, CHAT_PARTS_MAX);
     for (size_t i = 0; i < count && is_good; i++) {
         json_view part = json_view_element(content, i);
-        is_good = append_part(&part, &text, error);
+        is_good = append_part(&part, is_assistant, &text, error);
     }
     if (is_good && json_object_set_new(message->value, "content", json_stringn(strbuf_text(&text), text.count)) != 0)
         is_good = no_memory(error);
@@ -59,15 +62,26 @@ static bool join_parts(mem *ledger, const json_view *message, const json_view *c
     return is_good;
 }
 
-static bool prepare_content(mem *ledger, const json_view *message, bool may_be_null, api_error *error)
+/* An answer that another model refused, or that ended within its thought, has no text: it becomes what there is. */
+static bool fill_content(const json_view *message, api_error *error)
+{
+    const char *refusal = NULL;
+    if (json_view_member(message, "content").value) return true;
+    if (!json_field_text(message, "refusal", &refusal, error)) return false;
+    if (!refusal && !json_view_member(message, "reasoning_content").value) return true;
+    return json_object_set_new(message->value, "content", json_string(refusal ? refusal : "")) == 0 || no_memory(error);
+}
+
+static bool prepare_content(mem *ledger, const json_view *message, chat_role role, bool may_be_null, api_error *error)
 {
     json_view content = json_view_member(message, "content");
     if (!content.value)
-        return may_be_null ||
-               api_fail(error, API_INVALID_TYPE, content.path,
-                        "'%s' is missing; only an assistant's message with tool calls may do without.", content.path);
+        return may_be_null || api_fail(error, API_INVALID_TYPE, content.path,
+                                       "'%s' is missing; only an assistant's message with tool calls, reasoning or a "
+                                       "refusal may do without.",
+                                       content.path);
     if (json_is_string(content.value)) return true;
-    if (json_is_array(content.value)) return join_parts(ledger, message, &content, error);
+    if (json_is_array(content.value)) return join_parts(ledger, message, &content, role == ROLE_ASSISTANT, error);
     return json_view_wrong_type(&content, "a string or an array of text parts", error);
 }
 
@@ -149,7 +163,8 @@ static bool prepare_message(mem *ledger, const json_view *message, bool knows_de
     if (role == ROLE_DEVELOPER && !knows_developer &&
         json_object_set_new(message->value, "role", json_string("system")) != 0)
         return no_memory(error);
-    return prepare_content(ledger, message, has_calls, error);
+    if (role == ROLE_ASSISTANT && !has_calls && !fill_content(message, error)) return false;
+    return prepare_content(ledger, message, role, has_calls, error);
 }
 
 bool chat_messages_prepare(mem *ledger, const json_view *body, bool knows_developer, json_view *out_messages,

@@ -5,7 +5,8 @@
  * Templates expect what the transformers library gives them, clients send what OpenAI's library sends. In place:
  * text parts become one string, joined by newlines; a call's arguments, given as JSON text, become an object; members
  * that are null (but for content) go, since templates ask whether they are there; `reasoning` is also said as
- * `reasoning_content`; a developer is the system to a template that does not know him.
+ * `reasoning_content`; an assistant's refusal is content where there is no other, and a thought alone has an empty one;
+ * a developer is the system to a template that does not know him.
  */
 #ifndef SERVER_CHAT_MESSAGES_H
 #define SERVER_CHAT_MESSAGES_H

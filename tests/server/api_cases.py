@@ -647,6 +647,19 @@ def test_what_is_not_here():
         assert reply.status == status and path in reply.json()["error"]["message"], reply
 
 
+def test_answers_without_text_come_back():
+    """Refusals of other models and answers that ended within a thought, as packages keep them in a conversation."""
+    def prompt(**message):
+        return good("/apply-template", {"messages": [SUM[0], dict({"role": "assistant"}, **message), {"role": "user", "content": "And 3+3?"}]})
+    assert prompt(refusal="No.") == prompt(content=[{"type": "refusal", "refusal": "No."}]) == prompt(content=None, refusal="No.") == prompt(content="No.")
+    assert prompt(content=None, reasoning_content="hm") == prompt(content="", reasoning_content="hm") == prompt(reasoning="hm")
+    assert prompt(content="Yes.", refusal="") == prompt(content="Yes.")
+    for message, param in (({"role": "assistant"}, "messages[0].content"), ({"role": "assistant", "refusal": 7}, "messages[0].refusal"),
+                           ({"role": "user", "refusal": "No."}, "messages[0].content"), ({"role": "user", "reasoning_content": "hm"}, "messages[0].content")):
+        refused("/apply-template", {"messages": [message]}, 400, param, "invalid_type")
+    refused("/apply-template", {"messages": [{"role": "user", "content": [{"type": "refusal", "refusal": "No."}]}]}, 400, "messages[0].content[0].type", "unsupported_parameter")
+
+
 def test_what_clients_send_beside():
     """Fields of packages that need no heed, and messages as packages send them back: answered as without them."""
     whole = chat(SUM, max_tokens=20)["choices"]
