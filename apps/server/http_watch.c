@@ -1,10 +1,10 @@
 /*
  * http_watch.c - four times a second: who hung up, who is too slow, which stream has been silent.
  *
- * libmicrohttpd notices a hang-up only when it writes, and its own timeout begins anew with every byte. So the sockets
- * of requests that are being answered are asked here, and every phase of a connection has an end on the clock. What is
- * found leads to shutdown() of the socket; all else then happens on the thread of the sockets as with any client that
- * goes.
+ * libmicrohttpd notices a hang-up only when it reads or writes, and its own timeout begins anew with every byte. So the
+ * sockets of requests that are being received or answered are asked here, and every phase of a connection has an end on
+ * the clock. What is found leads to shutdown() of the socket; all else then happens on the thread of the sockets as
+ * with any client that goes.
  */
 #include "http_exchange.h"
 #include "http_server.h"
@@ -34,11 +34,20 @@ static bool has_hung_up(const http_connection *c)
     return poll(&socket, 1, 0) > 0 && (socket.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+/* All that came was read, so the rest of the body never will. libmicrohttpd, which asks the socket for edges only,
+ * misses such an end now and then. */
+static bool has_left_in_body(const http_connection *c)
+{
+    char byte;
+    return c->phase == CONNECTION_BODY && has_hung_up(c) && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 /* The exchange, with a reference, when its owner has to hear of it or be asked for text; the list's lock is held. */
 static http_exchange *look_at(http_connection *c, uint64_t now_ns, bool *out_has_gone)
 {
     *out_has_gone = false;
     if (c->deadline_ns != 0 && now_ns > c->deadline_ns) cut(c, "its time is over");
+    if (has_left_in_body(c)) cut(c, "its client left within the body");
     if (!c->exchange || c->phase != CONNECTION_ANSWER) return NULL;
     bool is_stalled = !c->is_cut && stream_is_stalled(c->exchange, now_ns);
     if (is_stalled) cut(c, "nothing was taken of its stream");
