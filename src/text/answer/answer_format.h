@@ -35,9 +35,9 @@ struct answer_format {
     answer_opener openers[ANSWER_OPENERS_MAX];
     const char *drops[ANSWER_WORDS_MAX]; /* marks without a meaning of their own */
     const char *ends[ANSWER_WORDS_MAX];  /* marks that mean nothing at the very end of an answer */
-    bool is_harmony;
-    const char *thought_header; /* of harmony: the end of a prompt that leaves a thought open */
-    const char *header;         /* what a prompt's end leaves open: an answer begins behind what openers[0] opens */
+    bool is_harmony;                     /* messages have headers, and marks that are dropped end a thought, too */
+    const char *thought_header;          /* of harmony: the end of a prompt that leaves a thought open */
+    const char *header; /* what a prompt's end leaves open: an answer begins behind what openers[0] opens */
     const char *prefix_head, *prefix_tail; /* around the name, to open a call */
     const char *prefix_again;              /* between the name and the name again, where it is written twice */
 };
