@@ -121,6 +121,8 @@ CASES = [
     text_case("scripts of words", normalizer=[NMT], pre_tokenizer=[SPLIT, SCRIPTS, {"type": "Digits", "individual_digits": True}]),
     text_case("split by an empty text", pre_tokenizer=[cut("", "Isolated")]),
     text_case("first word behind what vanishes", normalizer=[NMT, {"type": "Strip", "strip_left": True, "strip_right": False}], pre_tokenizer=[SPLIT, metaspace("first")]),
+    text_case("an added token whose accent comes off and on", ["\u00c9 x", "a \u00c9 x", "E\u0301 x\u00c9", "\u00c9"], normalizer=[{"type": "NFKD"}, {"type": "NFKC"}],
+              pre_tokenizer=[metaspace("first")], more={"added_tokens": SPECIAL + [dict(SPECIAL[0], id=11, content="\u00c9 x", normalized=True, special=False)]}),
     text_case("first words of one character", normalizer=[{"type": "NFKD"}, replace(r"^\p{L}+", "-", True)], pre_tokenizer=[SCRIPTS, metaspace("first")]),
     text_case("template behind a template", post_processor=[template("<s>", "A"), template("A", "</s>", pair=("</s>", "A", "<s>", "B"))]),
     text_case("ends behind a template", post_processor=[template("<s>", "A", "</s>"), ends("BertProcessing")]),
