@@ -160,7 +160,10 @@ static const char *const labels[] = {"minimax_m2",
                                      "ling3",
                                      "laguna_xs",
                                      "laguna_s",
-                                     "muse"};
+                                     "muse",
+                                     "llama4",
+                                     "hunyuan",
+                                     "internlm2"};
 enum { LABEL_COUNT = sizeof labels / sizeof *labels };
 
 static const char tools[] = "[{\"name\": \"now\", \"parameters\": {\"properties\": {\"a\": {\"type\": [\"integer\", "

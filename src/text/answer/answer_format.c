@@ -110,6 +110,7 @@ static const call_shape action_shape = {.call_close = "<|END_ACTION|>"};
 static const call_shape fenced_shape = {.call_close = "```"};
 static const call_shape keyed_shape = {.call_close = "<|tools_suffix|>", .name_is_key = true};
 static const call_shape block_shape = {.section_close = "</tool_calls>"};
+static const call_shape plugin_shape = {.call_close = "<|action_end|>"};
 static const call_shape nemotron_list_shape = {.call_close = "</TOOLCALL>"};
 static const call_shape granite_shape = {.section_close = "<|/tool_call|>"};
 static const call_shape functionary_shape = {.call_open = "<function=", .name_close = ">", .call_close = "</function>"};
@@ -148,6 +149,9 @@ enum {
     MISTRAL_NAMED,
     HERMES,
     LLAMA,
+    LLAMA4,
+    HUNYUAN_LIST,
+    INTERNLM,
     COMMAND_R,
     APERTUS,
     APRIEL,
@@ -181,6 +185,15 @@ enum {
 #define FUNCTION_OPENERS                                                                                               \
     .openers = {{.text = "<tool_call>", .reader = read_tag_or_json},                                                   \
                 {.text = "<function=", .reader = read_tagged_calls, .shape = &unopened_shape, .is_kept = true}}
+/* Nothing marks these: they count at an answer's begin, with the name of one of the request's tools. */
+#define BARE_OBJECT                                                                                                    \
+    {                                                                                                                  \
+        .text = "{", .reader = read_json_calls, .shape = &bare_shape, .only_first = true, .is_kept = true              \
+    }
+#define BARE_LIST                                                                                                      \
+    {                                                                                                                  \
+        .text = "[", .reader = read_pythonic_calls, .shape = &bare_shape, .only_first = true, .is_kept = true          \
+    }
 #define CHATML_ENDS .ends = {"<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "</s>"}
 
 static const answer_format formats[FORMAT_COUNT] =
@@ -462,14 +475,44 @@ static const answer_format formats[FORMAT_COUNT] =
                 .label = "llama3",
                 THINK_TAGS,
                 NEWLINES(1, 1, 2, 0),
-                .openers = {{.text = "{",
-                             .reader = read_json_calls,
-                             .shape = &bare_shape,
-                             .only_first = true,
-                             .is_kept = true},
-                            {.text = "<|python_tag|>", .reader = read_python_calls, .shape = &bare_shape}},
+                .openers = {BARE_OBJECT,
+                            {.text = "<|python_tag|>", .reader = read_python_calls, .shape = &bare_shape},
+                            BARE_LIST},
                 .ends = {"<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"},
                 .prefix_head = "{\"name\": \"",
+                .prefix_tail = "\", \"parameters\": ",
+            },
+        [LLAMA4] =
+            {
+                .label = "llama4",
+                THINK_TAGS,
+                NEWLINES(1, 1, 2, 0),
+                .openers = {BARE_OBJECT, BARE_LIST},
+                .drops = {"<|python_start|>", "<|python_end|>"},
+                .ends = {"<|eot|>", "<|eom|>"},
+                .prefix_head = "{\"name\": \"",
+                .prefix_tail = "\", \"parameters\": ",
+            },
+        [HUNYUAN_LIST] =
+            {
+                .label = "hunyuan",
+                THINK_TAGS,
+                NEWLINES(1, 1, 1, 1),
+                .wrap_open = "<answer>\n",
+                .wrap_close = "\n</answer>",
+                .openers = {{.text = "<tool_calls>", .reader = read_json_calls, .shape = &block_shape}},
+                .ends = {"<|eos|>"},
+                .prefix_head = "<tool_calls>[{\"name\": \"",
+                .prefix_tail = "\", \"arguments\": ",
+            },
+        [INTERNLM] =
+            {
+                .label = "internlm2",
+                THINK_TAGS,
+                NEWLINES(1, 1, 2, 0),
+                .openers = {{.text = "<|action_start|><|plugin|>", .reader = read_json_calls, .shape = &plugin_shape}},
+                CHATML_ENDS,
+                .prefix_head = "<|action_start|><|plugin|>\n{\"name\": \"",
                 .prefix_tail = "\", \"parameters\": ",
             },
         [COMMAND_R] =
@@ -642,7 +685,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .label = "generic",
                 THINK_TAGS,
                 NEWLINES(1, 1, 2, 1),
-                TAG_OPENER,
+                .openers = {{.text = "<tool_call>", .reader = read_tag_or_json}, BARE_OBJECT, BARE_LIST},
                 CHATML_ENDS,
             },
 };
@@ -699,6 +742,9 @@ static const struct {
     {MISTRAL_NAMED, {"[TOOL_CALLS]", "[ARGS]"}},
     {MISTRAL, {"[TOOL_CALLS]"}},
     {HERMES, {"<tool_call>"}},
+    {HUNYUAN_LIST, {"<tool_calls>", "<|extra_0|>"}},
+    {INTERNLM, {"<|action_start|>", "<|plugin|>"}},
+    {LLAMA4, {"<|header_start|>", "<|header_end|>"}},
     {LLAMA, {"<|python_tag|>"}},
     {LLAMA, {"<|start_header_id|>", "\"parameters\": "}},
     {COMMAND_R, {"Action:", "```json"}},

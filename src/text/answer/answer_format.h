@@ -8,7 +8,7 @@
 #include "text/answer/call_reader.h"
 #include "text/answer_parser.h"
 
-enum { ANSWER_OPENERS_MAX = 2, ANSWER_WORDS_MAX = 5 };
+enum { ANSWER_OPENERS_MAX = 3, ANSWER_WORDS_MAX = 5 };
 
 /* A marker that opens a call. */
 typedef struct answer_opener {

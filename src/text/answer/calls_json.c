@@ -4,7 +4,7 @@
  */
 #include "text/answer/call_reader.h"
 
-enum { BEGIN, FIRST_KEY, IN_KEY, VALUE, CLOSE, BETWEEN, DELIVER, END };
+enum { BEGIN, FIRST_ELEMENT, FIRST_KEY, IN_KEY, VALUE, CLOSE, BETWEEN, DELIVER, END };
 
 static bool member_of(json_span object, const char *const *names, json_span *out_value)
 {
@@ -98,8 +98,8 @@ static leat_status deliver(call_cursor *c, call_step *out_step, leat_error *erro
     return LEAT_OK;
 }
 
-/* An object that nothing marks as a call is one only when it begins as one; else it is an answer in JSON, which must
- * not wait for its end. */
+/* What nothing marks as a call is one only when its first object begins as one; else it is an answer in JSON, which
+ * must not wait for its end. */
 static read_result check_first_key(call_cursor *c)
 {
     static const char *const keys[] = {"\"name\"", "\"parameters\"", "\"arguments\"",
@@ -119,9 +119,17 @@ static read_result begin_value(call_cursor *c)
     if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
     if (c->text[c->at] != '{' && c->text[c->at] != '[') return READ_NO;
     c->value_at = c->at;
-    c->phase = c->shape->only_known && c->text[c->at] == '{' ? FIRST_KEY : VALUE;
-    if (c->phase == FIRST_KEY) c->at++;
+    c->phase = !c->shape->only_known ? VALUE : c->text[c->at] == '[' ? FIRST_ELEMENT : FIRST_KEY;
+    if (c->phase != VALUE) c->at++;
     return READ_YES;
+}
+
+static read_result step_first_element(call_cursor *c)
+{
+    call_skip_space(c);
+    read_result result = call_take(c, "{");
+    if (result == READ_YES) c->phase = FIRST_KEY;
+    return result;
 }
 
 /* Behind a call of a block: its end, or the next call. */
@@ -141,6 +149,7 @@ static read_result step(call_cursor *c)
     switch (c->phase) {
     case BEGIN: return begin_value(c);
     case BETWEEN: return step_between(c);
+    case FIRST_ELEMENT: return step_first_element(c);
     case FIRST_KEY:
         call_skip_space(c);
         c->phase = IN_KEY;

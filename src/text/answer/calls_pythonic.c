@@ -1,6 +1,6 @@
 /*
- * calls_pythonic.c - a list of calls as Python writes them: [name(key='value', other=3), name()], as LFM2 does; or a
- * list of JSON calls.
+ * calls_pythonic.c - a list of calls as Python writes them: [name(key='value', other=3), name()], as LFM2 and Llama 4
+ * do; or a list of JSON calls. Where nothing marks the list, it must begin with the name of a tool.
  *
  * The list's end is found first, by counting brackets outside of strings; then each call is rewritten as JSON. A list
  * with one element that is no call is no list of calls.
@@ -8,7 +8,7 @@
 #include "text/answer/call_reader.h"
 #include "text/answer/python_value.h"
 
-enum { BEGIN, FIRST, OUTSIDE, IN_STRING, BEHIND_QUOTE, CLOSE, DELIVER, END };
+enum { BEGIN, FIRST, FIRST_NAME, OUTSIDE, IN_STRING, BEHIND_QUOTE, CLOSE, DELIVER, END };
 
 /* ---- rewriting ------------------------------------------------------------------------------------------------ */
 
@@ -80,12 +80,22 @@ static read_result step_first(call_cursor *c)
 {
     call_skip_space(c);
     if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
-    c->phase = OUTSIDE;
+    c->phase = c->shape->only_known ? FIRST_NAME : OUTSIDE;
+    c->mark = c->at;
     if (c->text[c->at] != '{') return READ_YES;
     c->reader = read_json_calls;
     c->phase = 0;
     c->at = c->value_at;
     return READ_YES;
+}
+
+static read_result step_first_name(call_cursor *c)
+{
+    read_result result = call_take_name(c);
+    if (result != READ_YES) return result;
+    c->phase = OUTSIDE;
+    bool is_call = c->text[c->at] == '(' && tool_types_find(c->types, c->text + c->mark, c->at - c->mark);
+    return is_call ? READ_YES : READ_NO;
 }
 
 static read_result step_outside(call_cursor *c)
@@ -127,9 +137,11 @@ static read_result step_behind_quote(call_cursor *c)
 static leat_status step_close(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
 {
     bool is_good;
-    call_skip_space(c);
-    *out = call_take(c, c->shape->call_close);
-    if (*out != READ_YES) return LEAT_OK;
+    if (c->shape->call_close) {
+        call_skip_space(c);
+        *out = call_take(c, c->shape->call_close);
+        if (*out != READ_YES) return LEAT_OK;
+    }
     TRY(check_all(c, &is_good, error));
     if (!is_good) *out = READ_NO;
     c->phase = DELIVER;
@@ -150,6 +162,7 @@ static leat_status step(call_cursor *c, read_result *out, call_step *out_step, l
         c->depth = 1;
         return LEAT_OK;
     case FIRST: *out = step_first(c); return LEAT_OK;
+    case FIRST_NAME: *out = step_first_name(c); return LEAT_OK;
     case OUTSIDE: *out = step_outside(c); return LEAT_OK;
     case IN_STRING: *out = step_string(c); return LEAT_OK;
     case BEHIND_QUOTE: *out = step_behind_quote(c); return LEAT_OK;

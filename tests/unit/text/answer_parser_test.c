@@ -381,6 +381,9 @@ static void test_choice(void **state)
         {"muse", "<|start|> <|message|> <atem:function_calls>"},
         {"hermes", "<tool_call> <think>"},
         {"llama3", "<|python_tag|>"},
+        {"llama4", "<|header_start|>user<|header_end|>"},
+        {"hunyuan", "<|startoftext|> <tool_calls> <|extra_0|>"},
+        {"internlm2", "<|im_start|> <|action_start|><|plugin|>"},
         {"gemma4", "<|tool_call>call: <tool_call|> <tool_call>"},
         {"gemma4", "<|turn>model"},
         {"qwen3_coder", "<tool_call>\n<function= <tool_call>"},
@@ -456,6 +459,23 @@ static const habit habits[] = {
     {"qwen3_coder", "", "I look.\n" FUNCTION_CALL "\n<tool_call>\n" FUNCTION_CALL, "I look.", "", ROME ROME},
     {"nemotron3", "", "I look.\n" FUNCTION_CALL, "I look.", "", ROME},
     {"qwen3_coder", "", "<function=NAME>\n</function>", "<function=NAME>\n</function>", "", ""},
+    /* Where nothing marks calls, they are the whole beginning of an answer and name a tool. */
+    {"generic", "", "{\"name\": \"now\", \"arguments\": {}}", "", "", "now {}\n"},
+    {"generic", "", "[{\"name\": \"now\", \"arguments\": {}}, {\"name\": \"now\", \"parameters\": {}}]", "", "",
+     "now {}\nnow {}\n"},
+    {"generic", "", "[get_weather(location='Rome'), now()]", "", "", ROME "now {}\n"},
+    {"generic", "", "[now", "[now", "", ""},
+    {"generic", "", "[now, then]", "[now, then]", "", ""},
+    {"generic", "", "[never()]", "[never()]", "", ""},
+    {"generic", "", "So: [now()]", "So: [now()]", "", ""},
+    {"llama3", "", "[get_weather(location=\"Rome\")]<|eot_id|>", "", "", ROME},
+    {"llama4", "", "<|python_start|>[get_weather(location=\"Rome\")]<|python_end|><|eom|>", "", "", ROME},
+    {"llama4", "", "{\"name\": \"get_weather\", \"parameters\": {\"location\": \"Rome\"}}<|eot|>", "", "", ROME},
+    {"hunyuan", "", "<think>\nI look.\n</think>\n<answer>\nYes.\n</answer><|eos|>", "Yes.", "I look.", ""},
+    {"hunyuan", "", "<tool_calls>[{\"name\": \"now\", \"arguments\": {}}]</tool_calls>", "", "", "now {}\n"},
+    {"internlm2", "",
+     "I look.<|action_start|><|plugin|>\n{\"name\": \"now\", \"parameters\": {}}<|action_end|><|im_end|>", "I look.",
+     "", "now {}\n"},
     /* Marks astray. */
     {"gemma4", "", "Hello<channel|>", "Hello", "", ""},
     {"gemma4", "", "<|channel>thought\n<channel|>Hello<|channel>thought\n<channel|><channel|><turn|>", "Hello", "", ""},
@@ -511,6 +531,26 @@ static void test_habits_of_models(void **state)
     for (size_t i = 0; i < sizeof habits / sizeof *habits; i++) {
         expect_habit(ledger, &habits[i], UINT64_MAX);
         for (uint64_t first = 0; first < strlen(habits[i].text); first++) expect_habit(ledger, &habits[i], first);
+    }
+    close_empty_ledger(ledger);
+}
+
+/* What has been seen to be no call is not held back: JSON and lists are answers, too. */
+static void test_answers_that_begin_like_calls(void **state)
+{
+    static const char *const texts[] = {"[1] The paper", "[{\"title\": ", "{\"title\": ", "[ then,"};
+    mem *ledger = open_ledger(0);
+    leat_error error;
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const given g = {"generic", "", tools};
+        answer_parser *parser = open_parser(ledger, &g);
+        message got;
+        message_init(&got, ledger);
+        assert_ok(answer_parser_push(parser, texts[i], strlen(texts[i]), take_event, &got, &error), &error);
+        assert_int_equal(got.content.count, strlen(texts[i]));
+        message_reset(&got);
+        answer_parser_close(&parser);
     }
     close_empty_ledger(ledger);
 }
@@ -581,6 +621,9 @@ static void test_call_prefix(void **state)
     expect_prefix("mistral", "{}}]");
     expect_prefix("mistral_named", "{}");
     expect_prefix("llama3", "{}}");
+    expect_prefix("llama4", "{}}");
+    expect_prefix("hunyuan", "{}}]</tool_calls>");
+    expect_prefix("internlm2", "{}}<|action_end|>");
     expect_prefix("harmony", "{}<|call|>");
     expect_prefix("command_r7b", "{}}\n]<|END_ACTION|>");
     expect_prefix("command_r", "{}\n    }\n]```");
@@ -672,6 +715,9 @@ static const char *const labels[] = {"minimax_m2",
                                      "mistral_named",
                                      "hermes",
                                      "llama3",
+                                     "llama4",
+                                     "hunyuan",
+                                     "internlm2",
                                      "command_r",
                                      "generic",
                                      "apertus",
@@ -947,6 +993,7 @@ int main(void)
         cmocka_unit_test(test_call_prefix),
         cmocka_unit_test(test_call_prefix_in_a_thought),
         cmocka_unit_test(test_habits_of_models),
+        cmocka_unit_test(test_answers_that_begin_like_calls),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_call_limit),
         cmocka_unit_test(test_call_depth),
