@@ -296,13 +296,16 @@ typedef struct canceller {
     uint64_t last_done, total;
 } canceller;
 
+/* Threads of the engine look at it whenever they like. */
+static void set_flag(canceller *c, int value) { __atomic_store_n(&c->flag, value, __ATOMIC_RELAXED); }
+
 static void cancel_in_route(void *user, uint32_t layer_idx, size_t position, const uint32_t *experts,
                             const float *weights, uint32_t count)
 {
     canceller *c = user;
 
     (void)layer_idx, (void)position, (void)experts, (void)weights, (void)count;
-    if (++c->calls == c->after) c->flag = 1;
+    if (++c->calls == c->after) set_flag(c, 1);
 }
 
 static void cancel_in_progress(void *user, const char *phase, uint64_t done, uint64_t total)
@@ -312,7 +315,7 @@ static void cancel_in_progress(void *user, const char *phase, uint64_t done, uin
     if (strcmp(phase, "prefill") != 0) return;
     c->last_done = done;
     c->total = total;
-    if (++c->calls == c->after) c->flag = 1;
+    if (++c->calls == c->after) set_flag(c, 1);
 }
 
 /* After a cancel the timeline is whole chunks of what was asked for; going on gives the bits of never having stopped.
@@ -325,7 +328,7 @@ static void go_on(const fixture *f, opened *o, canceller *c, uint32_t chunk)
 
     assert_int_equal(length % chunk, 0);
     assert_null(leat_session_logits(o->session));
-    c->flag = 0;
+    set_flag(c, 0);
     c->after = 0;
     if (length % 2 == 0) {
         assert_ok(leat_session_sync(o->session, f->ids, COUNT, &reused, &error), &error);
@@ -373,11 +376,11 @@ static void test_cancelled_appends(void **state)
     open_fixture(&f, &gemma_moe);
     opened o = open_all(f.folder, &options);
     for (size_t i = 0; i < 20; i++) {
-        c.flag = 1;
+        set_flag(&c, 1);
         for (int again = 0; again < 5; again++)
             assert_fails(CANCELLED, leat_session_append(o.session, f.ids[i], &error), &error);
         assert_int_equal(leat_session_length(o.session), i);
-        c.flag = 0;
+        set_flag(&c, 0);
         assert_ok(leat_session_append(o.session, f.ids[i], &error), &error);
         assert_logits(o.session, f.reference, f.vocab, "after cancelled appends");
     }
@@ -430,7 +433,7 @@ static void *cancel_later(void *context)
     const struct timespec pause = {.tv_nsec = t->delay_ns};
 
     nanosleep(&pause, NULL);
-    t->target->flag = 1;
+    set_flag(t->target, 1);
     return NULL;
 }
 
@@ -480,7 +483,7 @@ static leat_status stop_at(void *user, size_t position, const float *logits, lea
     (void)logits;
     if (position != s->at) return LEAT_OK;
     if (s->cancel) {
-        s->cancel->flag = 1;
+        set_flag(s->cancel, 1);
         return LEAT_OK;
     }
     error->status = LEAT_IO;
@@ -507,7 +510,7 @@ static void test_score_that_stops(void **state)
             const leat_status status = leat_session_score(o.session, f.ids, 19, stop_at, &stop, &error);
             assert_int_equal(status, at % 2 ? LEAT_CANCELLED : LEAT_IO);
             if (status == LEAT_IO) assert_text_has(error.text, "no room for position");
-            c.flag = 0;
+            set_flag(&c, 0);
             const size_t length = leat_session_length(o.session);
             assert_in_range(length, at + 1, at + 2 * chunk);
             if (leat_session_logits(o.session))
@@ -728,11 +731,11 @@ static void test_brook(void **state)
         leat_options options = {
             .thread_count = ways[i].threads, .prefill_chunk = ways[i].chunk, .ctx = 256, .cancel = &c.flag};
         if (ways[i].at_floor) options.ram_bytes = floor_of(BROOK, &options);
-        opened o = open_all(BROOK, &options);
         c = (canceller){.after = 500};
+        opened o = open_all(BROOK, &options);
         leat_session_set_route_sink(o.session, cancel_in_route, &c);
         assert_fails(CANCELLED, leat_session_sync(o.session, ids, BROOK_COUNT, NULL, &error), &error);
-        c.flag = 0;
+        set_flag(&c, 0);
         for (size_t n = 140; n <= BROOK_COUNT; n += 5) {
             assert_ok(leat_session_sync(o.session, ids, n, NULL, &error), &error);
             assert_logits(o.session, reference, 4096, "brook");
