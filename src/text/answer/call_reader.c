@@ -145,6 +145,22 @@ leat_status call_set_arguments(call_cursor *c, json_span value, bool *out_is_goo
     return text_buffer_append(&c->arguments, "{}", 2, error);
 }
 
+read_result call_find_object(call_cursor *c)
+{
+    call_skip_space(c);
+    if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
+    c->mark = c->at;
+    return c->text[c->at] == '{' ? READ_YES : READ_NO;
+}
+
+leat_status call_take_arguments(call_cursor *c, read_result *out, leat_error *error)
+{
+    bool is_good; /* an object always is */
+    *out = call_scan_json(c);
+    if (*out != READ_YES) return LEAT_OK;
+    return call_set_arguments(c, call_span(c, c->mark, c->at), &is_good, error);
+}
+
 bool call_has_good_arguments(const call_cursor *c)
 {
     return json_span_is_value(c->arguments.bytes, c->arguments.count);

@@ -109,6 +109,9 @@ MUST_CHECK leat_status call_set_name(call_cursor *c, json_span name, bool *out_i
 read_result call_take_either(call_cursor *c, const char *first, const char *second, bool *out_is_first);
 /* Arguments from a JSON value: an object, a string that holds one, null. *out_is_good false: neither. */
 MUST_CHECK leat_status call_set_arguments(call_cursor *c, json_span value, bool *out_is_good, leat_error *error);
+/* White space, then the beginning of an object of arguments, which is mark; call_take_arguments reads it. */
+read_result call_find_object(call_cursor *c);
+MUST_CHECK leat_status call_take_arguments(call_cursor *c, read_result *out, leat_error *error);
 /* Whether arguments that were put together are JSON still: they may have become too deep. */
 bool call_has_good_arguments(const call_cursor *c);
 

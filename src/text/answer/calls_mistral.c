@@ -32,21 +32,18 @@ static leat_status step_name(call_cursor *c, read_result *out, leat_error *error
 
 static read_result step_before_value(call_cursor *c)
 {
-    call_skip_space(c);
-    if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
-    c->mark = c->at;
-    c->phase = VALUE;
-    return c->text[c->at] == '{' ? READ_YES : READ_NO;
+    read_result result = call_find_object(c);
+    if (result == READ_YES) c->phase = VALUE;
+    return result;
 }
 
 static leat_status step_value(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
 {
-    bool is_good;
-    *out = call_scan_json(c);
+    TRY(call_take_arguments(c, out, error));
     if (*out != READ_YES) return LEAT_OK;
     c->phase = END;
     *out_step = CALL_READY;
-    return call_set_arguments(c, call_span(c, c->mark, c->at), &is_good, error);
+    return LEAT_OK;
 }
 
 static leat_status step(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)

@@ -91,20 +91,16 @@ static read_result step_fence(call_cursor *c)
 
 static read_result step_begin_value(call_cursor *c)
 {
-    call_skip_space(c);
-    if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
-    c->mark = c->at;
-    c->phase = VALUE;
-    return c->text[c->at] == '{' ? READ_YES : READ_NO;
+    read_result result = call_find_object(c);
+    if (result == READ_YES) c->phase = VALUE;
+    return result;
 }
 
 static leat_status step_value(call_cursor *c, read_result *out, leat_error *error)
 {
-    bool is_good;
-    *out = call_scan_json(c);
-    if (*out != READ_YES) return LEAT_OK;
-    c->phase = AFTER_VALUE;
-    return call_set_arguments(c, call_span(c, c->mark, c->at), &is_good, error);
+    TRY(call_take_arguments(c, out, error));
+    if (*out == READ_YES) c->phase = AFTER_VALUE;
+    return LEAT_OK;
 }
 
 /* The fence, where there was one, and the marker behind the call. */

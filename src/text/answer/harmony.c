@@ -63,11 +63,9 @@ static leat_status step_header(call_cursor *c, call_step *out_step, leat_error *
 
 static read_result begin_body(call_cursor *c)
 {
-    call_skip_space(c);
-    if (c->at == c->count) return c->at_end ? READ_NO : READ_MORE;
-    c->mark = c->at;
-    c->phase = BODY;
-    return c->text[c->at] == '{' ? READ_YES : READ_NO;
+    read_result result = call_find_object(c);
+    if (result == READ_YES) c->phase = BODY;
+    return result;
 }
 
 /* The token that ends a call ends the answer too, and may not be shown. */
@@ -84,14 +82,12 @@ static read_result step_close(call_cursor *c)
 
 static leat_status step_body(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
 {
-    bool is_good;
     switch (c->phase) {
     case BEGIN_BODY: *out = begin_body(c); return LEAT_OK;
     case BODY:
-        *out = call_scan_json(c);
-        if (*out != READ_YES) return LEAT_OK;
-        c->phase = CLOSE;
-        return call_set_arguments(c, call_span(c, c->mark, c->at), &is_good, error);
+        TRY(call_take_arguments(c, out, error));
+        if (*out == READ_YES) c->phase = CLOSE;
+        return LEAT_OK;
     default:
         *out = step_close(c);
         if (*out != READ_YES) return LEAT_OK;
