@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "text/answer/json_span.h"
+#include "support/answer_labels.h"
 #include "text/answer_parser.h"
 
 #include <string.h>
@@ -118,54 +119,6 @@ const char *const fuzz_words[] = {
     NULL,
 };
 
-static const char *const labels[] = {"minimax_m2",
-                                     "gemma4",
-                                     "harmony",
-                                     "command_r7b",
-                                     "deepseek_dsml",
-                                     "glm4",
-                                     "nemotron3",
-                                     "qwen3_coder",
-                                     "kimi_k2",
-                                     "deepseek_v3",
-                                     "deepseek_v3.1",
-                                     "mistral",
-                                     "mistral_named",
-                                     "hermes",
-                                     "llama3",
-                                     "command_r",
-                                     "generic",
-                                     "apertus",
-                                     "apriel",
-                                     "minimax_m1",
-                                     "nemotron_v2",
-                                     "gigachat3",
-                                     "gigachat3.1",
-                                     "granite3",
-                                     "functionary_v3.1",
-                                     "functionary_v3.2",
-                                     "solar_open",
-                                     "firefunction",
-                                     "lfm2",
-                                     "reka",
-                                     "mistral_id",
-                                     "seed_oss",
-                                     "minimax_m3",
-                                     "kimi_k3",
-                                     "deepseek_v4",
-                                     "minicpm5",
-                                     "hunyuan_v3",
-                                     "step3.5",
-                                     "glm4.7",
-                                     "ling3",
-                                     "laguna_xs",
-                                     "laguna_s",
-                                     "muse",
-                                     "llama4",
-                                     "hunyuan",
-                                     "internlm2"};
-enum { LABEL_COUNT = sizeof labels / sizeof *labels };
-
 static const char tools[] = "[{\"name\": \"now\", \"parameters\": {\"properties\": {\"a\": {\"type\": [\"integer\", "
                             "\"null\"]}, \"b\": {\"type\": \"array\"}, \"c\": {}}}}]";
 
@@ -222,7 +175,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     mem *ledger = NULL;
     record whole = {0}, cut = {0};
     if (count < 2 || mem_open(0, &ledger, NULL) != LEAT_OK) return 0;
-    const char *label = labels[bytes[0] % LABEL_COUNT], *text = (const char *)bytes + 2;
+    const char *label = answer_labels[bytes[0] % ANSWER_LABEL_COUNT], *text = (const char *)bytes + 2;
     size_t piece = 1 + bytes[1] % 64;
     count -= 2;
     reset(&whole, ledger);

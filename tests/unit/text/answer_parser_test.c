@@ -5,6 +5,7 @@
  */
 #include "text_support.h"
 
+#include "support/answer_labels.h"
 #include "text/answer_parser.h"
 
 #include <string.h>
@@ -700,53 +701,6 @@ static void test_call_prefix_in_a_thought(void **state)
 
 /* ---- hostile texts -------------------------------------------------------------------------------------------- */
 
-static const char *const labels[] = {"minimax_m2",
-                                     "gemma4",
-                                     "harmony",
-                                     "command_r7b",
-                                     "deepseek_dsml",
-                                     "glm4",
-                                     "nemotron3",
-                                     "qwen3_coder",
-                                     "kimi_k2",
-                                     "deepseek_v3",
-                                     "deepseek_v3.1",
-                                     "mistral",
-                                     "mistral_named",
-                                     "hermes",
-                                     "llama3",
-                                     "llama4",
-                                     "hunyuan",
-                                     "internlm2",
-                                     "command_r",
-                                     "generic",
-                                     "apertus",
-                                     "apriel",
-                                     "minimax_m1",
-                                     "nemotron_v2",
-                                     "gigachat3",
-                                     "gigachat3.1",
-                                     "granite3",
-                                     "functionary_v3.1",
-                                     "functionary_v3.2",
-                                     "solar_open",
-                                     "firefunction",
-                                     "lfm2",
-                                     "reka",
-                                     "mistral_id",
-                                     "seed_oss",
-                                     "minimax_m3",
-                                     "kimi_k3",
-                                     "deepseek_v4",
-                                     "minicpm5",
-                                     "hunyuan_v3",
-                                     "step3.5",
-                                     "glm4.7",
-                                     "ling3",
-                                     "laguna_xs",
-                                     "laguna_s",
-                                     "muse"};
-
 /* `unit` again and again behind `head`, then a word: all must come out as text, whole or byte by byte. */
 static void expect_text(const char *format, const char *head, const char *unit, uint64_t bytes)
 {
@@ -790,8 +744,8 @@ static void test_hostile(void **state)
     static const char *const units[] = {"<", "[", "{", "\"", "<tool_call>", "<tool_call>{\"a\": [", "</parameter> ",
                                         "\n"};
     (void)state;
-    for (size_t i = 0; i < sizeof labels / sizeof *labels; i++)
-        for (size_t k = 0; k < sizeof units / sizeof *units; k++) expect_text(labels[i], "x", units[k], 1 << 16);
+    for (size_t i = 0; i < ANSWER_LABEL_COUNT; i++)
+        for (size_t k = 0; k < sizeof units / sizeof *units; k++) expect_text(answer_labels[i], "x", units[k], 1 << 16);
     expect_text("hermes", "x", "<", 1 << 20);
     expect_text("hermes", "<tool_call>{\"name\": \"now\", \"arguments\": {\"a\": \"", "</tool_call>", 1 << 20);
     expect_text("hermes", "<tool_call>", "[", 1 << 20);
