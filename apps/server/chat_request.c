@@ -144,23 +144,6 @@ static bool read_logprobs(const json_view *body, chat_request *r, api_error *err
            api_fail(error, API_INVALID_VALUE, best.path, "'top_logprobs' is for requests with 'logprobs': true.");
 }
 
-/* A form that the answer cannot be held to is refused rather than hoped for. */
-static bool read_format(const json_view *body, api_error *error)
-{
-    json_view format;
-    const char *type = NULL;
-    if (!json_field_object(body, "response_format", &format, error)) return false;
-    if (!format.value) return true;
-    json_view v = json_view_member(&format, "type");
-    if (!json_view_text(&v, &type, error)) return false;
-    if (!type) return api_fail(error, API_MISSING, v.path, "'%s' is missing.", v.path);
-    return strcmp(type, "text") == 0 ||
-           api_fail(error, API_UNSUPPORTED_PARAMETER, "response_format",
-                    "'response_format' of type '%.40s' is not supported: answers are not held to a form. Ask for it in "
-                    "a message, or demand a call with 'tools' and 'tool_choice'.",
-                    type);
-}
-
 static bool read_modalities(const json_view *body, api_error *error)
 {
     json_view list;
@@ -187,7 +170,6 @@ static const char *const own_fields[] = {"messages",
                                          "chat_template_kwargs",
                                          "add_generation_prompt",
                                          "continue_final_message",
-                                         "response_format",
                                          "modalities",
                                          NULL};
 
@@ -195,7 +177,7 @@ static bool read_all(const json_view *body, const request_limits *limits, bool k
                      api_error *error)
 {
     return generation_request_read(r->ledger, body, limits, JOB_TOKENS_UNLIMITED, &r->generation, error) &&
-           read_logprobs(body, r, error) && read_format(body, error) && read_modalities(body, error) &&
+           read_logprobs(body, r, error) && read_modalities(body, error) &&
            read_conversation(r->ledger, body, knows_developer, &r->tools, &r->conversation, error);
 }
 

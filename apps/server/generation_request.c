@@ -31,6 +31,7 @@ const char *const generation_request_fields[] = {"model",
                                                  "metadata",
                                                  "store",
                                                  "service_tier",
+                                                 "response_format",
                                                  NULL};
 
 /* Other servers' ways to hold an answer to a form, and OpenAI's former one to tell of tools. Who sends these builds on
@@ -58,6 +59,23 @@ static bool refuse_missed(const json_view *body, api_error *error)
                             missed_fields[i].instead);
     }
     return true;
+}
+
+/* A form that the answer cannot be held to is refused rather than hoped for. */
+static bool read_format(const json_view *body, api_error *error)
+{
+    json_view format;
+    const char *type = NULL;
+    if (!json_field_object(body, "response_format", &format, error)) return false;
+    if (!format.value) return true;
+    json_view v = json_view_member(&format, "type");
+    if (!json_view_text(&v, &type, error)) return false;
+    if (!type) return api_fail(error, API_MISSING, v.path, "'%s' is missing.", v.path);
+    return strcmp(type, "text") == 0 ||
+           api_fail(error, API_UNSUPPORTED_PARAMETER, "response_format",
+                    "'response_format' of type '%.40s' is not supported: answers are not held to a form. Ask for it in "
+                    "the prompt; a chat can demand a call, with 'tools' and 'tool_choice'.",
+                    type);
 }
 
 /* The three names for it; the first that is there counts, all are checked. -1 is llama.cpp's "as many as fit". */
@@ -190,7 +208,7 @@ static bool read_all(mem *ledger, const json_view *body, const request_limits *l
 {
     int64_t slot = -1;
     /* One sequence runs at a time, so there is one slot to ask for. */
-    return refuse_missed(body, error) && json_field_text(body, "model", &r->model, error) &&
+    return refuse_missed(body, error) && read_format(body, error) && json_field_text(body, "model", &r->model, error) &&
            read_max_tokens(body, &r->max_tokens, error) && read_sampling(body, r, error) &&
            json_field_u32(body, "n", 1, REQUEST_CHOICES_MAX, &r->n, error) && read_stops(body, r, error) &&
            read_biases(ledger, body, limits->vocab_size, r, error) && read_stream(body, r, error) &&

@@ -34,6 +34,7 @@ static const bad_body bad_bodies[] = {
     {"{'prompt':'a','echo':1}", "echo", "invalid_type"},
     {"{'prompt':'a','best_of':2}", "best_of", "unsupported_parameter"},
     {"{'prompt':'a','suffix':'x'}", "suffix", "unsupported_parameter"},
+    {"{'prompt':'a','response_format':{'type':'json_object'}}", "response_format", "unsupported_parameter"},
     {"{'prompt':'a','max_tokens':-1}", "max_tokens", "out_of_range"},
 };
 
