@@ -112,8 +112,6 @@ typedef struct marker {
     const answer_opener *opener;
 } marker;
 
-static bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
-
 typedef enum match { MATCH_NO, MATCH_PART, MATCH_FULL } match;
 
 static match match_at(const answer_parser *p, uint64_t at, const char *text)
@@ -147,7 +145,7 @@ static match match_tail(const answer_parser *p, uint64_t at)
     if (p->raw.count - at > TAIL_BYTES_MAX) return MATCH_NO;
     for (uint64_t i = at; i < p->raw.count; i += length) {
         length = 1;
-        if (i > at && is_space(p->raw.bytes[i])) continue;
+        if (i > at && json_is_space(p->raw.bytes[i])) continue;
         match found = match_end(p, i, &length);
         if (found != MATCH_FULL) return found;
     }
@@ -212,7 +210,7 @@ static bool find_at(const answer_parser *p, uint64_t at, bool at_front, marker *
 static uint64_t end_of_space(const answer_parser *p)
 {
     uint64_t at = p->begin;
-    while (at < p->raw.count && is_space(p->raw.bytes[at])) at++;
+    while (at < p->raw.count && json_is_space(p->raw.bytes[at])) at++;
     return at;
 }
 

@@ -180,10 +180,14 @@ enum {
     .openers = {{.text = "<｜DSML｜function_calls>", .reader = read_tagged_calls, .shape = &dsml_shape},               \
                 {.text = "<｜DSML｜tool_calls>", .reader = read_tagged_calls, .shape = &dsml_4_shape}}
 #define GLM_OPENER .openers = {{.text = "<tool_call>", .reader = read_tagged_calls, .shape = &glm_shape}}
-#define TAG_OPENER .openers = {{.text = "<tool_call>", .reader = read_tag_or_json}}
+#define TAG_CALL                                                                                                       \
+    {                                                                                                                  \
+        .text = "<tool_call>", .reader = read_tag_or_json                                                              \
+    }
+#define TAG_OPENER .openers = {TAG_CALL}
 /* Qwen3-Coder and its kin forget the tag before a function now and then. */
 #define FUNCTION_OPENERS                                                                                               \
-    .openers = {{.text = "<tool_call>", .reader = read_tag_or_json},                                                   \
+    .openers = {TAG_CALL,                                                                                              \
                 {.text = "<function=", .reader = read_tagged_calls, .shape = &unopened_shape, .is_kept = true}}
 /* Nothing marks these: they count at an answer's begin, with the name of one of the request's tools. */
 #define BARE_OBJECT                                                                                                    \
@@ -685,7 +689,7 @@ static const answer_format formats[FORMAT_COUNT] =
                 .label = "generic",
                 THINK_TAGS,
                 NEWLINES(1, 1, 2, 1),
-                .openers = {{.text = "<tool_call>", .reader = read_tag_or_json}, BARE_OBJECT, BARE_LIST},
+                .openers = {TAG_CALL, BARE_OBJECT, BARE_LIST},
                 CHATML_ENDS,
             },
 };

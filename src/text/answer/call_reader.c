@@ -5,11 +5,9 @@
 
 enum { NAME_BYTES_MAX = 256 };
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
 void call_skip_space(call_cursor *c)
 {
-    while (c->at < c->count && is_space(c->text[c->at])) c->at++;
+    while (c->at < c->count && json_is_space(c->text[c->at])) c->at++;
 }
 
 read_result call_take(call_cursor *c, const char *literal)
@@ -122,6 +120,17 @@ read_result call_take_either(call_cursor *c, const char *first, const char *seco
     read_result a = call_take(c, first);
     *out_is_first = a == READ_YES;
     return a == READ_NO ? call_take(c, second) : a; /* the first may be the longer of two that begin alike */
+}
+
+read_result call_take_next(call_cursor *c, bool *out_is_call)
+{
+    call_skip_space(c);
+    read_result result = call_take_either(c, c->shape->call_open, c->shape->section_close, out_is_call);
+    if (result == READ_NO && c->call_count > 0) result = READ_YES;
+    if (result != READ_YES) return result;
+    call_begin(c);
+    c->mark = c->at;
+    return READ_YES;
 }
 
 /* Some models put the arguments into a string, as the API does. */

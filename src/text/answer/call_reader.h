@@ -107,6 +107,9 @@ bool call_is_name(json_span span);
 MUST_CHECK leat_status call_set_name(call_cursor *c, json_span name, bool *out_is_good, leat_error *error);
 /* Which of two literals is next, moving behind it. */
 read_result call_take_either(call_cursor *c, const char *first, const char *second, bool *out_is_first);
+/* What is next in a block of calls: one, whose name or header begins at mark, or the block's end, which is its closing
+ * literal or, behind a call, whatever else follows. */
+read_result call_take_next(call_cursor *c, bool *out_is_call);
 /* Arguments from a JSON value: an object, a string that holds one, null. *out_is_good false: neither. */
 MUST_CHECK leat_status call_set_arguments(call_cursor *c, json_span value, bool *out_is_good, leat_error *error);
 /* White space, then the beginning of an object of arguments, which is mark; call_take_arguments reads it. */

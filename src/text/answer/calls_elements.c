@@ -39,7 +39,7 @@ static leat_status put_key(walk *w, json_span name)
 
 static void skip_space(walk *w)
 {
-    while (w->at < w->end && strchr(" \n\t\r", w->c->text[w->at]) && w->c->text[w->at]) w->at++;
+    while (w->at < w->end && json_is_space(w->c->text[w->at])) w->at++;
 }
 
 static bool is_next(const walk *w, uint64_t at, const char *bytes, uint64_t count)
@@ -158,15 +158,10 @@ static leat_status write_arguments(call_cursor *c, bool *out_is_good, leat_error
 
 static read_result step_between(call_cursor *c)
 {
-    bool is_call = false;
-    call_skip_space(c);
-    read_result result = call_take_either(c, c->shape->call_open, c->shape->section_close, &is_call);
-    if (result == READ_NO && c->call_count > 0) result = READ_YES;
-    if (result != READ_YES) return result;
-    call_begin(c);
-    c->mark = c->at;
-    c->phase = is_call ? NAME : END;
-    return READ_YES;
+    bool is_call;
+    read_result result = call_take_next(c, &is_call);
+    if (result == READ_YES) c->phase = is_call ? NAME : END;
+    return result;
 }
 
 static leat_status step_name(call_cursor *c, read_result *out, leat_error *error)

@@ -7,17 +7,12 @@
 enum { BETWEEN, HEADER, BEHIND_HEADER, FENCED_NAME, FENCE, BEGIN_VALUE, VALUE, AFTER_VALUE, CLOSE, END };
 enum { HEADER_BYTES_MAX = 256 };
 
-static read_result step_between(call_cursor *c, call_step *out_step)
+static read_result step_between(call_cursor *c)
 {
     bool is_call;
-    call_skip_space(c);
-    read_result result = call_take_either(c, c->shape->call_open, c->shape->section_close, &is_call);
-    if (result == READ_NO && c->call_count > 0) *out_step = CALL_END;
-    if (result != READ_YES) return result;
-    call_begin(c);
-    c->mark = c->at;
-    c->phase = is_call ? HEADER : END;
-    return READ_YES;
+    read_result result = call_take_next(c, &is_call);
+    if (result == READ_YES) c->phase = is_call ? HEADER : END;
+    return result;
 }
 
 /* functions.NAME:INDEX -> NAME. */
@@ -124,7 +119,7 @@ static read_result step_close(call_cursor *c)
 static leat_status step(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
 {
     switch (c->phase) {
-    case BETWEEN: *out = step_between(c, out_step); return LEAT_OK;
+    case BETWEEN: *out = step_between(c); return LEAT_OK;
     case HEADER: return step_header(c, out, error);
     case BEHIND_HEADER: *out = step_behind_header(c); return LEAT_OK;
     case FENCED_NAME: return step_fenced_name(c, out, error);
@@ -143,13 +138,5 @@ static leat_status step(call_cursor *c, read_result *out, call_step *out_step, l
 
 leat_status read_named_calls(call_cursor *c, call_step *out_step, leat_error *error)
 {
-    *out_step = CALL_MORE;
-    while (c->phase != END && *out_step == CALL_MORE) {
-        read_result result = READ_YES;
-        TRY(step(c, &result, out_step, error));
-        if (result == READ_MORE) return LEAT_OK;
-        if (result == READ_NO && *out_step == CALL_MORE) *out_step = CALL_BAD;
-    }
-    if (c->phase == END) *out_step = CALL_END;
-    return LEAT_OK;
+    return call_run(c, step, END, out_step, error);
 }

@@ -51,20 +51,13 @@ static leat_status set_attribute(call_cursor *c, json_span text, leat_error *err
 }
 
 /* A name right behind the opening marker, or a block with calls in it. */
-static read_result step_between(call_cursor *c, call_step *out_step)
+static read_result step_between(call_cursor *c)
 {
-    bool is_call = true;
-    if (c->shape->call_open) {
-        call_skip_space(c);
-        read_result result = call_take_either(c, c->shape->call_open, c->shape->section_close, &is_call);
-        if (result == READ_NO && c->call_count > 0) *out_step = CALL_END;
-        if (result != READ_YES) return result;
-    } else if (c->call_count > 0)
-        is_call = false;
-    call_begin(c);
-    c->mark = c->at;
-    c->phase = is_call ? NAME : END;
-    return READ_YES;
+    bool is_call = c->call_count == 0;
+    read_result result = c->shape->call_open ? call_take_next(c, &is_call) : READ_YES;
+    if (!c->shape->call_open) c->mark = c->at;
+    if (result == READ_YES) c->phase = is_call ? NAME : END;
+    return result;
 }
 
 static leat_status step_name(call_cursor *c, read_result *out, leat_error *error)
@@ -276,29 +269,26 @@ static leat_status step_member(call_cursor *c, read_result *out, call_step *out_
     return LEAT_OK;
 }
 
+static leat_status step(call_cursor *c, read_result *out, call_step *out_step, leat_error *error)
+{
+    switch (c->phase) {
+    case BETWEEN: *out = step_between(c); return LEAT_OK;
+    case NAME: return step_name(c, out, error);
+    case HEADER: *out = step_header(c); return LEAT_OK;
+    case WHOLE:
+    case WHOLE_CLOSE:
+    case CALL_CLOSE: return read_whole(c, out, out_step, error);
+    case MEMBER: return step_member(c, out, out_step, error);
+    case KEY: return step_key(c, out, error);
+    case KIND: *out = step_kind(c); return LEAT_OK;
+    case VALUE_OPEN: *out = step_value_open(c); return LEAT_OK;
+    case CDATA: *out = step_cdata(c); return LEAT_OK;
+    case VALUE: *out = step_value(c); return LEAT_OK;
+    default: return step_after_value(c, out, out_step, error);
+    }
+}
+
 leat_status read_tagged_calls(call_cursor *c, call_step *out_step, leat_error *error)
 {
-    *out_step = CALL_MORE;
-    while (c->phase != END && *out_step == CALL_MORE) {
-        read_result result = READ_YES;
-        switch (c->phase) {
-        case BETWEEN: result = step_between(c, out_step); break;
-        case NAME: TRY(step_name(c, &result, error)); break;
-        case HEADER: result = step_header(c); break;
-        case WHOLE:
-        case WHOLE_CLOSE:
-        case CALL_CLOSE: TRY(read_whole(c, &result, out_step, error)); break;
-        case MEMBER: TRY(step_member(c, &result, out_step, error)); break;
-        case KEY: TRY(step_key(c, &result, error)); break;
-        case KIND: result = step_kind(c); break;
-        case VALUE_OPEN: result = step_value_open(c); break;
-        case CDATA: result = step_cdata(c); break;
-        case VALUE: result = step_value(c); break;
-        default: TRY(step_after_value(c, &result, out_step, error)); break;
-        }
-        if (result == READ_MORE) return LEAT_OK;
-        if (result == READ_NO && *out_step == CALL_MORE) *out_step = CALL_BAD;
-    }
-    if (c->phase == END) *out_step = CALL_END;
-    return LEAT_OK;
+    return call_run(c, step, END, out_step, error);
 }

@@ -30,7 +30,6 @@ typedef enum scan_state {
     SCAN_DONE
 } scan_state;
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 static void end_value(json_scan *scan) { scan->state = scan->depth == 0 ? SCAN_DONE : AT_COMMA; }
@@ -86,7 +85,7 @@ static bool begin_value(json_scan *scan, char c)
 /* Between tokens. */
 static bool step_outside(json_scan *scan, char c)
 {
-    if (is_space(c)) return true;
+    if (json_is_space(c)) return true;
     switch ((scan_state)scan->state) {
     case AT_VALUE: return begin_value(scan, c);
     case AT_VALUE_OR_END: return c == ']' ? close_container(scan, c) : begin_value(scan, c);
@@ -196,7 +195,7 @@ bool json_span_is_value(const char *text, uint64_t count)
     json_scan_result result = json_scan_run(&scan, text, count, &at);
     if (result == JSON_SCAN_MORE) /* a number may end here: a space shows it */
         return json_scan_run(&scan, " ", 1, &(uint64_t){0}) == JSON_SCAN_DONE;
-    while (at < count && is_space(text[at])) at++;
+    while (at < count && json_is_space(text[at])) at++;
     return result == JSON_SCAN_DONE && at == count;
 }
 
@@ -204,8 +203,8 @@ bool json_span_is_value(const char *text, uint64_t count)
 
 json_span json_span_trim(const char *text, uint64_t count)
 {
-    while (count > 0 && is_space(text[count - 1])) count--;
-    while (count > 0 && is_space(*text)) {
+    while (count > 0 && json_is_space(text[count - 1])) count--;
+    while (count > 0 && json_is_space(*text)) {
         text++;
         count--;
     }
@@ -377,7 +376,7 @@ leat_status json_span_copy(json_span value, text_buffer *out, leat_error *error)
             continue;
         }
         at++;
-        if (is_space(c)) continue;
+        if (json_is_space(c)) continue;
         TRY(text_buffer_append(out, &c, 1, error));
         if (c == ',' || c == ':') TRY(text_buffer_append(out, " ", 1, error));
     }

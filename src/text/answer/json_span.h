@@ -42,6 +42,7 @@ typedef struct json_span {
     uint64_t count;
 } json_span;
 
+static inline bool json_is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 /* Without white space at both ends. */
 json_span json_span_trim(const char *text, uint64_t count);
 bool json_span_is(json_span span, char first);

@@ -5,13 +5,11 @@
 
 #include <string.h>
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
 bool python_ends_string(char next) { return next != 0 && strchr(",:)]}", next) != NULL; }
 
 void python_skip_space(python_text *p)
 {
-    while (p->at < p->end && is_space(p->text[p->at])) p->at++;
+    while (p->at < p->end && json_is_space(p->text[p->at])) p->at++;
 }
 
 bool python_take(python_text *p, char c)
@@ -27,7 +25,7 @@ bool python_take(python_text *p, char c)
 static bool ends_string(const python_text *p)
 {
     uint64_t at = p->at + 1;
-    while (at < p->end && is_space(p->text[at])) at++;
+    while (at < p->end && json_is_space(p->text[at])) at++;
     return at == p->end || python_ends_string(p->text[at]);
 }
 
@@ -140,7 +138,7 @@ static const char *word_value(json_span word)
 static leat_status copy_word(python_text *p, bool *out_is_good, leat_error *error)
 {
     uint64_t begin = p->at;
-    while (p->at < p->end && !is_space(p->text[p->at]) && !python_ends_string(p->text[p->at])) p->at++;
+    while (p->at < p->end && !json_is_space(p->text[p->at]) && !python_ends_string(p->text[p->at])) p->at++;
     json_span word = {p->text + begin, p->at - begin};
     const char *value = word_value(word);
     *out_is_good = true;
